@@ -1,0 +1,27 @@
+"""symbias: predict, verify and design the implicit bias of training.
+
+Public names load on first use, so that ``import symbias`` stays light.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from symbias._version import __version__
+
+# room -> the public names it holds
+_ROOMS: dict[str, tuple[str, ...]] = {}
+_HOME = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = ["__version__", *sorted(_HOME)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'symbias' has no attribute {name!r}")
+    value = getattr(import_module(f"symbias.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,73 @@
+"""The house rule: data flows one way, so no room imports a room below it."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import symbias
+
+SOURCE = Path(symbias.__file__).parent
+# Top to bottom. A module may import from its own room and from rooms above it.
+ROOMS = [
+    "_version",
+    "_arrays",
+    "symmetry",
+    "parameterizations",
+    "dynamics",
+    "mechanisms",
+    "design",
+    "solvers",
+    "evidence",
+    "estimators",
+    "report",
+    "studies",
+    "torch",
+    "audit",
+    "cli",
+]
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imported_rooms(path: Path) -> set[str]:
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno} uses a relative import"
+            modules = [node.module or ""]
+            if node.module == "symbias":
+                modules = [f"symbias.{alias.name}" for alias in node.names]
+        else:
+            continue
+        rooms |= {m.split(".")[1] for m in modules if m.startswith("symbias.")}
+    return rooms
+
+
+MODULES = sorted(p for p in SOURCE.rglob("*.py") if p != SOURCE / "__init__.py")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_no_upward_import(path: Path) -> None:
+    own = ROOMS.index(room_of(path))
+    for other in imported_rooms(path):
+        assert ROOMS.index(other) <= own, f"{path} imports symbias.{other}, which lies below it"
+
+
+def test_import_is_light() -> None:
+    heavy = ("jax", "sklearn", "torch", "matplotlib", "xarray", "zarr", "optax")
+    code = f"import sys, symbias; print([m for m in {heavy!r} if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_every_public_name_resolves() -> None:
+    for name in symbias.__all__:
+        assert getattr(symbias, name) is not None
+    assert set(dir(symbias)) == set(symbias.__all__)
