@@ -1,0 +1,7 @@
+"""Training simulated: problems, rules, and ensembles of runs that last."""
+
+from symbias.dynamics.problem import Problem, squared_error
+from symbias.dynamics.rules import SGD, Langevin, Optax, Rule
+from symbias.dynamics.simulate import Run, simulate
+
+__all__ = ["SGD", "Langevin", "Optax", "Problem", "Rule", "Run", "simulate", "squared_error"]

@@ -1,0 +1,148 @@
+"""A run on disk: a preallocated zarr trace, and a state file whose renaming is the commit.
+
+Layout: ``run.json`` (what run this is), ``trace.zarr`` (one array per observable, one chunk per
+commit) and ``state.npz`` (parameters, optimizer state, keys, step). A chunk of the trace is written
+before the state that counts it; after a crash the run goes on from the state and writes the same
+chunk again.
+"""
+
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+import zarr
+
+from symbias._version import __version__
+
+FORMAT = 1
+
+
+class Store:
+    """One process' part of a run on disk.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds another run, a run of another version, or something else altogether.
+    OSError
+        If the folder cannot be written; what was committed before stays as it was.
+    """
+
+    def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
+        self.path = path
+        self.identity = {
+            "format": FORMAT,
+            "symbias": __version__,
+            "jax": jax.__version__,
+            **identity,
+        }
+        self.committed = 0
+        with self._explained():
+            self._claim()
+            for partial in path.glob("*.partial"):
+                partial.unlink()
+
+    def create(
+        self, shapes: Mapping[str, tuple[tuple[int, ...], np.dtype]], records: int, chunk: int
+    ) -> None:
+        """Allocate the trace: for each observable its (replicas, ...) shape and dtype."""
+        with self._explained():
+            shutil.rmtree(self.path / "trace.zarr", ignore_errors=True)
+            group = zarr.create_group(self.path / "trace.zarr", zarr_format=3)
+            for name, ((replicas, *rest), dtype) in shapes.items():
+                group.create_array(
+                    name,
+                    shape=(replicas, records, *rest),
+                    chunks=(replicas, chunk, *rest),
+                    dtype=dtype,
+                    fill_value=np.nan,
+                    dimension_names=["replica", "step", *(f"{name}_{i}" for i in range(len(rest)))],
+                )
+
+    def load(self) -> dict[str, np.ndarray] | None:
+        """The last committed state, or None where nothing was committed yet."""
+        file = self.path / "state.npz"
+        if not file.exists():
+            return None
+        try:
+            with np.load(file) as saved:
+                state = dict(saved)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{file} is damaged: {error}") from error
+        self.committed = int(state["step"])
+        return state
+
+    def commit(
+        self, state: Mapping[str, np.ndarray], trace: Mapping[str, np.ndarray], first: int
+    ) -> None:
+        """Write records from index `first` on, then the state that makes them count."""
+        with self._explained():
+            if not (self.path / "run.json").exists():
+                raise FileNotFoundError(f"{self.path / 'run.json'} has gone")
+            if trace:
+                group = zarr.open_group(self.path / "trace.zarr", mode="r+")
+                for name, values in trace.items():
+                    group[name][:, first : first + values.shape[1]] = values
+            buffer = io.BytesIO()
+            np.savez(buffer, **state)
+            replace_file(self.path / "state.npz", buffer.getvalue())
+        self.committed = int(state["step"])
+
+    def trace(self) -> xr.Dataset:
+        """The trace, read from disk when its values are used."""
+        return xr.open_zarr(self.path / "trace.zarr", consolidated=False, chunks=None)
+
+    def _claim(self) -> None:
+        """Make the folder ours, or see that it holds this very run."""
+        marker = self.path / "run.json"
+        if not marker.exists():
+            if self.path.exists() and any(
+                not p.name.endswith(".partial") for p in self.path.iterdir()
+            ):
+                raise ValueError(f"{self.path} is not empty and holds no symbias run; not touched")
+            self.path.mkdir(parents=True, exist_ok=True)
+            replace_file(marker, json.dumps(self.identity, indent=1).encode())
+            return
+        try:
+            found = json.loads(marker.read_text())
+        except ValueError as error:
+            raise ValueError(f"{marker} is damaged: {error}") from error
+        other = [k for k in {**found, **self.identity} if found.get(k) != self.identity.get(k)]
+        if other:
+            pairs = "; ".join(
+                f"{k}: stored {found.get(k)}, asked {self.identity.get(k)}" for k in other
+            )
+            raise ValueError(f"{self.path} holds another run ({pairs}); not overwritten")
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OSError(
+                f"cannot write the run to {self.path}: {error}. The last saved state is step "
+                f"{self.committed}; the same call goes on from there"
+            ) from error
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file so that a crash at any moment leaves the old content or the new."""
+    partial = path.with_name(path.name + ".partial")
+    with open(partial, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
