@@ -9,7 +9,23 @@ from typing import Any
 from symbias._version import __version__
 
 # room -> the public names it holds
-_ROOMS: dict[str, tuple[str, ...]] = {}
+_ROOMS: dict[str, tuple[str, ...]] = {
+    "symmetry": (
+        "Balanced",
+        "Bond",
+        "GeneralLinear",
+        "Rescaling",
+        "Symmetry",
+        "Translation",
+        "UniformScale",
+        "act",
+        "balance",
+        "charges",
+        "gram",
+        "log_volume",
+        "random_element",
+    ),
+}
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = ["__version__", *sorted(_HOME)]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, is_torch_array
 
 Array = Any
 Params = Mapping[str, Array]
@@ -24,3 +24,10 @@ def namespace(params: Params) -> Any:
     except TypeError as error:
         kinds = ", ".join(f"{k}: {type(v).__module__}" for k, v in params.items())
         raise TypeError(f"parameters must be arrays of one library, got {kinds}") from error
+
+
+def constant(value: Any, like: Array, *, index: bool = False) -> Array:
+    """``value`` as an array of the library and device of ``like``, of its dtype unless an index."""
+    xp = array_namespace(like)
+    where = {"device": like.device} if is_torch_array(like) else {}
+    return xp.asarray(value, dtype=None if index else like.dtype, **where)

@@ -1,0 +1,159 @@
+"""Coupled bonds of diagonal groups as one weighted network of scales.
+
+Every array entry ``w`` is multiplied by ``exp(sum of +-s)`` over the scales ``s`` that touch it,
+so the orbit Gram is ``sum over entries of w^2 b b^T`` with ``b`` the signs: a weighted graph
+Laplacian, grounded where an entry is touched by one scale. Entries touched alike are summed first.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from symbias._arrays import Array, Params, constant
+from symbias.symmetry.bonds import Bond, End
+from symbias.symmetry.groups import Rescaling
+
+Blocks = dict[tuple[int, int], Array]
+
+
+@dataclass(frozen=True)
+class Term:
+    """Squared weights over components, and the scales on their axes: (bond, sign, axis)."""
+
+    weights: Array
+    scales: tuple[tuple[int, int, int], ...]
+
+
+def terms(xp: Any, bonds: Sequence[Bond], params: Params) -> list[Term] | None:
+    """The network of these bonds, or None where it has no such form."""
+    if not all(isinstance(bond.group, Rescaling) for bond in bonds):
+        return None
+    result = []
+    for name in dict.fromkeys(name for bond in bonds for name in bond.arrays):
+        ends = [(i, end) for i, bond in enumerate(bonds) for end in bond.ends if end.name == name]
+        term = _term(xp, ends, params[name])
+        if term is None:
+            return None
+        result.append(term)
+    return result
+
+
+def _term(xp: Any, ends: list[tuple[int, End]], array: Array) -> Term | None:
+    axes = list(dict.fromkeys(end.axis for _, end in ends))
+    weights = array * array
+    if axes == [None]:
+        weights = xp.reshape(weights, (-1,))
+    elif None in axes:
+        return None
+    else:
+        others = tuple(i for i in range(array.ndim) if i not in axes)
+        axes = [a for a in range(array.ndim) if a in axes]
+        weights = xp.sum(weights, axis=others)
+    scales = []
+    for position, axis in enumerate(axes):
+        here = [(i, end) for i, end in ends if end.axis == axis]
+        size = here[0][1].heads * here[0][1].size
+        plain = here[0][1].rows is None and weights.shape[position] == size
+        if len(here) == 1 and not plain:
+            weights = _pool(xp, replace(here[0][1], axis=position), weights)
+        elif not plain or any(e.rows is not None or e.heads * e.size != size for _, e in here):
+            return None
+        scales += [(i, -1 if end.dual else 1, position) for i, end in here]
+    return Term(weights, tuple(scales))
+
+
+def _pool(xp: Any, end: End, weights: Array) -> Array:
+    """Sum the weights over the entries of each component along the axis of an end."""
+    count = end.heads * end.size
+    assert end.axis is not None
+    shape = (*weights.shape[: end.axis], count, *weights.shape[end.axis + 1 :])
+    rest = 1
+    for i, n in enumerate(weights.shape):
+        rest *= n if i != end.axis else 1
+    block = xp.reshape(end.unfold(xp, weights), (count, -1, rest))
+    return end.from_front(xp, xp.sum(block, axis=1), shape)
+
+
+def marginal(xp: Any, term: Term, *positions: int) -> Array:
+    """Weights of a term summed over all axes but these, in this order."""
+    others = tuple(i for i in range(term.weights.ndim) if i not in positions)
+    result = xp.sum(term.weights, axis=others) if others else term.weights
+    if len(positions) == 2 and positions[0] > positions[1]:
+        result = xp.permute_dims(result, (1, 0))
+    return result
+
+
+def laplacian(xp: Any, network: Sequence[Term]) -> tuple[dict[int, Array], Blocks]:
+    """The orbit Gram: its diagonal per bond, and what lies off it, by pairs ``a <= b`` of bonds."""
+    diagonal: dict[int, Array] = {}
+    blocks: Blocks = {}
+    for term in network:
+        for k, (a, sign, p) in enumerate(term.scales):
+            diagonal[a] = diagonal.get(a, 0) + marginal(xp, term, p)
+            for b, other, q in term.scales[:k]:
+                value = marginal(xp, term, *((p, q) if p != q else (p,))) * (sign * other)
+                if p == q:
+                    value = constant(np.eye(value.shape[0]), value) * value
+                if a == b:
+                    value = value + xp.matrix_transpose(value)
+                elif a > b:
+                    value = xp.matrix_transpose(value)
+                key = (min(a, b), max(a, b))
+                blocks[key] = blocks.get(key, 0) + value
+    return diagonal, blocks
+
+
+class Elimination:
+    """Block elimination of a symmetric positive definite matrix, fewest neighbours first.
+
+    A chain costs ``O(sum n^3)`` for blocks of size ``n``, trees and other graphs of bonds what
+    their fill costs. The diagonal is scaled to one first; rows of zeros keep a pivot of one.
+
+    Parameters
+    ----------
+    diagonal, blocks
+        As :func:`laplacian` makes them.
+    ridge
+        Relative increase of the diagonal.
+    """
+
+    def __init__(
+        self, xp: Any, diagonal: dict[int, Array], blocks: Blocks, ridge: float = 0.0
+    ) -> None:
+        self.xp, self.roots, g = xp, {}, {}
+        for a, d in diagonal.items():
+            self.roots[a] = xp.sqrt(xp.where(d > 0, d, xp.ones_like(d)))
+            g[a, a] = constant((1 + ridge) * np.eye(d.shape[0]), d)
+        for (a, b), block in blocks.items():
+            block = block / self.roots[a][:, None] / self.roots[b][None, :]
+            g[a, b] = g[a, b] + block if a == b else block
+            g[b, a] = xp.matrix_transpose(g[a, b])
+        self.steps: list[tuple[int, list[int], Array, dict[int, Array]]] = []
+        left = set(diagonal)
+        while left:
+            near = {a: [b for b in left if b != a and (a, b) in g] for a in left}
+            a = min(left, key=lambda i: (len(near[i]), i))
+            left.remove(a)
+            fill = {b: xp.linalg.solve(g[a, a], g[a, b]) for b in near[a]}
+            for b in near[a]:
+                for c in near[a]:
+                    change = g[b, a] @ fill[c]
+                    g[b, c] = g[b, c] - change if (b, c) in g else -change
+            self.steps.append((a, near[a], g[a, a], fill))
+
+    def solve(self, rhs: dict[int, Array]) -> dict[int, Array]:
+        """Solve for a right-hand side given per bond."""
+        xp = self.xp
+        rhs = {a: r / self.roots[a] for a, r in rhs.items()}
+        for a, near, _, fill in self.steps:
+            for b in near:
+                rhs[b] = rhs[b] - xp.matrix_transpose(fill[b]) @ rhs[a]
+        x: dict[int, Array] = {}
+        for a, near, pivot, fill in reversed(self.steps):
+            value = xp.linalg.solve(pivot, rhs[a][:, None])[:, 0]
+            for b in near:
+                value = value - fill[b] @ x[b]
+            x[a] = value
+        return {a: v / self.roots[a] for a, v in x.items()}
