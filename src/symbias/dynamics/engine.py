@@ -39,7 +39,8 @@ class Plan:
     rule: Rule
     observe: tuple[tuple[str, Callable[[Params], Array]], ...]
     every: int
-    block: int
+    block: int  # steps drawn ahead, at most
+    per_block: int  # records in a block, where they are that close
     vmap: bool
 
 
@@ -61,24 +62,29 @@ def block_steps(problem: Problem, rule: Rule, data: Batch) -> int:
     return max(1, min(BLOCK_STEPS, BLOCK_BYTES // max(size, 1)))
 
 
-@partial(jax.jit, static_argnames=("plan", "records", "last", "tail"))
+@partial(jax.jit, static_argnames=("plan", "records"))
 def advance(
-    plan: Plan, data: Batch, replicas: Replica, done: Array, *, records: int, last: bool, tail: int
+    plan: Plan, data: Batch, replicas: Replica, done: Array, *, records: int
 ) -> tuple[Replica, dict[str, Array]]:
-    """Train for `records` times ``plan.every`` steps, observing before each of these stretches.
+    """Train for `records` times ``plan.every`` steps, observing before each of these stretches."""
+    return _over(plan, lambda replica: _stretches(plan, data, replica, done, records))(replicas)
 
-    The `last` chunk observes once more and then takes the `tail` of steps that fills no stretch.
-    """
+
+@partial(jax.jit, static_argnames=("plan", "tail"))
+def finish(
+    plan: Plan, data: Batch, replicas: Replica, done: Array, *, tail: int
+) -> tuple[Replica, dict[str, Array]]:
+    """Observe once more, and take the `tail` of steps that fills no stretch."""
 
     def one(replica: Replica) -> tuple[Replica, dict[str, Array]]:
-        replica, trace = _stretches(plan, data, replica, done, records)
-        if last:
-            final = jax.tree.map(lambda v: v[None], _observe(plan, replica))
-            trace = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), trace, final)
-            replica = _span(plan, data, replica, done + records * plan.every, tail)
-        return replica, trace
+        seen = jax.tree.map(lambda v: v[None], _observe(plan, replica))
+        return _span(plan, data, replica, done, tail), seen
 
-    return jax.vmap(one)(replicas) if plan.vmap else lax.map(one, replicas)
+    return _over(plan, one)(replicas)
+
+
+def _over(plan: Plan, one: Callable[[Replica], Any]) -> Callable[[Replica], Any]:
+    return jax.vmap(one) if plan.vmap else partial(lax.map, one)
 
 
 def _stretches(
@@ -92,7 +98,7 @@ def _stretches(
 
         return lax.scan(stretch, replica, done + plan.every * jnp.arange(records, dtype=done.dtype))
 
-    per_block = max(1, plan.block // plan.every)
+    per_block = plan.per_block
     full, rest = divmod(records, per_block)
     stride = per_block * plan.every
 
@@ -105,7 +111,9 @@ def _stretches(
     if rest or not full:
         t = done + full * stride
         replica, more = _block(plan, data, replica, t, rest, plan.every)
-        trace = more if not full else jax.tree.map(lambda a, b: jnp.concatenate([a, b]), trace, more)
+        trace = (
+            more if not full else jax.tree.map(lambda a, b: jnp.concatenate([a, b]), trace, more)
+        )
     return replica, trace
 
 

@@ -44,5 +44,8 @@ class _Lines:
         if now >= self.due:
             self.due = now + MORE_LINES
             share, spent = done / self.steps, now - self.begun
-            print(f"{self.title}: step {done} of {self.steps} ({share:.0%}, {spent:.0f} s)",
-                  file=sys.stderr, flush=True)
+            print(
+                f"{self.title}: step {done} of {self.steps} ({share:.0%}, {spent:.0f} s)",
+                file=sys.stderr,
+                flush=True,
+            )

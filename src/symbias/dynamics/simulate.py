@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 from jax.experimental import multihost_utils
 
-from symbias.dynamics.engine import Plan, Replica, advance, block_steps, start
+from symbias.dynamics.engine import Plan, Replica, advance, block_steps, finish, start
 from symbias.dynamics.problem import Array, Batch, Params, Problem
 from symbias.dynamics.progress import progress as progress_of
 from symbias.dynamics.rules import Rule
@@ -91,7 +91,7 @@ def simulate(
         last saved chunk with the same call, and ends bit by bit as if it had not been interrupted.
         Each process of a distributed run keeps its own subfolder.
     chunk : int
-        Steps between saves, rounded up to records; by default a hundredth of the run.
+        Steps between saves, rounded to records; by default about a hundredth of the run.
     devices : devices of this process, by default all of one kind
     progress : bool
         A bar on a terminal, otherwise a line now and then, on standard error.
@@ -161,12 +161,8 @@ class _Ensemble:
         devices = devices[: len(slices)]
         block = block_steps(self.problem, self.rule, self.data)
         vmap = devices[0].platform != "cpu"
-        plan = Plan(self.problem, self.rule, self.observe, self.every, block, vmap)
-        chunk = _positive_integer("chunk", chunk or -(-self.steps // CHUNKS))
-        stretches = -(-chunk // self.every)  # in a chunk
-        if self.every < block:  # a chunk is a whole number of blocks
-            per_block = block // self.every
-            stretches = -(-stretches // per_block) * per_block
+        stretches, per_block = _layout(self.steps, self.every, chunk, block)
+        plan = Plan(self.problem, self.rule, self.observe, self.every, block, per_block, vmap)
         state = [
             jax.device_put(self._start(rows), device)
             for rows, device in zip(slices, devices, strict=True)
@@ -215,9 +211,9 @@ class _Ensemble:
     def _fingerprint(self, plan: Plan, session: "_Session") -> str:
         """Hash of the traced program, its constants, the data and the starting state."""
         replica, done = session.state[0], jnp.uint32(0)
-        traced = jax.make_jaxpr(
-            lambda d, r, t: advance.__wrapped__(plan, d, r, t, records=1, last=True, tail=1)
-        )(self.data, replica, done)
+        traced = jax.make_jaxpr(lambda d, r, t: advance.__wrapped__(plan, d, r, t, records=1))(
+            self.data, replica, done
+        )
         digest = hashlib.sha256(_scrub(str(traced.jaxpr)).encode())
         for leaf in jax.tree.leaves((traced.consts, self.data, _saved(session.state, 0))):
             digest.update(np.ascontiguousarray(leaf).tobytes())
@@ -278,28 +274,30 @@ class _Session:
         whole, tail = divmod(self.steps, every)
         with progress_of(show, "simulate", self.steps) as report:
             while self.done < self.steps:
-                left = whole - self.done // every
-                last = left <= self.stretches
-                trace = self._chunk(min(left, self.stretches), last, tail if last else 0)
                 first = self.done // every
-                self.done = self.steps if last else self.done + self.stretches * every
+                records = min(whole - first, self.stretches)
+                trace = self._all(advance, records=records) if records else {}
+                self.done += records * every
+                if self.done + tail == self.steps:
+                    final = self._all(finish, tail=tail)
+                    parts = [trace, final] if trace else [final]
+                    trace = {k: np.concatenate([p[k] for p in parts], axis=1) for k in final}
+                    self.done = self.steps
                 if store is None:
                     self.trace.append(trace)
                 else:
                     store.commit(_saved(self.state, self.done), trace, first)
                 report(self.done)
 
-    def _chunk(self, records: int, last: bool, tail: int) -> dict[str, np.ndarray]:
+    def _all(self, program: Callable[..., Any], **static: int) -> dict[str, np.ndarray]:
         """All devices work at the same time: calls return before the work is done."""
         results = [
-            advance(
+            program(
                 self.plan,
                 data,
                 state,
                 jax.device_put(np.uint32(self.done), state.diverged.device),
-                records=records,
-                last=last,
-                tail=tail,
+                **static,
             )
             for data, state in zip(self.data, self.state, strict=True)
         ]
@@ -340,6 +338,18 @@ def _gathered(tree: Any) -> Any:
         return np.concatenate([p[:n] for p, n in zip(parts, np.ravel(lengths), strict=True)])
 
     return jax.tree.map(gather, tree)
+
+
+def _layout(steps: int, every: int, chunk: int | None, block: int) -> tuple[int, int]:
+    """Records in a chunk and in a block: even shares, since every odd size is compiled anew."""
+    records = max(1, steps // every)
+    per_block = max(1, min(block // every, records))
+    if chunk is None:
+        per_chunk = max(-(-steps // (CHUNKS * every)), per_block)
+    else:
+        per_chunk = -(-_positive_integer("chunk", chunk) // every)
+    per_chunk = -(-records // -(-records // min(per_chunk, records)))
+    return per_chunk, -(-per_chunk // -(-per_chunk // per_block))
 
 
 def _scrub(text: str) -> str:
@@ -385,5 +395,7 @@ def _check_observable(problem: Problem, name: str, f: Any) -> tuple[int, ...]:
     try:
         shape = jax.eval_shape(lambda p: jnp.asarray(f(p), dtype=float), problem.shapes()).shape
     except Exception as error:
-        raise TypeError(f"observable {name!r} is not a function of the parameters: {error}") from error
+        raise TypeError(
+            f"observable {name!r} is not a function of the parameters: {error}"
+        ) from error
     return tuple(shape)
