@@ -10,6 +10,7 @@ from symbias._version import __version__
 
 # room -> the public names it holds
 _ROOMS: dict[str, tuple[str, ...]] = {
+    "dynamics": ("SGD", "Optax", "Problem", "Run", "simulate", "squared_error"),
     "symmetry": (
         "Balanced",
         "Bond",

@@ -23,7 +23,7 @@ from symbias.dynamics import SGD, Problem, simulate
 problem = Problem(
     predict=lambda p, x: (x @ p["w"]) @ p["v"],
     params=lambda key: {"w": jax.random.normal(key, (3, 4)), "v": jnp.ones(4)},
-    sampler=lambda key, size: (jax.random.normal(key, (size, 3)), jnp.ones(size)),
+    sampler=lambda key, size: (jax.random.uniform(key, (size, 3)), jnp.ones(size)),
 )
 run = simulate(
     problem, SGD(1e-2, 4), steps=600, replicas=7, key=3, every=60, progress=False,

@@ -176,7 +176,7 @@ def test_a_full_disk_keeps_the_last_good_state(
         real(file, data)
 
     monkeypatch.setattr(store, "replace_file", full)
-    with pytest.raises(OSError, match="No space left on device.*last saved state is step 200"):
+    with pytest.raises(OSError, match=r"No space left on device.*last saved state is step 200"):
         go(path)
     monkeypatch.undo()
     assert (path / "state.npz.partial").exists()
@@ -194,7 +194,7 @@ import test_store
 path = test_store.Path({str(tmp_path / "run")!r})
 resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
 try:
-    test_store.go(path, observe={{"w": test_store.watch, "big": lambda p: p["w"].sum() * test_store.jnp.arange(9999.)}})
+    test_store.go(path, observe={{"big": lambda p: p["w"].sum() * test_store.jnp.arange(9999.)}})
 except OSError as error:
     print(error)
 """
@@ -215,7 +215,7 @@ def test_a_lost_store_is_reported_and_not_half_rebuilt(
         real(self, state, trace, first)
 
     monkeypatch.setattr(store.Store, "commit", lose)
-    with pytest.raises(OSError, match="has gone.*last saved state is step 100"):
+    with pytest.raises(OSError, match=r"has gone.*last saved state is step 100"):
         go(path)
     assert not path.exists()
 

@@ -111,9 +111,7 @@ def _stretches(
     if rest or not full:
         t = done + full * stride
         replica, more = _block(plan, data, replica, t, rest, plan.every)
-        trace = (
-            more if not full else jax.tree.map(lambda a, b: jnp.concatenate([a, b]), trace, more)
-        )
+        trace = jax.tree.map(lambda *v: jnp.concatenate(v), trace, more) if full else more
     return replica, trace
 
 

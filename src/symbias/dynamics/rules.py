@@ -10,7 +10,6 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from symbias.dynamics.batches import draw_batches, step_keys, stream
@@ -251,7 +250,7 @@ class Langevin:
 
 def positive(name: str, value: float) -> None:
     """Raise ValueError unless `value` is a positive finite number."""
-    if not (np.isscalar(value) and math.isfinite(value) and value > 0):
+    if not (math.isfinite(value) and value > 0):
         raise ValueError(f"{name} must be positive, got {value!r}")
 
 

@@ -211,7 +211,7 @@ class _Ensemble:
     def _fingerprint(self, plan: Plan, session: "_Session") -> str:
         """Hash of the traced program, its constants, the data and the starting state."""
         replica, done = session.state[0], jnp.uint32(0)
-        traced = jax.make_jaxpr(lambda d, r, t: advance.__wrapped__(plan, d, r, t, records=1))(
+        traced = jax.make_jaxpr(lambda d, r, t: advance(plan, d, r, t, records=1))(
             self.data, replica, done
         )
         digest = hashlib.sha256(_scrub(str(traced.jaxpr)).encode())
@@ -225,10 +225,7 @@ class _Ensemble:
         final = _joined([s.params for s in session.state])
         diverged = _joined([s.diverged for s in session.state])
         rows = np.concatenate(slices)
-        if store is None:
-            trace = self._dataset(session.trace)
-        else:
-            trace = store.trace()
+        trace = self._dataset(session.trace) if store is None else store.trace()
         if jax.process_count() > 1:
             values = {name: trace[name].values for name in trace}
             final, diverged, values, rows = _gathered((final, diverged, values, rows))
