@@ -197,6 +197,13 @@ class Bond:
         """Names of the arrays the bond acts on, each once."""
         return tuple(dict.fromkeys(end.name for end in self.ends))
 
+    @property
+    def loops(self) -> bool:
+        """Whether the bond acts twice on one array, so that its own ends are coupled."""
+        return any(
+            _meet(e, f) for i, e in enumerate(self.ends) for f in self.ends[:i] if e.name == f.name
+        )
+
     def blocks(self, xp: Any, params: Params) -> tuple[Array, Array]:
         """The stacked vector ends and the stacked covector ends, ``(heads, r, rest)`` each."""
         stacks: list[Array] = []
