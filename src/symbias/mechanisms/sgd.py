@@ -28,6 +28,7 @@ from symbias.dynamics import SGD, Optax, Problem
 from symbias.dynamics.problem import Params
 from symbias.symmetry import (
     Bond,
+    ComplexScaling,
     GeneralLinear,
     Rescaling,
     Symmetry,
@@ -270,20 +271,18 @@ def _moving(symmetry: Symmetry) -> list[Bond]:
     """The bonds whose equilibrium is not the point where they are."""
     bonds = [b for b in symmetry if not b.group.compact and not isinstance(b.group, Translation)]
     for bond in bonds:
-        if not isinstance(bond.group, GeneralLinear | Rescaling):
+        if not isinstance(bond.group, ComplexScaling | GeneralLinear | Rescaling):
             raise ValueError(f"bond {bond.name!r}: no equilibrium is known for {bond.group}")
     return bonds
 
 
 def _moments(bond: Bond, stack: Params) -> tuple[Array, Array]:
-    """Means of X X^T and Y Y^T over axis 0: (heads, r, r), or their diagonals for scales."""
-    matrix = isinstance(bond.group, GeneralLinear)
+    """Means of M and N over axis 0, as charges are shaped: the charge of one side alone."""
 
     def one(params: Params) -> tuple[Array, Array]:
         x, y = bond.blocks(jnp, params)
-        if matrix:
-            return x @ jnp.swapaxes(x, -1, -2), y @ jnp.swapaxes(y, -1, -2)
-        return jnp.sum(x * x, axis=-1), jnp.sum(y * y, axis=-1)
+        nothing = x[..., :0]
+        return bond.group.charge(jnp, x, nothing), bond.group.charge(jnp, y, nothing)
 
     m, n = jax.vmap(one)({name: stack[name] for name in bond.arrays})
     return m.mean(axis=0), n.mean(axis=0)
@@ -300,7 +299,7 @@ def _settle(symmetry: Symmetry, rule: SGD, stack: Params, grads: Params) -> tupl
             (m, n), (cx, cy) = _moments(bond, stack), _moments(bond, grads)
             a = 2 * _decay(rule) * m + rule.learning_rate * cy
             b = 2 * _decay(rule) * n + rule.learning_rate * cx
-            g, off = _root(a, b) if isinstance(bond.group, GeneralLinear) else _scale(a, b)
+            g, off = _element(bond, a, b)
             back = bond.group.dual(jnp, g)
             one = Symmetry([bond])
             stack = jax.vmap(lambda p, g=g, s=one, b=bond: act(s, {b.name: g}, p))(stack)
@@ -322,6 +321,18 @@ def _settle(symmetry: Symmetry, rule: SGD, stack: Params, grads: Params) -> tupl
         if off.max() < TOLERANCE:
             return stack, grads
     raise ValueError(f"no equilibrium within {SWEEPS} sweeps; residual {off.max():.1e}")
+
+
+def _element(bond: Bond, a: Array, b: Array) -> tuple[Array, Array]:
+    """The group element that moves a bond to where its drift vanishes."""
+    if isinstance(bond.group, GeneralLinear):
+        return _root(a, b)
+    g, off = _scale(a, b)
+    if isinstance(bond.group, ComplexScaling):
+        planes = bond.group.planes
+        diagonal = jnp.zeros((len(g), bond.group.size)).at[:, planes].set(g[..., None])
+        g = diagonal[..., None] * jnp.eye(bond.group.size)
+    return g, off
 
 
 def _scale(a: Array, b: Array) -> tuple[Array, Array]:

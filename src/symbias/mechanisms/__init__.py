@@ -1,0 +1,21 @@
+"""Training mechanisms: what each of them prefers, and when that holds."""
+
+from symbias.mechanisms.langevin import Langevin, effective_loss, noise_drift
+from symbias.mechanisms.law import Law
+from symbias.mechanisms.sgd import (
+    charge_drift,
+    equilibrium,
+    expected_charge_drift,
+    relaxation_time,
+)
+
+__all__ = [
+    "Langevin",
+    "Law",
+    "charge_drift",
+    "effective_loss",
+    "equilibrium",
+    "expected_charge_drift",
+    "noise_drift",
+    "relaxation_time",
+]

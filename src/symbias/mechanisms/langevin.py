@@ -1,0 +1,278 @@
+r"""Where Langevin training settles: stationary laws on theta, on its orbits, on the predictor.
+
+For :math:`d\theta = -\nabla L\,dt + \sqrt{2T}(P_\perp + \sqrt\rho P_\mathrm{orbit})\,dW` the same
+process has three densities, one for each measure it may be held against; none of them is "the"
+preference of training.
+
+References
+----------
+Menon, Stromme, Vacher, COLT 2026, for compact groups; Aladrah, Ballarin, Biagetti, Ansuini,
+d'Onofrio, Anselmi, "Understanding and inverse design of implicit bias in stochastic learning",
+arXiv 2601.06597, for the effective loss.
+"""
+
+from collections.abc import Callable, Mapping
+from math import prod
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from symbias import dynamics
+from symbias._arrays import Array
+from symbias._arrays import Params as AnyParams
+from symbias.mechanisms.law import Law
+from symbias.symmetry import (
+    Bond,
+    GeneralLinear,
+    Orthogonal,
+    Rescaling,
+    Symmetry,
+    charges,
+    gram,
+    horizontal,
+    log_volume,
+)
+
+PROBES = 3  # random points at which the assumptions of a law are checked
+COMPACT = ("ambient", "quotient", "predictor")
+OPEN = ("slice", "quotient", "predictor", "conditioned")
+
+
+class Parameterization(Protocol):
+    """What a law asks of theta -> w."""
+
+    shape: tuple[int, ...]
+
+    @property
+    def symmetry(self) -> Symmetry: ...
+    def __call__(self, params: Any, /) -> Array: ...
+    def section(self, w: Array, /) -> dict[str, Array]: ...
+
+
+def effective_loss(
+    loss: Callable[[AnyParams], Array],
+    symmetry: Symmetry,
+    temperature: float,
+    orbital: float = 0.0,
+) -> Callable[[AnyParams], Array]:
+    r"""The loss whose Gibbs density is the ambient law: :math:`L + (1 - \rho)\,T \log\mathrm{vol}`.
+
+    ``rho = 0`` is :math:`L + \tfrac T2 \log\det\mathrm{Gram}`. Differentiable in any library.
+
+    Raises
+    ------
+    ValueError
+        For a temperature that is not positive or a ratio outside [0, 1].
+    """
+    rule = dynamics.Langevin(temperature, orbital)  # checks both
+
+    def value(params: AnyParams) -> Array:
+        weight = (1 - rule.orbital) * rule.temperature
+        return loss(params) + weight * log_volume(symmetry, params)
+
+    return value
+
+
+def noise_drift(
+    symmetry: Symmetry, params: Mapping[str, Array], temperature: float
+) -> dict[str, np.ndarray]:
+    r"""Drift of the charges under noise without a component along orbits.
+
+    The Ito term :math:`T\,\mathrm{tr}(P_\perp \nabla^2 Q) = 2T \sum_k Q(P_\perp e_k)`, over a basis
+    of all parameters: P projections for P parameters.
+    """
+    with jax.enable_x64(True):
+        params = {k: jnp.asarray(np.asarray(v), jnp.float64) for k, v in params.items()}
+        flat, unravel = jax.flatten_util.ravel_pytree(params)
+
+        def one(e: Array) -> dict[str, Array]:
+            return charges(symmetry, horizontal(symmetry, params, unravel(e)))
+
+        parts = jax.jit(lambda basis: jax.lax.map(one, basis))(jnp.eye(flat.size))
+        return {k: 2 * temperature * np.asarray(v).sum(axis=0) for k, v in parts.items()}
+
+
+class Langevin(dynamics.Langevin):
+    __doc__ = dynamics.Langevin.__doc__
+
+    def law(
+        self,
+        p: Parameterization,
+        loss: Callable[[Array], Array],
+        reference: str = "predictor",
+    ) -> Law:
+        r"""The stationary law of this training, for parameters theta of w = p(theta).
+
+        ============  ==============================================================  ============
+        reference     log density                                                     of
+        ============  ==============================================================  ============
+        "ambient"     :math:`-l/T + (\rho - 1)\log\mathrm{vol}`                       theta
+        "quotient"    :math:`-l/T + \rho\log\mathrm{vol}`                             theta
+        "predictor"   :math:`-l/T + \rho\log\mathrm{vol} - \frac12\log\det JJ^T`      w
+        "slice"       :math:`-l/T - \log\mathrm{vol}` of what is compact of the group  theta
+        "conditioned" :math:`-l/T - \frac12\log\det(\nabla Q\,\nabla Q^T)`            theta
+        ============  ==============================================================  ============
+
+        Compact groups have the first three, for every rho. For others (rescalings, general linear)
+        isotropic noise has no stationary law. With rho = 0 charges relax and the law lives on the
+        balanced slice, if the noise does not itself drive the charges there; it has a density
+        against the quotient of the slice (flat), dw, and the volume of the slice. "conditioned"
+        is not a law of the dynamics: it is exp(-L/T) d theta conditioned on Q = 0 by a delta
+        function, against the volume of the slice, given for comparison.
+
+        Parameters
+        ----------
+        p : parameterization
+            A map theta -> w with ``symmetry``, ``section`` and ``shape``, for JAX arrays.
+        loss : callable
+            ``loss(w)``, in JAX.
+        reference : str
+
+        Raises
+        ------
+        ValueError
+            Where no such law is known, with the reason.
+        """
+        groups = [bond.group for bond in p.symmetry]
+        open_bonds = [bond for bond in p.symmetry if not bond.group.compact]
+        if open_bonds:
+            known = OPEN
+            self._check_open(p, open_bonds)
+        else:
+            known = COMPACT
+        if reference not in known:
+            names = ", ".join(sorted({type(g).__name__ for g in groups})) or "a trivial group"
+            raise ValueError(f"no law against {reference!r} for {names}: choose from {known}")
+        _check_fibres(p, reference)
+        return Law(_log_density(self, p, loss, reference), reference, p.shape, _assume(open_bonds))
+
+    def _check_open(self, p: Parameterization, bonds: list[Bond]) -> None:
+        for bond in bonds:
+            if not bond.vectors or not bond.covectors or not _balances(bond):
+                raise ValueError(f"bond {bond.name!r}: no law is known for {bond.group}")
+        if self.orbital > 0:
+            raise ValueError(
+                f"noise along the orbits of {bonds[0].group} (orbital = {self.orbital}) has no "
+                "stationary law without weight decay: they are not compact"
+            )
+        for params in _probes(p):
+            size = sum(float(np.sum(np.square(v))) for v in params.values())
+            for name, drift in noise_drift(p.symmetry, params, self.temperature).items():
+                if np.abs(drift).max(initial=0) > 1e-8 * max(1.0, size) * self.temperature:
+                    raise ValueError(
+                        f"bond {name!r}: the noise drives the charge at rate "
+                        f"{np.ravel(drift)[0]:.3g} off the balanced slice (ends of different "
+                        "widths), so the law does not live there"
+                    )
+
+
+def _balances(bond: Bond) -> bool:
+    return isinstance(bond.group, Rescaling | GeneralLinear)
+
+
+def _assume(open_bonds: list[Bond]) -> tuple[str, ...]:
+    common = (
+        "small steps: the law of the stochastic differential equation",
+        "stationary: run long after the loss has settled",
+        "away from singular orbits, where the symmetry gains stabilizers",
+    )
+    if not open_bonds:
+        return common
+    return (*common, "charges have relaxed: all bonds are balanced")
+
+
+def _probes(p: Parameterization) -> list[dict[str, Array]]:
+    """Points theta over random predictors, balanced where the group is not compact."""
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(0)
+        draws = [jnp.asarray(np.abs(rng.normal(size=p.shape)) + 0.1) for _ in range(PROBES)]
+        return [p.section(w) for w in draws]
+
+
+def _check_fibres(p: Parameterization, reference: str) -> None:
+    """The orbits must be all of the equals of theta, and w free to move in all directions."""
+    with jax.enable_x64(True):
+        for params in _probes(p):
+            size = sum(v.size for v in params.values())
+            orbit = 0
+            if p.symmetry.dim:
+                orbit = np.linalg.matrix_rank(np.asarray(gram(p.symmetry, params)))
+            rank = np.linalg.matrix_rank(np.asarray(_jacobian(p, params)))
+            if orbit + rank != size:
+                raise ValueError(
+                    f"{size} parameters, orbits of dimension {orbit} and a predictor of dimension "
+                    f"{rank} do not add up: the symmetry is not all there is"
+                )
+            if reference == "predictor" and rank != prod(p.shape):
+                raise ValueError(
+                    f"w has {prod(p.shape)} numbers of which {rank} are free: no density "
+                    "against dw; ask for the quotient"
+                )
+
+
+def _jacobian(p: Parameterization, params: Mapping[str, Array]) -> Array:
+    """d w / d theta as a matrix."""
+    flat, unravel = jax.flatten_util.ravel_pytree(dict(params))
+    return jax.jacobian(lambda v: jnp.ravel(p(unravel(v))))(flat)
+
+
+def _log_density(
+    rule: Langevin, p: Parameterization, loss: Callable[[Array], Array], reference: str
+) -> Callable[[Any], Array]:
+    symmetry, temperature = p.symmetry, rule.temperature
+    compact = all(bond.group.compact for bond in symmetry)
+
+    def volume(params: Any, power: float) -> Array:
+        return power * log_volume(symmetry, params) if power and symmetry.dim else 0.0
+
+    def ambient(params: Any) -> Array:
+        return -loss(p(params)) / temperature + volume(params, rule.orbital - 1)
+
+    def quotient(params: Any) -> Array:
+        return -loss(p(params)) / temperature + volume(params, rule.orbital if compact else 0.0)
+
+    def predictor(w: Array) -> Array:
+        params = p.section(w)
+        stretch = jnp.sum(jnp.log(jnp.linalg.svd(_jacobian(p, params), compute_uv=False)))
+        return -loss(w) / temperature + volume(params, rule.orbital if compact else 0.0) - stretch
+
+    def on_slice(params: Any) -> Array:
+        turns = _turns(symmetry)
+        value = -loss(p(params)) / temperature
+        return value - log_volume(turns, params) if turns.dim else value
+
+    def conditioned(params: Any) -> Array:
+        count = sum(_symmetric_dim(bond) for bond in symmetry)
+        flat, unravel = jax.flatten_util.ravel_pytree(dict(params))
+        slopes = jax.jacobian(
+            lambda v: jax.flatten_util.ravel_pytree(charges(symmetry, unravel(v)))[0]
+        )(flat)
+        s = jnp.linalg.svd(slopes, compute_uv=False)[:count]
+        return -loss(p(params)) / temperature - jnp.sum(jnp.log(s))
+
+    return {
+        "ambient": ambient,
+        "quotient": quotient,
+        "predictor": predictor,
+        "slice": on_slice,
+        "conditioned": conditioned,
+    }[reference]
+
+
+def _turns(symmetry: Symmetry) -> Symmetry:
+    """The rotations in the group: all of it that maps the balanced slice to itself."""
+    return Symmetry(
+        [
+            Bond(Orthogonal(b.group.size), b.vectors, b.covectors, heads=b.heads, name=b.name)
+            for b in symmetry
+            if isinstance(b.group, GeneralLinear) and b.group.size > 1
+        ]
+    )
+
+
+def _symmetric_dim(bond: Bond) -> int:
+    r = bond.group.size
+    each = r * (r + 1) // 2 if isinstance(bond.group, GeneralLinear) else r
+    return (bond.heads or 1) * each
