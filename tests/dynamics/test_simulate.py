@@ -81,7 +81,7 @@ def test_records_of_a_finer_trace_contain_the_coarser() -> None:
 def test_replica_does_not_depend_on_how_many_there_are() -> None:
     few = simulate(FRESH, SGD(0.02, 2), steps=50, replicas=2, key=1, **QUIET)
     many = simulate(FRESH, SGD(0.02, 2), steps=50, replicas=5, key=1, **QUIET)
-    np.testing.assert_array_equal(few.final["w"], many.final["w"][:2])
+    np.testing.assert_allclose(few.final["w"], many.final["w"][:2], rtol=1e-5)
 
 
 def test_starts_drawn_for_each_replica() -> None:
@@ -168,12 +168,15 @@ def test_vmapped_replicas_agree_with_mapped_ones() -> None:
     rows = jnp.arange(8, dtype=jnp.uint32)
     state = jax.vmap(lambda i: start(CUBIC, rule, jax.random.key(0), i, False))(rows)
     done = [
-        advance(Plan(CUBIC, rule, (), 500, 100, 1, vmap), None, state, jnp.uint32(0), records=6)[0]
-        for vmap in (False, True)
+        advance(
+            Plan(CUBIC, rule, (), 500, 100, 1, together), None, state, jnp.uint32(0), records=6
+        )[0]
+        for together in (1, 8)
     ]
-    np.testing.assert_array_equal(done[0].diverged, done[1].diverged)
     assert (done[0].diverged >= 0).any()
-    np.testing.assert_allclose(done[0].params["t"], done[1].params["t"], rtol=1e-4)
+    for other in done[1:]:
+        np.testing.assert_array_equal(done[0].diverged, other.diverged)
+        np.testing.assert_allclose(done[0].params["t"], other.params["t"], rtol=1e-4)
 
 
 def test_progress_lines(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,8 @@
 """One jitted program that carries a slice of the replicas through a chunk of training.
 
-Data and noise are drawn ahead in blocks of about a thousand steps; replicas go one after another
-on a CPU (``lax.map``: small arrays stay in cache) and side by side on accelerators (``vmap``).
+Data and noise are drawn ahead in blocks of about a thousand steps. On a CPU replicas go one after
+another (``lax.map``: small arrays stay in cache), or a few tens side by side where each is only a
+handful of numbers; on accelerators all go side by side (``vmap``).
 """
 
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from symbias.dynamics.rules import Rule
 
 BLOCK_STEPS = 1000
 BLOCK_BYTES = 32 * 2**20
+NUMBERS_TOGETHER = 128  # parameters of all replicas that a CPU takes side by side
 
 
 class Replica(NamedTuple):
@@ -41,7 +43,7 @@ class Plan:
     every: int
     block: int  # steps drawn ahead, at most
     per_block: int  # records in a block, where they are that close
-    vmap: bool
+    together: int  # replicas side by side
 
 
 def start(problem: Problem, rule: Rule, key: Array, replica: Array, antithetic: bool) -> Replica:
@@ -60,6 +62,15 @@ def block_steps(problem: Problem, rule: Rule, data: Batch) -> int:
     )
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(noise))
     return max(1, min(BLOCK_STEPS, BLOCK_BYTES // max(size, 1)))
+
+
+def side_by_side(problem: Problem, replicas: int, platform: str) -> int:
+    """How many replicas to run at once: a divisor of their number, so that none is left over."""
+    if platform != "cpu":
+        return replicas
+    size = sum(leaf.size for leaf in problem.shapes().values())
+    most = max(1, min(replicas, NUMBERS_TOGETHER // max(size, 1)))
+    return next(n for n in range(most, 0, -1) if replicas % n == 0)
 
 
 @partial(jax.jit, static_argnames=("plan", "records"))
@@ -84,7 +95,12 @@ def finish(
 
 
 def _over(plan: Plan, one: Callable[[Replica], Any]) -> Callable[[Replica], Any]:
-    return jax.vmap(one) if plan.vmap else partial(lax.map, one)
+    def run(replicas: Replica) -> Any:
+        if plan.together >= len(replicas.sign):
+            return jax.vmap(one)(replicas)
+        return lax.map(one, replicas, batch_size=plan.together if plan.together > 1 else None)
+
+    return run
 
 
 def _stretches(

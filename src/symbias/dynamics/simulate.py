@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 from jax.experimental import multihost_utils
 
-from symbias.dynamics.engine import Plan, Replica, advance, block_steps, finish, start
+from symbias.dynamics.engine import Plan, Replica, advance, block_steps, finish, side_by_side, start
 from symbias.dynamics.problem import Array, Batch, Params, Problem
 from symbias.dynamics.progress import progress as progress_of
 from symbias.dynamics.rules import Rule
@@ -160,9 +160,9 @@ class _Ensemble:
             raise ValueError(f"{self.replicas} replicas leave a process without any")
         devices = devices[: len(slices)]
         block = block_steps(self.problem, self.rule, self.data)
-        vmap = devices[0].platform != "cpu"
         stretches, per_block = _layout(self.steps, self.every, chunk, block)
-        plan = Plan(self.problem, self.rule, self.observe, self.every, block, per_block, vmap)
+        together = side_by_side(self.problem, len(slices[0]), devices[0].platform)
+        plan = Plan(self.problem, self.rule, self.observe, self.every, block, per_block, together)
         state = [
             jax.device_put(self._start(rows), device)
             for rows, device in zip(slices, devices, strict=True)

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -90,9 +90,10 @@ class Store:
             if trace:
                 group = zarr.open_group(self.path / "trace.zarr", mode="r+")
                 for name, values in trace.items():
-                    group[name][:, first : first + values.shape[1]] = values
+                    array = cast(zarr.Array, group[name])
+                    array[:, first : first + values.shape[1]] = values
             buffer = io.BytesIO()
-            np.savez(buffer, **state)
+            np.savez(buffer, **cast(dict[str, Any], state))
             replace_file(self.path / "state.npz", buffer.getvalue())
         self.committed = int(state["step"])
 

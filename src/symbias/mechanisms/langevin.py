@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 
 from symbias import dynamics
 from symbias._arrays import Array
@@ -85,7 +86,7 @@ def noise_drift(
     """
     with jax.enable_x64(True):
         params = {k: jnp.asarray(np.asarray(v), jnp.float64) for k, v in params.items()}
-        flat, unravel = jax.flatten_util.ravel_pytree(params)
+        flat, unravel = ravel_pytree(params)
 
         def one(e: Array) -> dict[str, Array]:
             return charges(symmetry, horizontal(symmetry, params, unravel(e)))
@@ -137,11 +138,9 @@ class Langevin(dynamics.Langevin):
         """
         groups = [bond.group for bond in p.symmetry]
         open_bonds = [bond for bond in p.symmetry if not bond.group.compact]
+        known: tuple[str, ...] = OPEN if open_bonds else COMPACT
         if open_bonds:
-            known = OPEN
             self._check_open(p, open_bonds)
-        else:
-            known = COMPACT
         if reference not in known:
             names = ", ".join(sorted({type(g).__name__ for g in groups})) or "a trivial group"
             raise ValueError(f"no law against {reference!r} for {names}: choose from {known}")
@@ -214,7 +213,7 @@ def _check_fibres(p: Parameterization, reference: str) -> None:
 
 def _jacobian(p: Parameterization, params: Mapping[str, Array]) -> Array:
     """d w / d theta as a matrix."""
-    flat, unravel = jax.flatten_util.ravel_pytree(dict(params))
+    flat, unravel = ravel_pytree(dict(params))
     return jax.jacobian(lambda v: jnp.ravel(p(unravel(v))))(flat)
 
 
@@ -245,10 +244,8 @@ def _log_density(
 
     def conditioned(params: Any) -> Array:
         count = sum(_symmetric_dim(bond) for bond in symmetry)
-        flat, unravel = jax.flatten_util.ravel_pytree(dict(params))
-        slopes = jax.jacobian(
-            lambda v: jax.flatten_util.ravel_pytree(charges(symmetry, unravel(v)))[0]
-        )(flat)
+        flat, unravel = ravel_pytree(dict(params))
+        slopes = jax.jacobian(lambda v: ravel_pytree(charges(symmetry, unravel(v)))[0])(flat)
         s = jnp.linalg.svd(slopes, compute_uv=False)[:count]
         return -loss(p(params)) / temperature - jnp.sum(jnp.log(s))
 

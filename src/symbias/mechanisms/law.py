@@ -16,6 +16,7 @@ from symbias._arrays import Array
 # log|w| is scanned this far; e^-160 leaves room for the squares of square roots in float64
 LOG_SMALL, LOG_LARGE = -160.0, 60.0
 COARSE, FINE = 4_000, 60_000
+ROUNDS, STEPS = 6, 400  # of random-walk Metropolis
 NEGLIGIBLE = 50.0  # below the maximum of the log density
 
 
@@ -83,6 +84,10 @@ class Law:
     def _many(self) -> Callable[[Any], Array]:
         return jax.jit(jax.vmap(self.log_density))
 
+    @cached_property
+    def _walk(self) -> Callable[..., Array]:
+        return _walker(self, STEPS)
+
     def _on_line(self, w: np.ndarray) -> np.ndarray:
         values = self.evaluate(w.reshape(-1, *self.shape))
         return np.where(np.isfinite(values), values, -np.inf)
@@ -146,11 +151,9 @@ class Law:
                 raise ValueError(f"the law cannot be normalised: its mass {name}")
 
 
-def _metropolis(law: Law, size: int, key: int, rounds: int = 6, steps: int = 400) -> np.ndarray:
-    """Last points of random-walk chains; each round takes its step from the spread of the last."""
+def _walker(law: Law, steps: int) -> Callable[..., Array]:
+    """Independent random walks of a number of steps, to their last points."""
     import blackjax
-
-    dim = prod(law.shape)
 
     def log_density(flat: Array) -> Array:
         value = law.log_density(flat.reshape(law.shape))
@@ -166,17 +169,18 @@ def _metropolis(law: Law, size: int, key: int, rounds: int = 6, steps: int = 400
         state, _ = jax.lax.scan(step, walker.init(at), jax.random.split(key, steps))
         return state.position
 
+    return jax.jit(jax.vmap(walk, (0, 0, None)))
+
+
+def _metropolis(law: Law, size: int, key: int) -> np.ndarray:
+    """Last points of random walks; each round takes its steps from the spread of the last."""
+    dim = prod(law.shape)
     with jax.enable_x64(True):
-        keys = jax.random.split(jax.random.key(key), rounds + 1)
+        keys = jax.random.split(jax.random.key(key), ROUNDS + 1)
         at = jax.random.normal(keys[0], (size, dim))
-        root = jnp.eye(dim) * 0.5
-        run = jax.jit(
-            lambda key, at, root: jax.vmap(walk, (0, 0, None))(
-                jax.random.split(key, size), at, root
-            )
-        )
+        root = 0.5 * jnp.eye(dim)
         for k in keys[1:]:
-            at = run(k, at, root)
+            at = law._walk(jax.random.split(k, size), at, root)
             spread = jnp.cov(at.T).reshape(dim, dim) * 2.38**2 / dim
             root = jnp.linalg.cholesky(spread + 1e-12 * jnp.trace(spread) * jnp.eye(dim))
         return np.asarray(at).reshape(size, *law.shape)

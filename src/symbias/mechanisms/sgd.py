@@ -226,9 +226,8 @@ def _snapshots(problem: Problem, params: Params) -> tuple[Params, bool]:
         found = {k: np.shape(v) for k, v in params.items()}
         raise ValueError(f"params have shapes {found}, the problem {shapes}")
     single = extra == {0}
-    return {
-        k: jnp.asarray(v)[None] if single else jnp.asarray(v) for k, v in params.items()
-    }, single
+    stack = {k: jnp.asarray(v) for k, v in params.items()}
+    return {k: v[None] if single else v for k, v in stack.items()}, single
 
 
 def _gradients(

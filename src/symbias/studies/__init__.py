@@ -1,0 +1,11 @@
+"""Studies: data, prediction, run, evidence and figure, each as one command."""
+
+from collections.abc import Callable
+from typing import Any
+
+from symbias.studies import evidence
+
+# name -> run(out, quick=False): writes JSON and figures to a folder, gives back what the JSON holds
+STUDIES: dict[str, Callable[..., dict[str, Any]]] = {"evidence": evidence.run}
+
+__all__ = ["STUDIES"]

@@ -1,0 +1,275 @@
+"""The tables of the evidence study: predictions of this library against its simulations."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from symbias._arrays import Array
+from symbias.dynamics import SGD, Problem, simulate
+from symbias.evidence import Evidence, compare, compare_point, energy_test, holm
+from symbias.mechanisms import Langevin, Law, charge_drift, equilibrium, relaxation_time
+from symbias.studies.networks import Network
+from symbias.studies.settings import Setting
+from symbias.symmetry import (
+    Bond,
+    GeneralLinear,
+    Orthogonal,
+    Rescaling,
+    Symmetry,
+    balance,
+    charges,
+)
+
+Row = dict[str, Any]
+TOLERANCE = 0.05
+
+
+def identity_rows(networks: Sequence[Network], steps: int = 5) -> list[Row]:
+    """Largest error of the one-step charge identity, relative to the squared norm of the bond."""
+    rule = SGD(0.05, weight_decay=0.1)
+    rows = []
+    for net in networks:
+        problem = Problem(
+            predict=net.predict, params=net.params, data=net.data, symmetry=net.symmetry
+        )
+        worst = dict.fromkeys((bond.name for bond in net.symmetry), 0.0)
+        params = net.params
+        with jax.enable_x64(True):
+            for _ in range(steps):
+                grads = jax.grad(problem.objective)(params, net.data)
+                drift = charge_drift(
+                    net.symmetry, params, grads, learning_rate=0.05, weight_decay=0.1
+                )
+                here = Problem(predict=net.predict, params=params, data=net.data)
+                run = simulate(here, rule, steps=1, progress=False)
+                after = {k: v[0] for k, v in run.final.items()}
+                old, new = charges(net.symmetry, params), charges(net.symmetry, after)
+                for bond in net.symmetry:
+                    size = sum(float(np.sum(np.square(params[name]))) for name in bond.arrays)
+                    error = np.abs(new[bond.name] - old[bond.name] - drift[bond.name])
+                    worst[bond.name] = max(worst[bond.name], float(np.max(error)) / size)
+                params = after
+        rows += [{"network": net.name, "bond": k, "error": e} for k, e in worst.items()]
+    return rows
+
+
+def equilibrium_rows(
+    setting: Setting, *, relaxations: float, replicas: int = 4, progress: bool = False
+) -> list[Row]:
+    """Measured, predicted and balanced values of what a setting watches, at stationarity.
+
+    The first six relaxation times are left out. The gradient moments are averaged over snapshots
+    of the rest, replica by replica; the interval is that of the replicas' means.
+    """
+    problem, rule, watch = setting.problem, setting.rule, setting.watch
+    names = list(problem.params)
+    times = relaxation_time(problem, problem.params, rule)
+    longest = max(float(np.max(t)) for t in times.values())
+    steps = int((6 + relaxations) * longest)
+    every = max(1, steps // 400)
+    observe = {"seen": watch, **{name: _one_array(name) for name in names}}
+    run = simulate(
+        problem, rule, steps=steps, replicas=replicas, every=every, observe=observe,
+        progress=progress,
+    )  # fmt: skip
+    tail = run.trace.sel(step=run.trace.step > 6 * longest)
+    many = jax.jit(jax.vmap(watch))
+    predicted, balanced = [], []
+    for r in range(replicas):
+        snapshots = {name: tail[name][r].values[::4] for name in names}
+        settled = equilibrium(problem, snapshots, rule, batches=512)
+        predicted.append(np.mean(many(_single(settled)), axis=0))
+        if all(bond.covectors for bond in problem.symmetry):
+            points = [
+                balance(problem.symmetry, {k: v[i] for k, v in snapshots.items()}).params
+                for i in range(0, len(snapshots[names[0]]), 10)
+            ]
+            balanced.append(np.mean([watch(_single(p)) for p in points], axis=0))
+    rows = []
+    for i, label in enumerate(setting.labels):
+        values = tail.seen[..., i].mean("step").values
+        prediction = float(np.mean(predicted, axis=0)[i])
+        verdict = compare_point(prediction, values, tolerance=TOLERANCE)
+        naive = float(np.mean(balanced, axis=0)[i]) if balanced else None
+        rows.append(
+            {
+                "setting": setting.name,
+                "observable": label,
+                "start": float(watch(_single(problem.params))[i]),
+                "measured": verdict.estimate,
+                "interval": verdict.interval,
+                "predicted": prediction,
+                "error": verdict.estimate / prediction - 1,
+                "verdict": verdict.verdict,
+                "balanced": naive,
+                "balanced_error": None if naive is None else verdict.estimate / naive - 1,
+                "steps": steps,
+                "relaxation_time": longest,
+            }
+        )
+    return rows
+
+
+def _one_array(name: str) -> Any:
+    return lambda params: params[name]
+
+
+def _single(params: Any) -> dict[str, np.ndarray]:
+    return {k: np.asarray(v, np.float32) for k, v in params.items()}
+
+
+class Radius:
+    """w = |x|^p for x in R^n: the power family, invariant under O(n)."""
+
+    shape: tuple[int, ...] = ()
+
+    def __init__(self, n: int, p: float) -> None:
+        self.n, self.p = n, p
+        bonds = [Bond(Orthogonal(n), vectors=[("x", 0)])] if n > 1 else []
+        self.symmetry = Symmetry(bonds)
+
+    def __call__(self, params: Any) -> Array:
+        return jnp.sum(params["x"] ** 2) ** (self.p / 2)
+
+    def section(self, w: Array) -> dict[str, Array]:
+        return {"x": jnp.zeros(self.n, w.dtype).at[0].set(w ** (1 / self.p))}
+
+
+class Product:
+    """w = u v elementwise."""
+
+    def __init__(self, size: int) -> None:
+        self.shape: tuple[int, ...] = (size,)
+        self.symmetry = Symmetry([Bond(Rescaling(size), vectors=[("u", 0)], covectors=[("v", 0)])])
+
+    def __call__(self, params: Any) -> Array:
+        return params["u"] * params["v"]
+
+    def section(self, w: Array) -> dict[str, Array]:
+        root = jnp.sqrt(jnp.abs(w))
+        return {"u": root, "v": jnp.sign(w) * root}
+
+
+class SquareProduct:
+    """W = P Q with square factors."""
+
+    def __init__(self, n: int) -> None:
+        self.shape: tuple[int, ...] = (n, n)
+        bond = Bond(GeneralLinear(n), vectors=[("P", 1)], covectors=[("Q", 0)])
+        self.symmetry = Symmetry([bond])
+
+    def __call__(self, params: Any) -> Array:
+        return params["P"] @ params["Q"]
+
+    def section(self, w: Array) -> dict[str, Array]:
+        u, s, vt = jnp.linalg.svd(w)
+        root = jnp.sqrt(s)
+        return {"P": u * root, "Q": root[:, None] * vt}
+
+
+def law_samples(
+    p: Any, centre: Array, rho: float, *, replicas: int, curvature: float, relaxations: float
+) -> tuple[Langevin, Any, np.ndarray]:
+    """Simulate Langevin training of w = p(theta) in a quadratic well, until stationary.
+
+    Replicas start at random points of the orbits over a cloud about the centre that is as wide as
+    the law, so that only the tilt of the law is left to find; charges start at zero. `curvature`
+    is the second derivative of the loss along theta: steps are a fiftieth of its inverse.
+    """
+    stiffness, temperature = 4.0, 0.2
+    rule = Langevin(temperature, rho, step_size=0.02 / (stiffness * curvature))
+
+    def loss(w: Array) -> Array:
+        return stiffness / 2 * jnp.sum((w - centre) ** 2)
+
+    def begin(key: Array) -> dict[str, Array]:
+        keys = jax.random.split(key)
+        w = centre + np.sqrt(temperature / stiffness) * jax.random.normal(keys[0], p.shape)
+        params = p.section(jnp.abs(w) if p.shape == () else w)
+        if "x" in params:
+            turn = jax.random.normal(keys[1], (p.n,))
+            params = {"x": turn / jnp.sqrt(jnp.sum(turn**2)) * params["x"][0]}
+        return params
+
+    problem = Problem(predict=p, params=begin, loss=loss, symmetry=p.symmetry)
+    steps = int(50 * relaxations)
+    run = simulate(problem, rule, steps=steps, replicas=replicas, key=17, progress=False)
+    alive = run.diverged < 0
+    w = jax.vmap(p)({k: v[alive] for k, v in run.final.items()})
+    return rule, loss, np.asarray(w)
+
+
+def misread(law: Law, p: Any) -> Law:
+    """A density against another measure, taken for one against dw: the mistake to catch."""
+    return Law(lambda w: law.log_density(p.section(w)), "predictor", p.shape)
+
+
+def law_rows(
+    grid: Sequence[tuple[int, int, float]], *, replicas: int, relaxations: float = 7
+) -> list[Row]:
+    """The power family: the right law, and the same process read against other measures."""
+    rows: list[Row] = []
+    right: list[Evidence] = []
+    for n, power, rho in grid:
+        p = Radius(n, power)
+        rule, loss, w = law_samples(
+            p, jnp.float32(1), rho, replicas=replicas, curvature=power**2, relaxations=relaxations
+        )
+        law = rule.law(p, loss)
+        right.append(compare(law, w))
+        wrong = {
+            reference: compare(misread(rule.law(p, loss, reference), p), w).p_value
+            for reference in ("ambient", "quotient")
+        }
+        rows.append({"law": f"|x|^{power}, n = {n}, rho = {rho:g}", "wrong": wrong})
+        rows[-1] |= {"samples": w, "cdf": law.cdf}
+    for row, evidence in zip(rows, holm(right), strict=True):
+        row.update(evidence.to_dict())
+    return rows
+
+
+def slice_rows(*, replicas: int, matrices: int, relaxations: float = 7) -> list[Row]:
+    """Laws on the balanced slice, against dw; "flat" takes the slice's own volume for dw."""
+    rows = []
+    for name, p, centre, count in (
+        ("u v", Product(1), jnp.ones(1), replicas),
+        ("P Q, 2 x 2", SquareProduct(2), jnp.diag(jnp.array([1.6, 1.0])), matrices),
+    ):
+        curvature = 2 * float(jnp.max(centre))
+        rule, loss, w = law_samples(
+            p, centre, 0.0, replicas=count, curvature=curvature, relaxations=3 * relaxations
+        )
+        law = rule.law(p, loss)
+        evidence = compare(law, w)
+        flat = Law(lambda w, loss=loss, t=rule.temperature: -loss(w) / t, "predictor", p.shape)
+        row = {"law": f"{name}, rho = 0", "wrong": {"flat": compare(flat, w).p_value}}
+        rows.append(row | evidence.to_dict() | {"samples": w, "cdf": law.cdf})
+    return rows
+
+
+def calibration_rows(comparisons: int = 1000, draws: int = 100) -> list[Row]:
+    """How often true laws are rejected at 5%: of one number, and of two."""
+    one = Law(lambda w: -((w - 1) ** 2) + 0.5 * jnp.log(jnp.abs(w)), "predictor")
+    p_one = [compare(one, one.sample(draws, key)).p_value for key in range(comparisons)]
+    root = np.array([[1.0, 0.0], [0.8, 0.6]])
+    inverse = np.linalg.inv(root)
+    two = Law(lambda w: -jnp.sum((inverse @ w) ** 2) / 2, "predictor", (2,))
+    rng = np.random.default_rng(0)
+    p_two = [
+        compare(two, rng.normal(size=(draws, 2)) @ root.T, key=key).p_value
+        for key in range(comparisons)
+    ]
+    p_exact = [
+        energy_test(
+            rng.normal(size=(draws, 2)), rng.normal(size=(draws, 2)), permutations=199, rng=rng
+        )[1]
+        for _ in range(comparisons)
+    ]
+    tests = {"Kolmogorov-Smirnov": p_one, "energy, law.sample": p_two, "energy, exact": p_exact}
+    return [
+        {"test": name, "rejected_at_5_percent": float(np.mean(np.array(p) <= 0.05)), "p_values": p}
+        for name, p in tests.items()
+    ]
