@@ -15,6 +15,7 @@ NeurIPS 2024 (without weight decay); Bhatia, *Positive Definite Matrices*, 2007,
 mean.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -90,12 +91,16 @@ def expected_charge_drift(
     """
     rule = _plain_sgd(rule)
     symmetry = _symmetry(problem)
-    options = {"learning_rate": rule.learning_rate, "weight_decay": rule.weight_decay}
+    options: dict[str, Any] = {
+        "learning_rate": rule.learning_rate,
+        "weight_decay": rule.weight_decay,
+    }
     with problem.precision():
         stack, _ = _snapshots(problem, params)
         grads = _gradients(problem, stack, rule, key, batches)
         here = {k: v[0] for k, v in stack.items()}
-        drifts = jax.vmap(lambda g: charge_drift(symmetry, here, g, **options))(grads)
+        one = partial(charge_drift, symmetry, here, **options)
+        drifts = jax.jit(jax.vmap(one))(grads)
         return {name: np.asarray(d).mean(axis=0) for name, d in drifts.items()}
 
 
@@ -238,22 +243,25 @@ def _gradients(
     if batches < 1:
         raise ValueError(f"batches must be positive, got {batches}")
     key = jax.random.key(key) if isinstance(key, int | np.integer) else key
-    count = len(next(iter(stack.values())))
+    keys = jax.random.split(key, len(next(iter(stack.values()))))
+    return _sampled(stack, keys, problem.arrays(), problem=problem, rule=rule, batches=batches)
+
+
+@partial(jax.jit, static_argnames=("problem", "rule", "batches"))
+def _sampled(
+    stack: Params, keys: Array, data: Any, *, problem: Problem, rule: SGD, batches: int
+) -> Params:
     steps = jnp.arange(batches, dtype=jnp.uint32)
     gradient = jax.grad(problem.objective)
 
-    def at_one(inputs: tuple[Params, Array], data: Any) -> Params:
+    def at_one(inputs: tuple[Params, Array]) -> Params:
         params, key = inputs
         noise = rule.draw(problem, data, key, steps, jnp.int32(1))
         if noise is None:
             return jax.tree.map(lambda g: g[None], gradient(params, data))
         return jax.vmap(lambda batch: gradient(params, batch))(noise)
 
-    @jax.jit
-    def at_all(stack: Params, keys: Array, data: Any) -> Params:
-        return jax.lax.map(lambda inputs: at_one(inputs, data), (stack, keys))
-
-    grads = at_all(stack, jax.random.split(key, count), problem.arrays())
+    grads = jax.lax.map(at_one, (stack, keys))
     return {k: g.reshape(-1, *g.shape[2:]) for k, g in grads.items()}
 
 
@@ -288,38 +296,44 @@ def _moments(bond: Bond, stack: Params) -> tuple[Array, Array]:
 
 
 def _settle(symmetry: Symmetry, rule: SGD, stack: Params, grads: Params) -> tuple[Params, Params]:
-    """Sweep over the bonds until the drift of each vanishes; gradients move contragrediently."""
+    """Sweep over the bonds until the drift of each vanishes."""
     bonds = _moving(symmetry)
-
-    @jax.jit
-    def sweep(stack: Params, grads: Params) -> tuple[Params, Params, Array]:
-        worst = []
-        for bond in bonds:
-            (m, n), (cx, cy) = _moments(bond, stack), _moments(bond, grads)
-            a = 2 * _decay(rule) * m + rule.learning_rate * cy
-            b = 2 * _decay(rule) * n + rule.learning_rate * cx
-            g, off = _element(bond, a, b)
-            back = bond.group.dual(jnp, g)
-            one = Symmetry([bond])
-            stack = jax.vmap(lambda p, g=g, s=one, b=bond: act(s, {b.name: g}, p))(stack)
-            grads = jax.vmap(lambda p, g=back, s=one, b=bond: act(s, {b.name: g}, p))(grads)
-            worst.append(off)
-        return stack, grads, jnp.stack(worst)
-
     if not bonds:
         return stack, grads
     for _ in range(SWEEPS):
-        stack, grads, off = sweep(stack, grads)
+        stack, grads, off = _sweep(stack, grads, symmetry=symmetry, rule=rule)
         off = np.asarray(off)
         if not np.isfinite(off).all():
             name = bonds[int(np.argmin(np.isfinite(off)))].name
             raise ValueError(
-                f"bond {name!r} has no finite equilibrium: along some direction neither gradient "
-                "noise nor weight decay holds it"
+                f"bond {name!r} has no finite equilibrium: some direction is dead on one side, or "
+                "held by neither gradient noise nor weight decay"
             )
         if off.max() < TOLERANCE:
             return stack, grads
     raise ValueError(f"no equilibrium within {SWEEPS} sweeps; residual {off.max():.1e}")
+
+
+@partial(jax.jit, static_argnames=("symmetry", "rule"))
+def _sweep(
+    stack: Params, grads: Params, *, symmetry: Symmetry, rule: SGD
+) -> tuple[Params, Params, Array]:
+    """Settle one bond after the other; gradients move contragrediently to parameters."""
+    worst = []
+    for bond in _moving(symmetry):
+        (m, n), (cx, cy) = _moments(bond, stack), _moments(bond, grads)
+        a = 2 * _decay(rule) * m + rule.learning_rate * cy
+        b = 2 * _decay(rule) * n + rule.learning_rate * cx
+        g, off = _element(bond, a, b)
+        stack = _move(bond, g, stack)
+        grads = _move(bond, bond.group.dual(jnp, g), grads)
+        worst.append(off)
+    return stack, grads, jnp.stack(worst)
+
+
+def _move(bond: Bond, g: Array, stack: Params) -> Params:
+    one = Symmetry([bond])
+    return jax.vmap(lambda params: act(one, {bond.name: g}, params))(stack)
 
 
 def _element(bond: Bond, a: Array, b: Array) -> tuple[Array, Array]:

@@ -64,16 +64,16 @@ def attention_block() -> Network:
 
 def deep_linear() -> Network:
     """W3 W2 W1: two general linear bonds that share the middle layer."""
-    params = _draw({"w1": (4, 3), "w2": (5, 4), "w3": (2, 5)})
+    params = _draw({"w1": (3, 4), "w2": (3, 3), "w3": (4, 3)})
 
     def predict(p: dict[str, Array], x: Array) -> Array:
         return x @ p["w1"].T @ p["w2"].T @ p["w3"].T
 
     bonds = [
-        Bond(GeneralLinear(4), vectors=[("w1", 0)], covectors=[("w2", 1)], name="layer 1"),
-        Bond(GeneralLinear(5), vectors=[("w2", 0)], covectors=[("w3", 1)], name="layer 2"),
+        Bond(GeneralLinear(3), vectors=[("w1", 0)], covectors=[("w2", 1)], name="layer 1"),
+        Bond(GeneralLinear(3), vectors=[("w2", 0)], covectors=[("w3", 1)], name="layer 2"),
     ]
-    return Network("deep linear", predict, params, _draw_data((3,), (2,)), Symmetry(bonds))
+    return Network("deep linear", predict, params, _draw_data((4,), (4,)), Symmetry(bonds))
 
 
 def normalised_net() -> Network:

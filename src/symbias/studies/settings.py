@@ -26,6 +26,7 @@ class Setting:
 
     name: str
     problem: Problem
+    start: Params
     rule: SGD
     watch: Observables
     labels: tuple[str, ...]
@@ -36,10 +37,13 @@ def product(a: Array, b: Array) -> Array:
     return jnp.sum(a[..., :, None] * b, axis=-2)
 
 
-def relu(inputs: int, weight_decay: float, *, learning_rate: float, units: int = 4) -> Setting:
+def relu(inputs: int, weight_decay: float, *, learning_rate: float) -> Setting:
     """ReLU network, Gaussian inputs, scalar output, label noise 1, from the unbalanced teacher."""
+    # with one input, units of equal sign could be exchanged for one another: one of each sign
+    units = 2 if inputs == 1 else 4
     rng = np.random.default_rng(inputs)
     w, v = rng.normal(size=(units, inputs)), 1.4 * np.sign(rng.normal(size=units))
+    w = np.array([[1.0], [-1.0]]) if inputs == 1 else w
     w *= 0.7 / np.linalg.norm(w, axis=1, keepdims=True)  # |v|/|w| = 2 at the start
     teacher = {"w": w.astype(np.float32), "v": v.astype(np.float32)}
 
@@ -56,7 +60,7 @@ def relu(inputs: int, weight_decay: float, *, learning_rate: float, units: int =
     problem = Problem(predict=predict, params=teacher, sampler=sampler, symmetry=Symmetry([bond]))
     rule = SGD(learning_rate, 8, weight_decay=weight_decay)
     name = f"ReLU, {inputs} inputs, weight decay {weight_decay:g}"
-    return Setting(name, problem, rule, watch, ("|v|/|w|",))
+    return Setting(name, problem, teacher, rule, watch, ("|v|/|w|",))
 
 
 def low_rank(weight_decay: float, *, learning_rate: float) -> Setting:
@@ -75,7 +79,7 @@ def low_rank(weight_decay: float, *, learning_rate: float) -> Setting:
     labels = tuple(f"{side}: singular value {i}" for side in ("P", "Q") for i in (1, 2))
     rule = SGD(learning_rate, 4, weight_decay=weight_decay)
     name = f"P Q, anisotropic, weight decay {weight_decay:g}"
-    return Setting(name, problem, rule, _spectra("p", "q"), labels)
+    return Setting(name, problem, teacher, rule, _spectra("p", "q"), labels)
 
 
 def attention(weight_decay: float, *, learning_rate: float) -> Setting:
@@ -99,7 +103,7 @@ def attention(weight_decay: float, *, learning_rate: float) -> Setting:
     labels = tuple(f"{side}: singular value {i}" for side in ("Q", "K") for i in (1, 2))
     rule = SGD(learning_rate, 4, weight_decay=weight_decay)
     name = f"attention Q/K, weight decay {weight_decay:g}"
-    return Setting(name, problem, rule, _spectra("q", "k"), labels)
+    return Setting(name, problem, teacher, rule, _spectra("q", "k"), labels)
 
 
 def normalised(weight_decay: float, *, learning_rate: float) -> Setting:
@@ -120,7 +124,7 @@ def normalised(weight_decay: float, *, learning_rate: float) -> Setting:
         return jnp.sqrt(jnp.sum(params["w"] ** 2))[None]
 
     name = f"normalised weights, weight decay {weight_decay:g}"
-    return Setting(name, problem, rule, watch, ("|theta|",))
+    return Setting(name, problem, start, rule, watch, ("|theta|",))
 
 
 def _teacher(

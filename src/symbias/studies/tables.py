@@ -25,33 +25,35 @@ from symbias.symmetry import (
 
 Row = dict[str, Any]
 TOLERANCE = 0.05
+IDENTITY = SGD(0.05, weight_decay=0.1)
 
 
 def identity_rows(networks: Sequence[Network], steps: int = 5) -> list[Row]:
     """Largest error of the one-step charge identity, relative to the squared norm of the bond."""
-    rule = SGD(0.05, weight_decay=0.1)
     rows = []
     for net in networks:
-        problem = Problem(
-            predict=net.predict, params=net.params, data=net.data, symmetry=net.symmetry
-        )
-        worst = dict.fromkeys((bond.name for bond in net.symmetry), 0.0)
-        params = net.params
+        problem = Problem(predict=net.predict, params=net.params, data=net.data)
+        observe = {name: _one_array(name) for name in net.params}
+        run = simulate(problem, IDENTITY, steps=steps, every=1, observe=observe, progress=False)
+        path = [{k: run.trace[k][0, t].values for k in net.params} for t in range(steps + 1)]
         with jax.enable_x64(True):
-            for _ in range(steps):
-                grads = jax.grad(problem.objective)(params, net.data)
-                drift = charge_drift(
-                    net.symmetry, params, grads, learning_rate=0.05, weight_decay=0.1
-                )
-                here = Problem(predict=net.predict, params=params, data=net.data)
-                run = simulate(here, rule, steps=1, progress=False)
-                after = {k: v[0] for k, v in run.final.items()}
-                old, new = charges(net.symmetry, params), charges(net.symmetry, after)
-                for bond in net.symmetry:
-                    size = sum(float(np.sum(np.square(params[name]))) for name in bond.arrays)
-                    error = np.abs(new[bond.name] - old[bond.name] - drift[bond.name])
-                    worst[bond.name] = max(worst[bond.name], float(np.max(error)) / size)
-                params = after
+            gradient = jax.jit(jax.grad(problem.objective))
+            grads = [gradient(params, net.data) for params in path[:-1]]
+        worst = dict.fromkeys((bond.name for bond in net.symmetry), 0.0)
+        for params, after, grad in zip(path[:-1], path[1:], grads, strict=True):
+            grad = {k: np.asarray(v) for k, v in grad.items()}
+            drift = charge_drift(
+                net.symmetry,
+                params,
+                grad,
+                learning_rate=IDENTITY.learning_rate,
+                weight_decay=IDENTITY.weight_decay,
+            )
+            old, new = charges(net.symmetry, params), charges(net.symmetry, after)
+            for bond in net.symmetry:
+                size = sum(float(np.sum(params[name] ** 2)) for name in bond.arrays)
+                error = np.max(np.abs(new[bond.name] - old[bond.name] - drift[bond.name]))
+                worst[bond.name] = max(worst[bond.name], float(error) / size)
         rows += [{"network": net.name, "bond": k, "error": e} for k, e in worst.items()]
     return rows
 
@@ -65,8 +67,8 @@ def equilibrium_rows(
     of the rest, replica by replica; the interval is that of the replicas' means.
     """
     problem, rule, watch = setting.problem, setting.rule, setting.watch
-    names = list(problem.params)
-    times = relaxation_time(problem, problem.params, rule)
+    names = list(setting.start)
+    times = relaxation_time(problem, setting.start, rule)
     longest = max(float(np.max(t)) for t in times.values())
     steps = int((6 + relaxations) * longest)
     every = max(1, steps // 400)
@@ -93,19 +95,20 @@ def equilibrium_rows(
         values = tail.seen[..., i].mean("step").values
         prediction = float(np.mean(predicted, axis=0)[i])
         verdict = compare_point(prediction, values, tolerance=TOLERANCE)
+        measured = float(np.mean(values))
         naive = float(np.mean(balanced, axis=0)[i]) if balanced else None
         rows.append(
             {
                 "setting": setting.name,
                 "observable": label,
-                "start": float(watch(_single(problem.params))[i]),
-                "measured": verdict.estimate,
+                "start": float(watch(_single(setting.start))[i]),
+                "measured": measured,
                 "interval": verdict.interval,
                 "predicted": prediction,
-                "error": verdict.estimate / prediction - 1,
+                "error": measured / prediction - 1,
                 "verdict": verdict.verdict,
                 "balanced": naive,
-                "balanced_error": None if naive is None else verdict.estimate / naive - 1,
+                "balanced_error": None if naive is None else measured / naive - 1,
                 "steps": steps,
                 "relaxation_time": longest,
             }
@@ -244,10 +247,14 @@ def slice_rows(*, replicas: int, matrices: int, relaxations: float = 7) -> list[
         )
         law = rule.law(p, loss)
         evidence = compare(law, w)
-        flat = Law(lambda w, loss=loss, t=rule.temperature: -loss(w) / t, "predictor", p.shape)
+        flat = _flat(loss, rule.temperature, p.shape)
         row = {"law": f"{name}, rho = 0", "wrong": {"flat": compare(flat, w).p_value}}
         rows.append(row | evidence.to_dict() | {"samples": w, "cdf": law.cdf})
     return rows
+
+
+def _flat(loss: Any, temperature: float, shape: tuple[int, ...]) -> Law:
+    return Law(lambda w: -loss(w) / temperature, "predictor", shape)
 
 
 def calibration_rows(comparisons: int = 1000, draws: int = 100) -> list[Row]:

@@ -1,0 +1,302 @@
+"""Charge drift, equilibrium gauge and relaxation time of SGD."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import torch
+
+from symbias.dynamics import SGD, Optax, Problem, simulate
+from symbias.mechanisms import (
+    Langevin,
+    charge_drift,
+    equilibrium,
+    expected_charge_drift,
+    relaxation_time,
+)
+from symbias.studies.networks import NETWORKS, Network
+from symbias.studies.tables import identity_rows
+from symbias.symmetry import (
+    Bond,
+    ComplexScaling,
+    Rescaling,
+    Symmetry,
+    Translation,
+    UniformScale,
+    act,
+    charges,
+    random_element,
+)
+
+CASES = {make.__name__: make() for make in NETWORKS}
+
+
+every_net = pytest.mark.parametrize("net", CASES.values(), ids=CASES)
+coupled = pytest.mark.parametrize("net", [CASES["deep_linear"]], ids=["deep_linear"])
+
+
+def training(net: Network) -> Problem:
+    return Problem(predict=net.predict, params=net.params, data=net.data, symmetry=net.symmetry)
+
+
+@every_net
+def test_one_step_identity(net: Network) -> None:
+    """Exact to rounding, weight decay included, for every bond, along several steps."""
+    rows = identity_rows([net], steps=3)
+    assert [row["bond"] for row in rows] == [bond.name for bond in net.symmetry]
+    for row in rows:
+        assert row["error"] < 1e-12, row
+
+
+def test_identity_in_other_libraries() -> None:
+    net = CASES["deep_linear"]
+    grads = {k: 0.1 * v[::-1].copy() for k, v in net.params.items()}
+    options = {"learning_rate": 0.1, "weight_decay": 0.3}
+    ours = charge_drift(net.symmetry, net.params, grads, **options)
+    as_torch = [{k: torch.tensor(v) for k, v in d.items()} for d in (net.params, grads)]
+    theirs = charge_drift(net.symmetry, *as_torch, **options)
+    for name, drift in ours.items():
+        assert isinstance(theirs[name], torch.Tensor)
+        np.testing.assert_allclose(theirs[name], drift, rtol=1e-12)
+
+
+def test_translations_drift_by_decay_alone() -> None:
+    symmetry = Symmetry([Bond(Translation(3), vectors=[("b", 0)], name="dead")])
+    b, zero = {"b": np.array([1.0, -2.0, 3.0])}, {"b": np.zeros(3)}
+    drift = charge_drift(symmetry, b, zero, learning_rate=0.1, weight_decay=0.5)
+    np.testing.assert_allclose(drift["dead"], -0.05 * b["b"], rtol=1e-14)
+
+
+def test_expected_drift_is_the_mean_over_replicas() -> None:
+    """2,048 replicas of one step against 2,048 other minibatches: within 5 standard errors."""
+    net = CASES["deep_linear"]
+    rule = SGD(0.05, 2, weight_decay=0.1, label_noise=1.0)
+    problem = training(net)
+    run = simulate(problem, rule, steps=1, replicas=2048, key=1, progress=False)
+    with jax.enable_x64(True):
+        after = jax.vmap(lambda p: charges(net.symmetry, p))(run.final)
+    before = charges(net.symmetry, net.params)
+    expected = expected_charge_drift(problem, net.params, rule, key=2, batches=2048)
+    for name, drift in expected.items():
+        change = np.asarray(after[name]) - before[name]
+        error = change.std(axis=0) * np.sqrt(2 / 2048)
+        assert (np.abs(change.mean(axis=0) - drift) < 5 * error).all()
+        assert (np.abs(change.mean(axis=0)) > 20 * error).any()  # there is something to predict
+
+
+def noisy_rule(weight_decay: float = 0.02) -> SGD:
+    return SGD(0.05, 4, weight_decay=weight_decay, label_noise=0.5)
+
+
+@every_net
+def test_drift_vanishes_at_equilibrium(net: Network) -> None:
+    """Coupled bonds too. The same minibatches make the check exact."""
+    problem, rule = training(net), noisy_rule()
+    settled = equilibrium(problem, net.params, rule, key=3, batches=256)
+    drift = expected_charge_drift(problem, settled, rule, key=3, batches=256)
+    start = expected_charge_drift(problem, net.params, rule, key=3, batches=256)
+    for name in drift:
+        assert np.abs(drift[name]).max() < 1e-7 * np.abs(start[name]).max()
+    x = net.data[0]
+    np.testing.assert_allclose(net.predict(settled, x), net.predict(net.params, x), rtol=2e-4)
+
+
+@coupled
+def test_equilibrium_does_not_depend_on_where_in_the_orbit_one_starts(net: Network) -> None:
+    problem, rule = training(net), noisy_rule()
+    moved = act(net.symmetry, random_element(net.symmetry, 0, 0.3), net.params)
+    a, b = (equilibrium(problem, p, rule, key=3, batches=256) for p in (net.params, moved))
+    for name, array in a.items():
+        np.testing.assert_allclose(np.sum(b[name] ** 2), np.sum(array**2), rtol=1e-6)
+
+
+@coupled
+def test_equilibrium_minimises_decay_plus_noise(net: Network) -> None:
+    """2 lam' |theta|^2 + eta E|G|^2 is least there among its neighbours on the orbit."""
+    problem, rule = training(net), noisy_rule()
+    lam = rule.weight_decay * (1 - rule.learning_rate * rule.weight_decay / 2)
+    names = net.symmetry.arrays
+
+    def cost(params) -> float:
+        key, steps = jax.random.split(jax.random.key(3), 1)[0], jnp.arange(64, dtype=jnp.uint32)
+        with jax.enable_x64(True):
+            batches = rule.draw(problem, net.data, key, steps, jnp.int32(1))
+            grads = jax.vmap(lambda b: jax.grad(problem.objective)(params, b))(batches)
+        noise = sum(np.mean(np.sum(np.square(grads[k]).reshape(64, -1), axis=1)) for k in names)
+        return 2 * lam * sum(np.sum(params[k] ** 2) for k in names) + rule.learning_rate * noise
+
+    settled = equilibrium(problem, net.params, rule, key=3, batches=64)
+    least = cost(settled)
+    for seed in range(4):
+        element = random_element(net.symmetry, seed, 0.05)
+        assert cost(act(net.symmetry, element, settled)) > least
+    assert cost(net.params) > least
+
+
+def rotary() -> tuple[Problem, Symmetry]:
+    """Two planes whose complex products only matter."""
+    angles = np.random.default_rng(0).normal(size=(12, 2))
+
+    def predict(p, x):
+        q, k = (p[name].reshape(2, 2, 3) for name in ("q", "k"))
+        turn = jnp.exp(1j * x)
+        score = ((q[:, 0] + 1j * q[:, 1]) * (k[:, 0] - 1j * k[:, 1])).sum(-1)
+        return (score * turn).real.sum(-1)
+
+    bond = Bond(ComplexScaling(4), vectors=[("q", 0)], covectors=[("k", 0)], name="planes")
+    rng = np.random.default_rng(1)
+    params = {"q": 3 * rng.normal(size=(4, 3)), "k": rng.normal(size=(4, 3))}
+    symmetry = Symmetry([bond])
+    problem = Problem(
+        predict=predict, params=params, data=(angles, rng.normal(size=12)), symmetry=symmetry
+    )
+    return problem, symmetry
+
+
+def test_equilibrium_of_complex_scales() -> None:
+    problem, _ = rotary()
+    settled = equilibrium(problem, problem.params, noisy_rule(), key=3, batches=256)
+    drift = expected_charge_drift(problem, settled, noisy_rule(), key=3, batches=256)
+    start = expected_charge_drift(problem, problem.params, noisy_rule(), key=3, batches=256)
+    assert np.abs(drift["planes"]).max() < 1e-7 * np.abs(start["planes"]).max()
+
+
+def hadamard(size: int = 3) -> Problem:
+    rng = np.random.default_rng(0)
+    bond = Bond(Rescaling(size), vectors=[("u", 0)], covectors=[("v", 0)], name="uv")
+    x = rng.normal(size=(64, size))
+    params = {"u": np.full(size, 2.0), "v": np.full(size, 0.5)}
+    return Problem(
+        predict=lambda p, x: (x * (p["u"] * p["v"])).sum(-1),
+        params=params,
+        data=(x, x.sum(-1)),
+        symmetry=Symmetry([bond]),
+    )
+
+
+def test_scalar_formula_by_hand() -> None:
+    """u v with label noise: C_u = v^2 c, C_v = u^2 c, so u^4 = v^4: balanced at any decay."""
+    settled = equilibrium(hadamard(), hadamard().params, noisy_rule(0.1), batches=64)
+    np.testing.assert_allclose(settled["u"], settled["v"], rtol=1e-9)
+    np.testing.assert_allclose(settled["u"] * settled["v"], 1.0, rtol=1e-9)
+
+
+def test_relaxation_time_is_measured() -> None:
+    """The charge of u v falls as exp(-t/time); start 2% off balance, 128 antithetic pairs.
+
+    The decay over one relaxation time is known to 1% (standard error 0.3%).
+    """
+    problem = hadamard(1)
+    problem = replace(problem, params={"u": np.array([1.02]), "v": np.array([1 / 1.02])})
+    rule = SGD(0.01, 1, label_noise=0.3, weight_decay=1e-3)
+    (time,) = relaxation_time(problem, problem.params, rule, batches=20_000)["uv"]
+    by_hand = 1 / (
+        2 * rule.learning_rate * rule.weight_decay
+        + rule.learning_rate**2 * 0.09 * np.mean(problem.data[0] ** 2)
+    )
+    assert abs(time / by_hand - 1) < 0.05
+    steps = round(float(time))
+    run = simulate(problem, rule, steps=steps, replicas=256, antithetic=True, progress=False)
+    charge = run.final["u"] ** 2 - run.final["v"] ** 2
+    start = problem.params["u"] ** 2 - problem.params["v"] ** 2
+    assert abs(charge.mean() / start.item() - np.exp(-1)) < 0.02
+
+
+def test_relaxation_of_a_matrix_bond_is_the_slowest_mode() -> None:
+    """Against the linearised mean drift by finite differences, on all symmetric directions."""
+    net = CASES["deep_linear"]
+    one = Symmetry([net.symmetry.bonds[0]])
+    problem, rule = replace(training(net), symmetry=one), noisy_rule()
+    settled = equilibrium(problem, net.params, rule, key=3, batches=256)
+    i, j = np.triu_indices(3)
+    step, rows_q, rows_d = 1e-5, [], []
+    for a, b in zip(i, j, strict=True):
+        generator = np.zeros((1, 3, 3))
+        generator[0, a, b] = generator[0, b, a] = step
+        moved = [act(one, {"layer 1": np.eye(3) + s * generator}, settled) for s in (1, -1)]
+        q = [charges(one, m)["layer 1"][i, j] for m in moved]
+        d = [
+            expected_charge_drift(problem, m, rule, key=3, batches=256)["layer 1"][i, j]
+            for m in moved
+        ]
+        rows_q.append(q[0] - q[1])
+        rows_d.append(d[0] - d[1])
+    rates = -np.linalg.eigvals(np.linalg.solve(np.array(rows_q), np.array(rows_d))).real
+    time = relaxation_time(problem, net.params, rule, key=3, batches=256)["layer 1"]
+    np.testing.assert_allclose(1 / time, rates.min(), rtol=1e-3)
+
+
+def test_snapshots_are_moved_together() -> None:
+    problem, rule = hadamard(), noisy_rule()
+    rng = np.random.default_rng(0)
+    stack = {k: v + 0.1 * rng.normal(size=(5, 3)) for k, v in problem.params.items()}
+    settled = equilibrium(problem, stack, rule, batches=64)
+    np.testing.assert_allclose(settled["u"] * settled["v"], stack["u"] * stack["v"], rtol=1e-9)
+    scales = settled["u"] / stack["u"]
+    np.testing.assert_allclose(scales, scales[:1].repeat(5, 0), rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        (Optax(optax.adam(1e-3)), "Adam does not conserve charges"),
+        (Optax(optax.rmsprop(1e-3)), "Rms does not conserve charges"),
+        (SGD(0.1, momentum=0.9), "without momentum"),
+        (Langevin(1.0), "not for Langevin"),
+    ],
+)
+def test_other_rules_are_refused_by_name(rule, message: str) -> None:
+    problem = hadamard()
+    for question in (equilibrium, relaxation_time, expected_charge_drift):
+        with pytest.raises(ValueError, match=message):
+            question(problem, problem.params, rule)
+
+
+def test_where_nothing_holds_a_direction_there_is_no_equilibrium() -> None:
+    net = CASES["normalised_net"]
+    with pytest.raises(ValueError, match="'norm' has no finite equilibrium"):
+        equilibrium(training(net), net.params, SGD(0.1, 2), batches=16)
+    dead = {**CASES["deep_linear"].params}
+    dead["w1"], dead["w2"] = dead["w1"].copy(), dead["w2"].copy()
+    dead["w1"][0], dead["w2"][:, 0] = 0, 0
+    with pytest.raises(ValueError, match="'layer 1' has no finite equilibrium"):
+        equilibrium(training(CASES["deep_linear"]), dead, noisy_rule(), batches=64)
+
+
+def test_bad_input() -> None:
+    problem = hadamard()
+    with pytest.raises(ValueError, match="has no symmetry"):
+        equilibrium(replace(problem, symmetry=None), problem.params, SGD(0.1))
+    with pytest.raises(ValueError, match=r"params are \['u'\]"):
+        equilibrium(problem, {"u": np.ones(3)}, SGD(0.1))
+    with pytest.raises(ValueError, match="params have shapes"):
+        equilibrium(problem, {"u": np.ones(4), "v": np.ones(4)}, SGD(0.1))
+    with pytest.raises(ValueError, match="batches must be positive"):
+        equilibrium(problem, problem.params, SGD(0.1), batches=0)
+
+
+def test_compact_groups_and_translations_stay() -> None:
+    from symbias.symmetry import Orthogonal
+
+    symmetry = Symmetry([Bond(Orthogonal(3), vectors=[("u", 0)])])
+    problem = replace(hadamard(), symmetry=symmetry)
+    settled = equilibrium(problem, problem.params, SGD(0.1), batches=1)
+    np.testing.assert_array_equal(settled["u"], problem.params["u"])
+    assert relaxation_time(problem, problem.params, SGD(0.1), batches=1) == {}
+
+
+def test_uniform_scale_by_hand() -> None:
+    """|theta|^4 = eta E|g~|^2 / (2 lam'), g~ the gradient at unit norm."""
+    net = CASES["normalised_net"]
+    problem, rule = training(net), SGD(0.1, weight_decay=0.05)  # full batch: no sampling error
+    settled = equilibrium(problem, net.params, rule)
+    unit = net.params["w"] / np.linalg.norm(net.params["w"])
+    with jax.enable_x64(True):
+        g = np.asarray(jax.grad(problem.objective)({"w": unit}, net.data)["w"])
+    lam = 0.05 * (1 - 0.1 * 0.05 / 2)
+    expected = (0.1 * np.sum(g**2) / (2 * lam)) ** 0.25
+    np.testing.assert_allclose(np.linalg.norm(settled["w"]), expected, rtol=1e-9)
+    assert isinstance(problem.symmetry.bonds[0].group, UniformScale)
