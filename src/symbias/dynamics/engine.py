@@ -54,6 +54,12 @@ def start(problem: Problem, rule: Rule, key: Array, replica: Array, antithetic: 
     return Replica(params, rule.init(params), jax.random.key_data(key), sign, jnp.int32(-1))
 
 
+@partial(jax.jit, static_argnames=("problem", "rule", "antithetic"))
+def begin(problem: Problem, rule: Rule, key: Array, rows: Array, antithetic: bool) -> Replica:
+    """States of the replicas of these numbers before the first step."""
+    return jax.vmap(lambda row: start(problem, rule, key, row, antithetic))(rows)
+
+
 def block_steps(problem: Problem, rule: Rule, data: Batch) -> int:
     """How many steps to draw ahead: a thousand, fewer where their input is large."""
     step = jnp.zeros((1,), jnp.uint32)

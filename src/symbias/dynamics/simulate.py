@@ -14,7 +14,16 @@ import numpy as np
 import xarray as xr
 from jax.experimental import multihost_utils
 
-from symbias.dynamics.engine import Plan, Replica, advance, block_steps, finish, side_by_side, start
+from symbias.dynamics.engine import (
+    Plan,
+    Replica,
+    advance,
+    begin,
+    block_steps,
+    finish,
+    side_by_side,
+    start,
+)
 from symbias.dynamics.problem import Array, Batch, Params, Problem
 from symbias.dynamics.progress import progress as progress_of
 from symbias.dynamics.rules import Rule
@@ -176,10 +185,8 @@ class _Ensemble:
         return self._result(session, store, slices)
 
     def _start(self, rows: np.ndarray) -> Replica:
-        def one(row: Array) -> Replica:
-            return start(self.problem, self.rule, self.key, row, self.antithetic)
-
-        return jax.jit(jax.vmap(one))(jnp.asarray(rows, dtype=jnp.uint32))
+        numbers = jnp.asarray(rows, dtype=jnp.uint32)
+        return begin(self.problem, self.rule, self.key, numbers, self.antithetic)
 
     def _store(
         self, path: Path, plan: Plan, stretches: int, session: "_Session", mine: int

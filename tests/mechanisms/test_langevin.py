@@ -1,0 +1,246 @@
+"""Laws of Langevin training: formulas against dense definitions, refusals, effective loss."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from scipy import integrate, stats
+
+from symbias.mechanisms import Langevin, Law, effective_loss, noise_drift
+from symbias.studies.tables import Product, Radius, SquareProduct
+from symbias.symmetry import Bond, GeneralLinear, Orthogonal, Rescaling, Symmetry, UniformScale
+
+
+def quadratic(w):
+    return jnp.sum((w - 1) ** 2) / 2
+
+
+def differences(values: np.ndarray) -> np.ndarray:
+    """Densities are known up to a constant."""
+    return values - values[0]
+
+
+W = np.array([0.3, 0.7, 1.1, 1.9])
+T = 0.2
+
+
+@pytest.mark.parametrize(("n", "p", "rho"), [(4, 2, 1.0), (3, 2, 0.5), (2, 4, 0.5), (1, 2, 0.0)])
+def test_power_family(n: int, p: int, rho: float) -> None:
+    """Against dw: w^(k/p - 1) exp(-l/T), k = rho (n - 1) + 1."""
+    law = Langevin(T, rho).law(Radius(n, p), quadratic)
+    k = rho * (n - 1) + 1
+    expected = -((W - 1) ** 2) / 2 / T + (k / p - 1) * np.log(W)
+    np.testing.assert_allclose(differences(law.evaluate(W)), differences(expected), atol=1e-12)
+    assert law.reference == "predictor"
+    assert any("small steps" in line for line in law.assumptions)
+
+    def density(w: float) -> float:
+        return w ** (k / p - 1) * np.exp(-((w - 1) ** 2) / 2 / T)
+
+    mass = integrate.quad(density, 0, 6, points=[0.01, 1])[0]
+    for w in (0.05, 0.8, 1.5):
+        part = integrate.quad(density, 0, w, points=[min(0.01, w / 2)])[0]
+        assert abs(law.cdf(w) - part / mass) < 1e-5  # 20,000 draws see steps of 1e-2
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.3, 1.0])
+def test_ambient_and_quotient_of_a_compact_group(rho: float) -> None:
+    """log vol of a sphere in R^4: three times log |x|."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(5, 4))
+    r = np.linalg.norm(x, axis=1)
+    loss = (r**3 - 1) ** 2 / 2
+    for reference, power in (("ambient", rho - 1), ("quotient", rho)):
+        law = Langevin(T, rho).law(Radius(4, 3), quadratic, reference)
+        expected = -loss / T + power * 3 * np.log(r)
+        got = law.evaluate({"x": x})
+        np.testing.assert_allclose(differences(got), differences(expected), atol=1e-9)
+
+
+def test_three_densities_are_one_law() -> None:
+    """Integrated over theta, the ambient density gives the predictor's: radii in R^3."""
+    rule, p = Langevin(T, 0.4), Radius(3, 2)
+    ambient, predictor = (rule.law(p, quadratic, name) for name in ("ambient", "predictor"))
+    r = np.linspace(0.2, 1.4, 7)
+    x = r[:, None] * np.array([0.0, 0.6, 0.8])
+    shells = ambient.evaluate({"x": x}) + 2 * np.log(r)  # area of the sphere; dr
+    per_w = shells - np.log(2 * r)  # dw = 2 r dr
+    np.testing.assert_allclose(differences(per_w), differences(predictor.evaluate(r**2)), atol=1e-9)
+
+
+def test_product_law() -> None:
+    """u v: |w|^(-1/2) exp(-l/T), on both half-lines."""
+    law = Langevin(T).law(Product(1), quadratic)
+    w = np.array([[0.3], [-0.7], [1.9]])
+    expected = -((w[:, 0] - 1) ** 2) / 2 / T - np.log(np.abs(w[:, 0])) / 2
+    np.testing.assert_allclose(differences(law.evaluate(w)), differences(expected), atol=1e-12)
+    draws = law.sample(4000, key=1)
+    assert draws.shape == (4000, 1)
+    assert stats.kstest(draws[:, 0], law.cdf).pvalue > 1e-3
+
+
+def matrices() -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    w = np.random.default_rng(0).normal(size=(4, 3, 3))
+    with jax.enable_x64(True):
+        points = [SquareProduct(3).section(jnp.asarray(x)) for x in w]
+    return w, np.linalg.svd(w)[1], {k: np.stack([p[k] for p in points]) for k in "PQ"}
+
+
+def test_square_products() -> None:
+    """Predictor, slice and conditioned laws of P Q in singular values."""
+    w, s, theta = matrices()
+    loss = ((w - 1) ** 2).sum((1, 2)) / 2
+    pairs = np.log(s[:, :, None] + s[:, None, :]) / 2
+    sums = {
+        "predictor": pairs.sum((1, 2)),
+        "quotient": np.zeros(4),
+        "slice": np.stack([m[np.triu_indices(3, 1)] for m in pairs]).sum(1),
+        "conditioned": np.stack([m[np.triu_indices(3)] for m in pairs]).sum(1),
+    }
+    for reference, stretch in sums.items():
+        law = Langevin(T).law(SquareProduct(3), quadratic, reference)
+        got = law.evaluate(w if reference == "predictor" else theta)
+        np.testing.assert_allclose(
+            differences(got), differences(-loss / T - stretch), atol=1e-8, err_msg=reference
+        )
+
+
+class Rectangular(SquareProduct):
+    """P of shape (rows, rank), Q of shape (rank, columns)."""
+
+    def __init__(self, rows: int, columns: int, rank: int) -> None:
+        self.shape, self.rank = (rows, columns), rank
+        bond = Bond(GeneralLinear(rank), vectors=[("P", 1)], covectors=[("Q", 0)], name="rank")
+        self.symmetry = Symmetry([bond])
+
+    def section(self, w):
+        u, s, vt = jnp.linalg.svd(w, full_matrices=False)
+        root = jnp.sqrt(s[: self.rank])
+        return {"P": u[:, : self.rank] * root, "Q": root[:, None] * vt[: self.rank]}
+
+
+class Normalised:
+    """w = x / |x|, in R^2."""
+
+    shape = (2,)
+    symmetry = Symmetry([Bond(UniformScale(), vectors=[("x", None)], name="norm")])
+
+    def __call__(self, params):
+        return params["x"] / jnp.sqrt(jnp.sum(params["x"] ** 2))
+
+    def section(self, w):
+        return {"x": w}
+
+
+class TooLittle(Radius):
+    """|x|^2 with only the rotations of the first two coordinates of three."""
+
+    def __init__(self) -> None:
+        super().__init__(3, 2)
+        labels = np.array([0, 1, -1])
+        self.symmetry = Symmetry([Bond(Orthogonal(2), vectors=[("x", 0, labels)])])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Langevin(T, 0.5).law(Product(2), quadratic), "are not compact"),
+        (lambda: Langevin(T).law(Rectangular(3, 4, 3), quadratic), "'rank': the noise drives"),
+        (lambda: Langevin(T).law(Rectangular(3, 3, 2), quadratic), "of which 8 are free"),
+        (lambda: Langevin(T).law(Product(2), quadratic, "ambient"), "no law against 'ambient'"),
+        (lambda: Langevin(T).law(Radius(3, 2), quadratic, "slice"), "no law against 'slice'"),
+        (lambda: Langevin(T).law(Normalised(), quadratic), "'norm': no law is known"),
+        (lambda: Langevin(T).law(TooLittle(), quadratic), "do not add up"),
+        (lambda: Langevin(0.0), "temperature must be positive"),
+        (
+            lambda: Langevin(T).law(Radius(2, 2), lambda w: 0.0 * w).cdf(1.0),
+            "escapes to infinity",
+        ),
+        (
+            lambda: Law(lambda w: -w * w - 1.2 * jnp.log(jnp.abs(w)), "predictor").sample(3),
+            "piles up at w = 0",
+        ),
+        (
+            lambda: Law(
+                lambda w: -3 * jnp.log(jnp.sum(w**2)) - jnp.sum(w**2), "predictor", (2,)
+            ).sample(3),
+            "piles up at w = 0",
+        ),
+        (
+            lambda: Langevin(T).law(Product(2), lambda w: 0.0 * w.sum()).sample(3),
+            "escapes to infinity",
+        ),
+        (
+            lambda: Langevin(T).law(Radius(2, 2), quadratic, "ambient").cdf(1.0),
+            "against the ambient measure, not against dw",
+        ),
+        (lambda: Langevin(T).law(Product(2), quadratic).cdf(1.0), "no distribution function"),
+        (lambda: Law(lambda w: jnp.nan * w, "predictor").cdf(1.0), "no mass"),
+    ],
+)
+def test_what_has_no_law_is_refused(make, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_noise_drift_by_hand() -> None:
+    """2 T (m - n) for a bond with ends of widths m and n, on the balanced slice; 0 for m = n."""
+    for rows, columns in ((3, 4), (4, 4), (5, 3)):
+        p = Rectangular(rows, columns, 2)
+        with jax.enable_x64(True):
+            w = jnp.asarray(np.random.default_rng(0).normal(size=(rows, columns)))
+            drift = noise_drift(p.symmetry, p.section(w), T)
+        np.testing.assert_allclose(drift["rank"], 2 * T * (rows - columns) * np.eye(2), atol=1e-9)
+
+
+def test_noise_drift_relaxes_products() -> None:
+    """u v: dQ = -2 T Q / (u^2 + v^2) dt off the slice."""
+    params = {"u": np.array([1.5]), "v": np.array([0.4])}
+    q, size = 1.5**2 - 0.4**2, 1.5**2 + 0.4**2
+    drift = noise_drift(Product(1).symmetry, params, T)
+    np.testing.assert_allclose(next(iter(drift.values())), -2 * T * q / size, rtol=1e-9)
+
+
+def test_metropolis_draws_of_a_correlated_gaussian() -> None:
+    """2,000 chains: mean and covariance within 5 standard errors, neighbours uncorrelated."""
+    root = np.array([[1.0, 0.0], [1.8, 0.6]])
+    inverse = np.linalg.inv(root)
+    law = Law(lambda w: -jnp.sum((inverse @ (w - 2.0)) ** 2) / 2, "predictor", (2,))
+    draws = law.sample(2000, key=0)
+    white = (draws - 2.0) @ inverse.T
+    assert np.abs(white.mean(0)).max() < 5 / np.sqrt(2000)
+    assert np.abs(np.cov(white.T) - np.eye(2)).max() < 5 * np.sqrt(2 / 2000)
+
+
+def test_effective_loss_and_its_gradient() -> None:
+    """L + (1 - rho) T/2 log det Gram; for u v the Gram is u^2 + v^2. In JAX and PyTorch."""
+    symmetry = Symmetry([Bond(Rescaling(2), vectors=[("u", 0)], covectors=[("v", 0)])])
+    u, v = np.array([1.0, 2.0]), np.array([0.5, -1.0])
+
+    def loss(p):
+        return (p["u"] * p["v"]).sum()
+
+    value = effective_loss(loss, symmetry, 0.3, orbital=0.25)
+    weight = 0.3 * 0.75
+    expected = (u * v).sum() + weight / 2 * np.log(u**2 + v**2).sum()
+    slope = v + weight * u / (u**2 + v**2)
+    assert abs(value({"u": u, "v": v}) - expected) < 1e-12
+    with jax.enable_x64(True):
+        grads = jax.grad(value)({"u": jnp.asarray(u), "v": jnp.asarray(v)})
+        np.testing.assert_allclose(grads["u"], slope, rtol=1e-12)
+    t = {k: torch.tensor(a, requires_grad=True) for k, a in {"u": u, "v": v}.items()}
+    value(t).backward()
+    np.testing.assert_allclose(t["u"].grad, slope, rtol=1e-12)
+    with pytest.raises(ValueError, match="orbital"):
+        effective_loss(loss, symmetry, 0.3, orbital=2.0)
+
+
+def test_the_rule_is_the_mechanism() -> None:
+    """One object is simulated and predicted."""
+    from symbias import dynamics
+
+    rule = Langevin(T, orbital=1.0)
+    assert isinstance(rule, dynamics.Langevin)
+    assert isinstance(rule, dynamics.Rule)
+    assert rule == Langevin(T, orbital=1.0)

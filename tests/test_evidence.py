@@ -1,0 +1,164 @@
+"""The judge: calibrated under true laws, and able to reject wrong ones."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+from scipy import stats
+
+from symbias.evidence import (
+    Evidence,
+    compare,
+    compare_point,
+    effective_sample_size,
+    energy_test,
+    holm,
+)
+from symbias.mechanisms import Law
+
+NORMAL = Law(lambda w: -(w**2) / 2, "predictor")
+PAIR = Law(lambda w: -jnp.sum(w**2) / 2, "predictor", (2,))
+
+
+def test_kolmogorov_smirnov_is_calibrated() -> None:
+    """1,000 comparisons with exact draws: rejections at 5% between 3.5% and 6.5% (2.2 sd)."""
+    rng = np.random.default_rng(0)
+    p = [compare(NORMAL, rng.normal(size=200)).p_value for _ in range(1000)]
+    assert 0.035 <= np.mean(np.array(p) <= 0.05) <= 0.065
+    assert stats.kstest(p, "uniform").pvalue > 0.01
+
+
+def test_energy_test_is_calibrated() -> None:
+    rng = np.random.default_rng(1)
+    p = [
+        energy_test(rng.normal(size=(40, 2)), rng.normal(size=(60, 2)), permutations=99, rng=rng)[1]
+        for _ in range(1000)
+    ]
+    assert 0.035 <= np.mean(np.array(p) <= 0.05) <= 0.065
+    assert stats.kstest(np.array(p) - rng.uniform(size=1000) / 100, "uniform").pvalue > 0.01
+
+
+def test_draws_of_the_law_itself_are_not_told_apart() -> None:
+    """100 comparisons of exact draws with law.sample: 15 rejections at 5% come once in 7,000."""
+    rng = np.random.default_rng(2)
+    p = [compare(PAIR, rng.normal(size=(60, 2)), key=k).p_value for k in range(100)]
+    assert np.sum(np.array(p) <= 0.05) < 15
+
+
+def test_wrong_laws_are_rejected() -> None:
+    rng = np.random.default_rng(3)
+    shifted = compare(NORMAL, rng.normal(0.2, 1, size=2000))
+    assert shifted.test == "Kolmogorov-Smirnov"
+    assert shifted.verdict == "rejected"
+    assert shifted.p_value < 1e-6
+    correlated = rng.normal(size=(1000, 2)) @ np.array([[1, 0.5], [0, 0.87]])
+    seen = compare(PAIR, correlated)
+    assert (seen.test, seen.verdict) == ("energy distance", "rejected")
+    assert compare(PAIR, rng.normal(size=(1000, 2))).verdict == "consistent"
+
+
+def test_energy_distance_in_one_dimension_is_scipys() -> None:
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(size=300), rng.normal(0.3, 1, size=200)
+    pooled = np.concatenate([x, y]).std()
+    ours = energy_test(x[:, None], y[:, None], permutations=19, rng=rng)[0]
+    assert abs(ours - stats.energy_distance(x / pooled, y / pooled) ** 2) < 1e-12
+
+
+def chain(correlation: float, replicas: int = 8, steps: int = 3000) -> xr.DataArray:
+    """Autoregressive standard normal values."""
+    rng = np.random.default_rng(5)
+    x = np.empty((replicas, steps))
+    x[:, 0] = rng.normal(size=replicas)
+    for t in range(1, steps):
+        x[:, t] = correlation * x[:, t - 1] + np.sqrt(1 - correlation**2) * rng.normal(
+            size=replicas
+        )
+    return xr.DataArray(x, dims=("replica", "step"))
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.6, 0.95])
+def test_effective_sample_size_of_an_autoregression(correlation: float) -> None:
+    """n (1 - a) / (1 + a), within 20%."""
+    expected = 24_000 * (1 - correlation) / (1 + correlation)
+    assert abs(effective_sample_size(chain(correlation)) / expected - 1) < 0.2
+
+
+def test_correlated_samples_are_thinned_before_they_are_judged() -> None:
+    x = chain(0.95)
+    judged = compare(NORMAL, x)
+    assert judged.verdict == "consistent"
+    assert judged.draws == 24_000
+    assert judged.effective < 1500
+    assert compare(NORMAL, x + 0.4).verdict == "rejected"
+    assert compare(NORMAL, x.transpose("step", "replica")).p_value == judged.p_value
+
+
+def test_points_have_the_level_they_claim() -> None:
+    """1,000 true predictions at 5%: 3.5% to 6.5% rejected, the interval covers as many."""
+    rng = np.random.default_rng(6)
+    seen = [compare_point(2.0, rng.normal(2, 1, size=8), level=0.05) for _ in range(1000)]
+    assert 0.035 <= np.mean([e.verdict == "rejected" for e in seen]) <= 0.065
+    covered = np.mean([e.interval[0] <= 2.0 <= e.interval[1] for e in seen])
+    assert 0.935 <= covered <= 0.965
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict"),
+    [
+        (1.02 + 0.001 * np.arange(-2, 3), "consistent"),
+        (1.09 + 0.001 * np.arange(-2, 3), "rejected"),
+        (1.02 + 0.1 * np.arange(-2, 3), "undecided"),
+        (1.05 + 0.001 * np.arange(-2, 3), "undecided"),
+    ],
+)
+def test_points_with_a_tolerance(values: np.ndarray, verdict: str) -> None:
+    seen = compare_point(1.0, values, tolerance=0.05)
+    assert seen.verdict == verdict
+    assert seen.estimate == pytest.approx(values.mean())
+    assert seen.to_dict()["prediction"] == 1.0
+
+
+def test_points_are_averaged_over_time_first() -> None:
+    x = chain(0.9)
+    seen = compare_point(0.0, x)
+    assert seen.draws == 8
+    assert seen.estimate == pytest.approx(float(x.mean()))
+    assert seen.verdict == "consistent"
+
+
+def test_holm_by_hand() -> None:
+    p = [0.01, 0.04, 0.03, 0.005]
+    evidence = [Evidence("t", 0.0, q, "consistent", 0.05, 1, 1.0) for q in p]
+    adjusted = holm(evidence)
+    np.testing.assert_allclose([e.p_value for e in adjusted], [0.03, 0.06, 0.06, 0.02])
+    assert [e.verdict for e in adjusted] == ["rejected", "consistent", "consistent", "rejected"]
+    assert holm([]) == []
+
+
+def test_holm_holds_its_level_over_families() -> None:
+    """500 families of 5 true laws: at 5%, about 25 with any rejection (40 is 3 sd)."""
+    rng = np.random.default_rng(7)
+    count = 0
+    for _ in range(500):
+        family = [compare(NORMAL, rng.normal(size=50), level=0.05) for _ in range(5)]
+        count += any(e.verdict == "rejected" for e in holm(family))
+    assert 8 < count < 40
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: compare(NORMAL, np.array([1.0, np.nan])), "not finite"),
+        (lambda: compare(NORMAL, np.ones((5, 2))), "samples have shape"),
+        (lambda: compare(PAIR, np.ones(5)), "samples have shape"),
+        (lambda: compare(NORMAL, np.ones(1)), "at least 2"),
+        (lambda: compare(NORMAL, np.ones(5), level=0.0), "level"),
+        (lambda: compare_point(1.0, np.ones(1)), "at least two replicas"),
+        (lambda: compare_point(1.0, np.array([1.0, np.inf])), "must be finite"),
+        (lambda: compare(Law(lambda w: -w, "quotient"), np.ones(5)), "not against dw"),
+    ],
+)
+def test_bad_input(make, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
