@@ -194,22 +194,26 @@ def best(run: Callable[[], Any], turns: int) -> float:
 
 
 def per_step(case: Case, replicas: int, seconds: float, turns: int) -> float:
-    """Microseconds of one step of all replicas; set-up is timed apart and taken off."""
+    """Microseconds of one step of all replicas; what a run costs apart from steps is taken off."""
+    stretch = max(2, min(1000, 4096 // replicas))
 
-    def run(steps: int) -> None:
+    def run(stretches: int) -> None:
         simulate(
-            case.problem, case.rule, steps=steps, every=steps, replicas=replicas, progress=False
+            case.problem,
+            case.rule,
+            steps=stretches * stretch,
+            every=stretch,
+            chunk=stretch,  # one program for every length
+            replicas=replicas,
+            progress=False,
         )
 
-    few = max(2, min(1000, 4096 // replicas))
-    run(few)
-    once = best(lambda: run(few), 2)
-    run(2 * few)
-    rate = max((best(lambda: run(2 * few), 2) - once) / few, 1e-7)
-    many = few + int(min(1_000_000, max(few, seconds / rate)))
-    many -= many % few  # blocks of one size compile once
-    run(many)
-    return (best(lambda: run(many), turns) - best(lambda: run(few), turns)) / (many - few) * 1e6
+    run(1)
+    short = best(lambda: run(1), 2)
+    more = max(best(lambda: run(3), 2) - short, 1e-5) / 2
+    stretches = 1 + max(2, min(1000, int(seconds / more)))
+    short = min(short, best(lambda: run(1), turns))
+    return (best(lambda: run(stretches), turns) - short) / ((stretches - 1) * stretch) * 1e6
 
 
 def torch_per_step(case: Case, seconds: float, turns: int) -> float:
