@@ -25,6 +25,28 @@ _ROOMS: dict[str, tuple[str, ...]] = {
         "log_volume",
         "random_element",
     ),
+    "parameterizations": (
+        "Cosine",
+        "CumulativeSum",
+        "Diagonal",
+        "GroupProduct",
+        "Hadamard",
+        "Matrix",
+        "Parameterization",
+        "Synthesis",
+    ),
+    "mechanisms": ("WeightDecay",),
+    "design": (
+        "GroupLasso",
+        "L1",
+        "Lq",
+        "Penalty",
+        "Spectral",
+        "TotalVariation",
+        "TrendFilter",
+        "design",
+    ),
+    "estimators": ("DesignedRegressor", "DesignedRegressorCV"),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from array_api_compat import array_namespace, is_torch_array
 
 Array = Any
 Params = Mapping[str, Array]
+Shape = tuple[int, ...]
 
 
 def namespace(params: Params) -> Any:
@@ -31,3 +33,28 @@ def constant(value: Any, like: Array, *, index: bool = False) -> Array:
     xp = array_namespace(like)
     where = {"device": like.device} if is_torch_array(like) else {}
     return xp.asarray(value, dtype=None if index else like.dtype, **where)
+
+
+def normals(key: Any, shapes: Mapping[str, Shape], scale: float) -> dict[str, Array]:
+    """Independent N(0, scale^2) arrays, in the library that ``key`` belongs to.
+
+    ``key`` is a JAX key, a ``torch.Generator``, a ``numpy.random.Generator`` or an integer seed
+    (NumPy arrays). One key gives the same arrays whatever else the caller draws.
+    """
+    kind = type(key).__module__.partition(".")[0]
+    if kind == "torch":
+        import torch
+
+        return {
+            n: scale * torch.randn(s, generator=key, device=key.device) for n, s in shapes.items()
+        }
+    if kind in ("jax", "jaxlib"):
+        import jax
+
+        keys = jax.random.split(key, max(len(shapes), 1))
+        return {
+            n: scale * jax.random.normal(k, s)
+            for k, (n, s) in zip(keys, shapes.items(), strict=False)
+        }
+    generator = np.random.default_rng(key)
+    return {n: scale * generator.standard_normal(s) for n, s in shapes.items()}

@@ -1,0 +1,18 @@
+"""Least squares over a designed parameterization: reduce, train the factors, certify."""
+
+from symbias.solvers.certificate import Certificate, certify, strength_max
+from symbias.solvers.problem import Factors, ReducedProblem, Reduction
+from symbias.solvers.solve import SOLVERS, Solution, solve, solve_path
+
+__all__ = [
+    "SOLVERS",
+    "Certificate",
+    "Factors",
+    "ReducedProblem",
+    "Reduction",
+    "Solution",
+    "certify",
+    "solve",
+    "solve_path",
+    "strength_max",
+]

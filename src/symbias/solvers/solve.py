@@ -1,0 +1,160 @@
+"""Train the factors of a reduced problem until a certificate says that it is solved."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from symbias.solvers import descent, variable_projection
+from symbias.solvers.certificate import Certificate, certify, proven_zeros, strength_max
+from symbias.solvers.problem import Factors, ReducedProblem
+from symbias.solvers.quadratic import pack
+
+SOLVERS: dict[str, Any] = {"lbfgs": variable_projection, "gd": descent}
+_CONTINUATION = np.geomspace(0.01, 1, 12)
+
+Callback = Callable[[int, float], None]
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Penalised coordinates z = factors.product(labels), and how far they are from optimal."""
+
+    z: np.ndarray
+    factors: Factors
+    certificate: Certificate
+    n_iter: int
+    converged: bool
+
+
+def solve(
+    problem: ReducedProblem,
+    strength: float,
+    *,
+    solver: str = "lbfgs",
+    start: np.ndarray | None = None,
+    tol: float = 1e-8,
+    max_iter: int | None = None,
+    callback: Callback | None = None,
+) -> Solution:
+    """Solve at one strength, from scratch or warm from the coordinates ``start``.
+
+    Convex problems start with scales that are alive everywhere. Problems that are not (power 2
+    and more) start at the least-squares solution and raise the strength from 1% to the full one.
+
+    Parameters
+    ----------
+    solver : "lbfgs" or "gd"
+        Variable projection with L-BFGS, or momentum descent with weight decay.
+    tol : float
+        Bound on `Certificate.violation`.
+    callback : function of (steps, objective), optional
+        Called now and then.
+    """
+    limit = SOLVERS[solver].MAX_ITER if max_iter is None else max_iter
+    if problem.groups == 0 or strength_max(problem) == 0:
+        return _finish(problem, _zero(problem), strength, 0, tol)
+    if problem.power == 1:
+        if strength >= strength_max(problem):
+            return _finish(problem, _zero(problem), strength, 0, tol)
+        return _train(problem, strength, start, solver, tol, limit, callback)
+    if start is not None:
+        return _train(problem, strength, start, solver, tol, limit, callback)
+    z, steps = np.linalg.lstsq(problem.design, problem.target)[0], 0
+    for fraction in _CONTINUATION:
+        # only the last strength must be met
+        loose = tol if fraction == 1 else max(tol, 1e-4)
+        solution = _train(problem, fraction * strength, z, solver, loose, limit, callback, steps)
+        z, steps = solution.z, solution.n_iter
+    return solution
+
+
+def solve_path(
+    problem: ReducedProblem, strengths: Iterable[float], **options: Any
+) -> Iterator[Solution]:
+    """Solve at one strength after the other, convex problems warm from the one before.
+
+    ``options`` are those of `solve`.
+    """
+    warm = None
+    for strength in strengths:
+        solution = solve(problem, strength, start=warm, **options)
+        yield solution
+        warm = solution.z if problem.power == 1 else None
+
+
+def starting_factors(problem: ReducedProblem, z: np.ndarray | None) -> Factors:
+    """Factors alive in every group, of product ``z`` where it is given.
+
+    A section with a positive charge (1% of the largest group): at charge 0 zeros and signs of
+    ``z`` would be frozen. Without ``z``: u = 0 and equal scales of the reach of one coordinate.
+    """
+    norms = problem.group_norms(problem.correlation)
+    safe = np.where(problem.squared_norms > 0, problem.squared_norms, 1.0)
+    reach = float((norms / safe).max())
+    if z is None:
+        t = np.full(problem.groups, (0.3 * np.sqrt(reach)) ** (1 / problem.power))
+    else:
+        sizes = problem.group_norms(z)
+        charge = 1e-2 * (float(sizes.max()) or reach)
+        if problem.power == 1:
+            t = np.sqrt(charge / 2 + np.hypot(charge / 2, sizes))
+        else:
+            t = (sizes + charge) ** (1 / (problem.power + 1))
+    u = np.zeros(len(problem.labels)) if z is None else z / t[problem.labels] ** problem.power
+    return Factors(u, np.tile(t, (problem.power, 1)))
+
+
+def _train(
+    problem: ReducedProblem,
+    strength: float,
+    start: np.ndarray | None,
+    solver: str,
+    tol: float,
+    limit: int,
+    callback: Callback | None,
+    steps: int = 0,
+) -> Solution:
+    method, last = SOLVERS[solver], steps + limit
+    with jax.enable_x64(True):
+        data, form = pack(problem)
+        begin = starting_factors(problem, start)
+        state = method.begin(begin, data, form, steps)
+        inner, patience = 0.5 * tol, 3
+        while True:
+            chunk = min(method.CHUNK, last - int(state.steps))
+            before = int(state.steps)
+            state = method.advance(
+                state, data, strength, inner, chunk, power=problem.power, form=form
+            )
+            if callback:
+                callback(int(state.steps), float(state.objective))
+            met, spent = float(state.violation) <= inner, int(state.steps) >= last
+            if met or spent or int(state.steps) < before + chunk:
+                found = method.factors_of(state, data, strength, problem.power, form)
+                solution = _finish(problem, found, strength, int(state.steps), tol)
+                if solution.converged or spent or not patience:
+                    return solution
+                # zeros were set, or the padded arithmetic was too kind: go on, more strictly
+                inner, patience = (inner / 10 if met else inner), patience - 1
+            state = method.revise(state, begin, data, form)
+
+
+def _zero(problem: ReducedProblem) -> Factors:
+    return Factors(np.zeros(len(problem.labels)), np.zeros((problem.power, problem.groups)))
+
+
+def _finish(
+    problem: ReducedProblem, factors: Factors, strength: float, steps: int, tol: float
+) -> Solution:
+    """Set the groups that are proven to be zero to zero, and certify what is left."""
+    factors = Factors(factors.u[: len(problem.labels)], factors.t[:, : problem.groups])
+    z = factors.product(problem.labels)
+    certificate = certify(problem, z, strength)
+    zero = proven_zeros(problem, z, strength, certificate.gap)
+    factors = Factors(np.where(zero[problem.labels], 0.0, factors.u), factors.t)
+    z = factors.product(problem.labels)
+    certificate = certify(problem, z, strength)
+    return Solution(z, factors, certificate, steps, bool(certificate.violation <= tol))
