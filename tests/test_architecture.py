@@ -18,7 +18,7 @@ ROOMS = [
     "parameterizations",
     "dynamics",
     "mechanisms",
-    "design",
+    "designs",
     "solvers",
     "evidence",
     "estimators",

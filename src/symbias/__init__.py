@@ -36,7 +36,7 @@ _ROOMS: dict[str, tuple[str, ...]] = {
         "Synthesis",
     ),
     "mechanisms": ("WeightDecay",),
-    "design": (
+    "designs": (
         "GroupLasso",
         "L1",
         "Lq",

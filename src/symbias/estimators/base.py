@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from symbias.design import as_penalty, design
+from symbias.designs import as_penalty, design
 from symbias.mechanisms import WeightDecay
 from symbias.solvers import SOLVERS, Reduction, Solution
 

@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.model_selection import check_cv
 
-from symbias.design import Penalty
+from symbias.designs import Penalty
 from symbias.estimators.base import DesignedBase, as_columns
 from symbias.solvers import Solution, solve_path, strength_max
 

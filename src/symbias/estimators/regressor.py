@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from symbias.design import Penalty
+from symbias.designs import Penalty
 from symbias.estimators.base import DesignedBase, as_columns
 from symbias.solvers import Certificate, Factors, Solution, solve, strength_max
 

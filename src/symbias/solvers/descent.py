@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 from symbias.solvers.problem import Factors
-from symbias.solvers.quadratic import Quadratic, judge, residual
+from symbias.solvers.quadratic import Quadratic, judge, residual, strong
 
 MOMENTUM = 0.99
 MAX_ITER = 500_000
@@ -40,10 +40,8 @@ def begin(factors: Factors, data: Quadratic, form: str, steps: int = 0) -> State
     u = jnp.asarray(np.pad(factors.u, (0, extra)))
     width = len(data.labels) - factors.t.shape[1]
     start = Factors(u, jnp.asarray(np.pad(factors.t, ((0, 0), (0, width)))))
-    infinite, rate = jnp.asarray(np.inf, dtype=float), _stable_rate(start, data, form)
-    return State(
-        start, _optimizer(0.0, 0.0).init(start), jnp.asarray(steps), infinite, infinite, rate
-    )
+    rate = _stable_rate(start, data, form)
+    return strong(State(start, _optimizer(0.0, 0.0).init(start), steps, np.inf, np.inf, rate))
 
 
 def revise(state: State, start: Factors, data: Quadratic, form: str) -> State:

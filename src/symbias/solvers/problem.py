@@ -68,7 +68,7 @@ class Reduction:
     Parameters
     ----------
     p : Parameterization
-        As `symbias.design` makes them for weight decay, of shape (n_features,).
+        As `symbias.designs` makes them for weight decay, of shape (n_features,).
     X : array (n_samples, n_features)
     sample_weight : array (n_samples,)
     fit_intercept : bool

@@ -41,6 +41,11 @@ def _padded(size: int) -> int:
     return max(8, 1 << max(size - 1, 0).bit_length())
 
 
+def strong(tree: Any) -> Any:
+    """The same arrays without weak types, so that a state comes out of jit as it went in."""
+    return jax.tree.map(lambda a: jnp.asarray(a, dtype=jnp.result_type(a)), tree)
+
+
 def residual(data: Quadratic, z: Any, form: str) -> tuple[Any, Any, Any]:
     """|r|^2, <r, y> and B^T r of r = y - B z."""
     if form == "gram":

@@ -1,11 +1,14 @@
 """Train the factors of a reduced problem until a certificate says that it is solved."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import jax
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from symbias.solvers import descent, variable_projection
 from symbias.solvers.certificate import Certificate, certify, proven_zeros, strength_max
@@ -118,7 +121,7 @@ def _train(
     steps: int = 0,
 ) -> Solution:
     method, last = SOLVERS[solver], steps + limit
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), _blas_threads(len(problem.labels)):
         data, form = pack(problem)
         begin = starting_factors(problem, start)
         state = method.begin(begin, data, form, steps)
@@ -140,6 +143,16 @@ def _train(
                 # zeros were set, or the padded arithmetic was too kind: go on, more strictly
                 inner, patience = (inner / 10 if met else inner), patience - 1
             state = method.revise(state, begin, data, form)
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def _blas_threads(size: int) -> AbstractContextManager[Any]:
+    """One BLAS thread for small systems: more only wait for one another."""
+    return _blas().limit(limits=1, user_api="blas") if size <= 256 else nullcontext()
 
 
 def _zero(problem: ReducedProblem) -> Factors:

@@ -20,7 +20,7 @@ import optax
 from jax.scipy.linalg import cho_factor, cho_solve
 
 from symbias.solvers.problem import Factors
-from symbias.solvers.quadratic import Quadratic, judge, residual
+from symbias.solvers.quadratic import Quadratic, judge, residual, strong
 
 MAX_ITER = 5_000
 CHUNK = 100  # steps between two reports
@@ -45,16 +45,14 @@ class State(NamedTuple):
 def begin(factors: Factors, data: Quadratic, form: str, steps: int = 0) -> State:
     """Start at the scales of ``factors``, which are equal for all powers."""
     t = jnp.asarray(np.pad(factors.t[0], (0, len(data.labels) - factors.t.shape[1])))
-    infinite = jnp.asarray(np.inf, dtype=float)
-    return State(t, _OPTIMIZER.init(t), jnp.asarray(steps), infinite, infinite, infinite)
+    return strong(State(t, _OPTIMIZER.init(t), steps, np.inf, np.inf, np.inf))
 
 
 def revise(state: State, start: Factors, data: Quadratic, form: str) -> State:
     """Forget the curvature where the line search found no way down."""
     if float(state.moved) > 0:
         return state
-    fresh = State(state.t, _OPTIMIZER.init(state.t), *state[2:])
-    return fresh._replace(moved=jnp.asarray(np.inf, dtype=float))
+    return strong(state._replace(optimizer=_OPTIMIZER.init(state.t), moved=np.inf))
 
 
 def factors_of(state: State, data: Quadratic, strength: float, power: int, form: str) -> Factors:

@@ -1,7 +1,7 @@
 """From a wish to a parameterization."""
 
-from symbias.design.compiler import design
-from symbias.design.penalties import (
+from symbias.designs.compiler import design
+from symbias.designs.penalties import (
     L1,
     PENALTIES,
     GroupLasso,

@@ -59,12 +59,28 @@ class GroupLasso(Penalty):
     weights: Any = None
 
     def labels(self, shape: tuple[int, ...]) -> np.ndarray:
-        """The label of every coefficient, of shape ``shape``."""
-        if not isinstance(self.groups, int):
-            return np.asarray(self.groups)
-        if self.groups < 1:
-            raise ValueError(f"the size of a group must be at least 1, got {self.groups}")
-        return (np.arange(int(np.prod(shape))) // self.groups).reshape(shape)
+        """The label of every coefficient, of shape ``shape``.
+
+        Raises
+        ------
+        ValueError
+            If ``groups`` is not one label per coefficient, as overlapping groups are not.
+        """
+        if isinstance(self.groups, int):
+            if self.groups < 1:
+                raise ValueError(f"the size of a group must be at least 1, got {self.groups}")
+            return (np.arange(int(np.prod(shape))) // self.groups).reshape(shape)
+        try:
+            labels = np.asarray(self.groups)
+        except ValueError:  # a ragged list
+            labels = np.empty(0)
+        if labels.shape != shape:
+            raise ValueError(
+                f"groups must be one label per coefficient, shape {shape}. Overlapping groups have "
+                "no such form: repeat the shared columns of X, one copy per group (the latent "
+                "group lasso)"
+            )
+        return labels
 
     def group_weights(self, product: GroupProduct) -> np.ndarray:
         """The weight of every group of ``product``."""

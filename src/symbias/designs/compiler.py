@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from symbias._arrays import Shape
-from symbias.design.penalties import (
+from symbias.designs.penalties import (
     L1,
     GroupLasso,
     Lq,
@@ -96,12 +96,6 @@ def _lq(penalty: Lq, shape: Shape) -> Parameterization:
 
 def _group(penalty: GroupLasso, shape: Shape) -> Parameterization:
     labels = penalty.labels(shape)
-    if labels.dtype == object or labels.shape != shape:
-        raise ValueError(
-            f"groups must be one label per coefficient, shape {shape}, got shape "
-            f"{labels.shape}. Overlapping groups have no such form: repeat the shared "
-            "columns of X, one copy per group (the latent group lasso)"
-        )
     whole = GroupProduct(shape, groups=labels)
     weights = Diagonal(penalty.group_weights(whole)[whole.labels].reshape(shape))
     if not weights.free:
