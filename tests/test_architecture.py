@@ -14,6 +14,7 @@ SOURCE = Path(symbias.__file__).parent
 ROOMS = [
     "_version",
     "_arrays",
+    "_progress",
     "symmetry",
     "parameterizations",
     "dynamics",

@@ -46,7 +46,7 @@ _ROOMS: dict[str, tuple[str, ...]] = {
         "TrendFilter",
         "design",
     ),
-    "estimators": ("DesignedRegressor", "DesignedRegressorCV"),
+    "estimators": ("DesignedRegressor", "DesignedRegressorCV", "fit_series"),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 

@@ -58,6 +58,12 @@ class ReducedProblem:
     def group_norms(self, z: np.ndarray) -> np.ndarray:
         return np.sqrt(self.per_group(z * z))
 
+    def restrict(self, groups: np.ndarray) -> tuple["ReducedProblem", np.ndarray]:
+        """The problem on some groups (sorted) alone, and which coordinates it keeps."""
+        columns = np.flatnonzero(np.isin(self.labels, groups))
+        labels = np.searchsorted(groups, self.labels[columns])
+        return ReducedProblem(self.design[:, columns], self.target, labels, self.power), columns
+
 
 class Reduction:
     """The linear algebra of (design, X, weights, intercept), shared by all targets.

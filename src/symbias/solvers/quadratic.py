@@ -25,20 +25,21 @@ class Quadratic(NamedTuple):
 def pack(problem: ReducedProblem) -> tuple[Quadratic, str]:
     """Padded arrays of ``problem``, and the form that is cheaper for its shape."""
     n, m = problem.design.shape
-    extra = _padded(m) - m
+    extra = padded(m) - m
     labels = np.concatenate([problem.labels, np.full(extra, m + extra - 1)])
     squared_norm = problem.target @ problem.target
     if m <= 2 * n:
         matrix = np.pad(problem.design.T @ problem.design, (0, extra))
         vector = np.pad(problem.correlation, (0, extra))
         return Quadratic(matrix, vector, squared_norm, labels), "gram"
-    rows = _padded(n) - n
+    rows = padded(n) - n
     matrix = np.pad(problem.design, ((0, rows), (0, extra)))
     return Quadratic(matrix, np.pad(problem.target, (0, rows)), squared_norm, labels), "design"
 
 
-def _padded(size: int) -> int:
-    return max(8, 1 << max(size - 1, 0).bit_length())
+def padded(size: int) -> int:
+    """The next power of two, at least 16."""
+    return max(16, 1 << max(size - 1, 0).bit_length())
 
 
 def strong(tree: Any) -> Any:

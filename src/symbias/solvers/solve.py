@@ -13,9 +13,10 @@ from threadpoolctl import ThreadpoolController
 from symbias.solvers import descent, variable_projection
 from symbias.solvers.certificate import Certificate, certify, proven_zeros, strength_max
 from symbias.solvers.problem import Factors, ReducedProblem
-from symbias.solvers.quadratic import pack
+from symbias.solvers.quadratic import pack, padded
 
 SOLVERS: dict[str, Any] = {"lbfgs": variable_projection, "gd": descent}
+_WORKING_SET = 64
 _CONTINUATION = np.geomspace(0.01, 1, 12)
 
 Callback = Callable[[int, float], None]
@@ -62,7 +63,7 @@ def solve(
     if problem.power == 1:
         if strength >= strength_max(problem):
             return _finish(problem, _zero(problem), strength, 0, tol)
-        return _train(problem, strength, start, solver, tol, limit, callback)
+        return _grow(problem, strength, start, solver, tol, limit, callback)
     if start is not None:
         return _train(problem, strength, start, solver, tol, limit, callback)
     z, steps = np.linalg.lstsq(problem.design, problem.target)[0], 0
@@ -110,6 +111,45 @@ def starting_factors(problem: ReducedProblem, z: np.ndarray | None) -> Factors:
     return Factors(u, np.tile(t, (problem.power, 1)))
 
 
+def _grow(
+    problem: ReducedProblem,
+    strength: float,
+    start: np.ndarray | None,
+    solver: str,
+    tol: float,
+    limit: int,
+    callback: Callback | None,
+) -> Solution:
+    """Train the groups that matter, certify against all, and take in those that were missed.
+
+    A working set of 64, then 128, ... groups: those of the support first, then those that the
+    residual pulls most. The set doubles, so all of it costs at most twice the last round.
+    """
+    z = np.zeros(len(problem.labels)) if start is None else start
+    size, steps = _WORKING_SET, 0
+    while True:
+        pull = problem.group_norms(problem.design.T @ (problem.target - problem.design @ z))
+        pull[problem.group_norms(z) > 0] = np.inf
+        size = max(size, padded(int(np.sum(np.isinf(pull)))))
+        if size >= problem.groups:
+            return _train(problem, strength, start, solver, tol, limit, callback, steps)
+        groups = np.sort(np.argpartition(-pull, size)[:size])
+        part, columns = problem.restrict(groups)
+        warm = z[columns] if np.any(z) else None
+        found = _train(part, strength, warm, solver, tol, limit, callback, steps)
+        z = np.zeros(len(problem.labels))
+        z[columns] = found.z
+        t = np.zeros((1, problem.groups))
+        t[:, groups] = found.factors.t
+        u = np.zeros(len(problem.labels))
+        u[columns] = found.factors.u
+        steps = found.n_iter
+        solution = _finish(problem, Factors(u, t), strength, steps, tol)
+        if solution.converged or not found.converged:
+            return solution
+        start, size = z, 2 * size
+
+
 def _train(
     problem: ReducedProblem,
     strength: float,
@@ -152,7 +192,7 @@ def _blas() -> ThreadpoolController:
 
 def _blas_threads(size: int) -> AbstractContextManager[Any]:
     """One BLAS thread for small systems: more only wait for one another."""
-    return _blas().limit(limits=1, user_api="blas") if size <= 256 else nullcontext()
+    return _blas().limit(limits=1, user_api="blas") if size <= 512 else nullcontext()
 
 
 def _zero(problem: ReducedProblem) -> Factors:
