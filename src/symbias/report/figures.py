@@ -13,6 +13,7 @@ def series_figure(
     observed_times: np.ndarray,
     observed: np.ndarray,
     breaks: np.ndarray,
+    refit: np.ndarray | None,
     labels: tuple[str, str],
     steps: bool,
 ) -> str:
@@ -21,11 +22,13 @@ def series_figure(
         ax.plot(observed_times, observed, "o", ms=3, color=DATA, label="observed")
         style: Any = {"drawstyle": "steps-mid"} if steps else {}
         ax.plot(times, fitted, color=FIT, lw=2, label="fit", **style)
+        if refit is not None:
+            ax.plot(times, refit, color=SOFT, lw=1.2, ls="-.", label="refit, no shrinkage", **style)
         for k, (before, after) in enumerate(breaks):
-            label = "change" if k == 0 else None
-            ax.axvline((before + after) / 2, color=MARK, ls="--", lw=1.2, label=label)
+            name = "change" if k == 0 else None
+            ax.axvline((before + after) / 2, color=MARK, ls="--", lw=1.2, label=name)
         ax.set(xlabel=labels[0], ylabel=labels[1], title="Data and fit")
-        ax.legend(ncols=3, loc="best")
+        ax.legend(ncols=4, loc="best")
         return svg(figure)
 
 

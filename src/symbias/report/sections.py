@@ -35,6 +35,7 @@ def series_section(fit: SeriesFit, record: dict[str, Any], time: str, target: st
                 fit.observed_times,
                 fit.observed,
                 fit.breaks,
+                refitted(fit),
                 (time, target),
                 steps,
             ),
@@ -78,14 +79,33 @@ def series_findings(fit: SeriesFit, record: dict[str, Any]) -> list[str]:
     """What the fit says, in sentences."""
     if record["penalty"] == "spectral":
         period = record["strongest_period"]
-        return [f"The strongest period is {period:.2f}." if period else "No frequency is kept."]
+        unit = f" (in units of {record['time'] or 'samples'})"
+        return [
+            f"The strongest period is {period:.2f}{unit}." if period else "No frequency is kept."
+        ]
     count, what = len(fit.breaks), "level" if record["penalty"] == "tv" else "slope"
     if not count:
         return [f"The {what} does not change."]
     listed = [f"{a:g} and {b:g}" if a != b else f"{a:g}" for a, b in fit.breaks[:8]]
     where = "between " if record["penalty"] == "tv" else "at "
     sentence = f"The {what} changes {'once' if count == 1 else f'{count} times'}, {where}"
-    return [sentence + (", ".join(listed) + (", ..." if count > 8 else "")) + "."]
+    found = [sentence + (", ".join(listed) + (", ..." if count > 8 else "")) + "."]
+    again = refitted(fit)
+    if count == 1 and record["penalty"] == "tv" and again is not None:
+        before, after = again[[0, -1]]
+        found.append(
+            f"With the shrinkage undone (a refit on this one change), from {before:.5g} to "
+            f"{after:.5g}."
+        )
+    return found
+
+
+def refitted(fit: SeriesFit) -> np.ndarray | None:
+    """The fit with shrinkage undone, at all times, where the changes are few enough to say."""
+    if not 0 < len(fit.breaks) < len(fit.observed) / 4:
+        return None
+    again = fit.model.refit(fit.design, fit.observed)
+    return again.predict(np.eye(len(fit.times)))
 
 
 def _agreement(record: dict[str, Any]) -> list[str]:
@@ -114,7 +134,7 @@ def _validation(model: Any) -> list[tuple[str, str]]:
 def _numbers(record: dict[str, Any]) -> tuple[str, list[list[str]]]:
     reference = record["reference"]
     rows = [
-        ["", "value"],
+        ["quantity", "value"],
         ["strength", f"{record['strength']:.6g} ({record['strength_rule']})"],
         ["strength_max", f"{record['strength_max']:.6g}"],
         ["nonzero penalised coordinates", str(record["nonzero"])],
