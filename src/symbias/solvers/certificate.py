@@ -61,6 +61,8 @@ def proven_zeros(problem: ReducedProblem, z: np.ndarray, strength: float, gap: f
     r = problem.target - problem.design @ z
     norms = problem.group_norms(problem.design.T @ r)
     a = min(1.0, strength / max(norms.max(initial=0.0), 1e-300))
+    # a gap of zero is only known up to rounding
+    gap += 1e-15 * float(problem.target @ problem.target)
     return a * norms + np.sqrt(problem.squared_norms * 2 * gap) < strength
 
 

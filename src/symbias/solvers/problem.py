@@ -58,6 +58,18 @@ class ReducedProblem:
     def group_norms(self, z: np.ndarray) -> np.ndarray:
         return np.sqrt(self.per_group(z * z))
 
+    def normalized(self) -> tuple["ReducedProblem", float, float]:
+        """The problem with |y| = 1 and a longest column of 1; the units of z and the objective.
+
+        The same for all scales of the data: z = unit z' where the strength is
+        strength' = strength unit^(2 / (power + 1)) / cost and the objective cost objective'.
+        """
+        cost = float(self.target @ self.target)
+        longest = float(np.sqrt(np.sum(self.design**2, axis=0).max()))
+        unit = np.sqrt(cost) / longest
+        design, target = self.design / longest, self.target / np.sqrt(cost)
+        return ReducedProblem(design, target, self.labels, self.power), unit, cost
+
     def restrict(self, groups: np.ndarray) -> tuple["ReducedProblem", np.ndarray]:
         """The problem on some groups (sorted) alone, and which coordinates it keeps."""
         columns = np.flatnonzero(np.isin(self.labels, groups))

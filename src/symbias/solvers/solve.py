@@ -46,7 +46,8 @@ def solve(
     """Solve at one strength, from scratch or warm from the coordinates ``start``.
 
     Convex problems start with scales that are alive everywhere. Problems that are not (power 2
-    and more) start at the least-squares solution and raise the strength from 1% to the full one.
+    and more) start at the least-squares solution and raise the strength from 1% to the full one;
+    what they find is a local minimum, no worse than zero.
 
     Parameters
     ----------
@@ -72,7 +73,9 @@ def solve(
         loose = tol if fraction == 1 else max(tol, 1e-4)
         solution = _train(problem, fraction * strength, z, solver, loose, limit, callback, steps)
         z, steps = solution.z, solution.n_iter
-    return solution
+    # zero is a local minimum at every strength
+    zero = _finish(problem, _zero(problem), strength, steps, tol)
+    return min(zero, solution, key=lambda s: s.certificate.objective)
 
 
 def solve_path(
@@ -171,25 +174,29 @@ def _train(
     callback: Callback | None,
     steps: int = 0,
 ) -> Solution:
-    method, last = SOLVERS[solver], steps + limit
+    method, last, depth = SOLVERS[solver], steps + limit, problem.power + 1
+    scaled, unit, cost = problem.normalized()
+    relative = float(strength * unit ** (2 / depth) / cost)
     with jax.enable_x64(True), _blas_threads(len(problem.labels)):
-        data, form = pack(problem)
-        begin = starting_factors(problem, start)
+        data, form = pack(scaled)
+        begin = starting_factors(scaled, None if start is None else start / unit)
         state = method.begin(begin, data, form, steps)
-        inner, patience = 0.5 * tol, 3
+        inner, patience = 0.5 * float(tol), 3
         while True:
             chunk = min(method.CHUNK, last - int(state.steps))
             before = int(state.steps)
             state = method.advance(
-                state, data, strength, inner, chunk, power=problem.power, form=form
+                state, data, relative, inner, chunk, power=problem.power, form=form
             )
             if callback:
-                callback(int(state.steps), float(state.objective))
+                callback(int(state.steps), cost * float(state.objective))
             met, spent = float(state.violation) <= inner, int(state.steps) >= last
             if met or spent or int(state.steps) < before + chunk:
-                found = method.factors_of(state, data, strength, problem.power, form)
-                solution = _finish(problem, found, strength, int(state.steps), tol)
-                if solution.converged or spent or not patience:
+                found = method.factors_of(state, data, relative, problem.power, form)
+                found = Factors(*(unit ** (1 / depth) * a for a in found))
+                last_chance = spent or not patience
+                solution = _finish(problem, found, strength, int(state.steps), tol, last_chance)
+                if solution.converged or last_chance:
                     return solution
                 # zeros were set, or the padded arithmetic was too kind: go on, more strictly
                 inner, patience = (inner / 10 if met else inner), patience - 1
@@ -211,14 +218,24 @@ def _zero(problem: ReducedProblem) -> Factors:
 
 
 def _finish(
-    problem: ReducedProblem, factors: Factors, strength: float, steps: int, tol: float
+    problem: ReducedProblem,
+    factors: Factors,
+    strength: float,
+    steps: int,
+    tol: float,
+    keep: bool = False,
 ) -> Solution:
-    """Set the groups that are proven to be zero to zero, and certify what is left."""
+    """Set the groups that are proven to be zero to zero, and certify what is left.
+
+    With ``keep`` they stay as they are if the others have not adapted to it yet.
+    """
     factors = Factors(factors.u[: len(problem.labels)], factors.t[:, : problem.groups])
     z = factors.product(problem.labels)
     certificate = certify(problem, z, strength)
     zero = proven_zeros(problem, z, strength, certificate.gap)
-    factors = Factors(np.where(zero[problem.labels], 0.0, factors.u), factors.t)
-    z = factors.product(problem.labels)
-    certificate = certify(problem, z, strength)
+    sparse = Factors(np.where(zero[problem.labels], 0.0, factors.u), factors.t)
+    sparse_z = sparse.product(problem.labels)
+    after = certify(problem, sparse_z, strength)
+    if not keep or certificate.violation > tol or after.violation <= tol:
+        factors, z, certificate = sparse, sparse_z, after
     return Solution(z, factors, certificate, steps, bool(certificate.violation <= tol))
