@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from symbias._arrays import Array, Params, from_host
-from symbias.symmetry.balance import check_balanceable, least_norm
+from symbias.symmetry.balancing import check_balanceable, least_norm
 from symbias.symmetry.bonds import Bond, Symmetry
 
 

@@ -208,6 +208,6 @@ def _eliminate(xp: Any, bonds: Sequence[Bond], network: list[Term]) -> tuple[Arr
             (a, b): g * constant(masks[a], g)[:, None] * constant(masks[b], g)[None, :]
             for (a, b), g in blocks.items()
         }
-        correction = sum(np.log(len(island)) for island in free)
+        correction = float(sum(np.log(len(island)) for island in free))
     dead = sum(xp.sum(xp.astype(d == 0, xp.int64)) for d in diagonal.values())
     return (Elimination(xp, diagonal, blocks).log_det() + correction) / 2, dead

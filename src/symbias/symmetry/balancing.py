@@ -109,8 +109,8 @@ def check_balanceable(symmetry: Symmetry) -> None:
 
 def to_numpy(name: str, array: Array) -> Numpy:
     """A float64 copy, checked to be finite."""
-    array = array.detach().cpu() if is_torch_array(array) else array
-    copy = np.array(array, dtype=np.float64)
+    array = array.detach().cpu().double() if is_torch_array(array) else array
+    copy = np.asarray(array).astype(np.float64)
     if not np.isfinite(copy).all():
         raise ValueError(f"array {name!r} holds values that are not finite")
     return copy
