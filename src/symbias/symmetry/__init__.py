@@ -4,6 +4,7 @@ from symbias.symmetry.action import act, charges, random_element
 from symbias.symmetry.balancing import Balanced, balance
 from symbias.symmetry.bonds import Bond, Symmetry
 from symbias.symmetry.checks import check_invariance, validate
+from symbias.symmetry.discovery import Discovery, discover
 from symbias.symmetry.generators import gram
 from symbias.symmetry.groups import (
     ComplexScaling,
@@ -21,6 +22,7 @@ __all__ = [
     "Balanced",
     "Bond",
     "ComplexScaling",
+    "Discovery",
     "GeneralLinear",
     "Orthogonal",
     "Rescaling",
@@ -32,6 +34,7 @@ __all__ = [
     "balance",
     "charges",
     "check_invariance",
+    "discover",
     "gram",
     "horizontal",
     "induced_norm",

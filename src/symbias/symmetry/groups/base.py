@@ -43,6 +43,10 @@ class Group:
         """Shape of a group element, without the heads."""
         return (self.size,)
 
+    def matrix_basis(self) -> list[Numpy]:
+        """The basis of the Lie algebra as matrices ``(r, r)``."""
+        return [np.diag(row) for row in np.eye(self.size)]
+
     def random(self, rng: np.random.Generator, heads: int, scale: float) -> Numpy:
         """A random element, the identity at ``scale = 0``; beyond 0.1 of any component."""
         raise NotImplementedError
