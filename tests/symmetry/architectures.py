@@ -65,9 +65,7 @@ def layers(widths: list[int], activation: Callable[[Any], Any], *, biases: bool)
 
 def layer_bonds(widths: list[int], group: Callable[[int], Any], *, biases: bool) -> sb.Symmetry:
     return sb.Symmetry(
-        sb.Bond(
-            group(n), [(f"W{i}", 0)] + [(f"b{i}", 0)] * biases, [(f"W{i + 1}", 1)], name=f"{i}"
-        )
+        sb.Bond(group(n), [(f"W{i}", 0)] + [(f"b{i}", 0)] * biases, [(f"W{i + 1}", 1)], name=f"{i}")
         for i, n in enumerate(widths[1:-1])
     )
 
@@ -205,9 +203,7 @@ def rms_norm_residual_stream() -> Network:
     ends = [("E", 1), ("A0", 1), ("B0", 0), ("A1", 1), ("B1", 0), ("U", 1)]
     shapes = {"E": (3, 4), "A0": (5, 4), "B0": (4, 5), "A1": (3, 4), "B1": (4, 3), "U": (2, 4)}
     grows = [("E", None), ("B0", None), ("B1", None)]
-    sym = bonds(
-        sb.Bond(sb.Orthogonal(4), ends), sb.Bond(sb.UniformScale(), grows, [("U", None)])
-    )
+    sym = bonds(sb.Bond(sb.Orthogonal(4), ends), sb.Bond(sb.UniformScale(), grows, [("U", None)]))
     return Network(predict, shapes, normal(12, 3), sym, 7, ("Orthogonal(4)", "UniformScale()"))
 
 
@@ -267,9 +263,7 @@ def values(r: int, heads: int | None = None, *, biases: bool = False) -> sb.Bond
 
 @network
 def attention_head() -> Network:
-    sym = bonds(
-        sb.Bond(sb.GeneralLinear(3), [("WQ", 0)], [("WK", 0)], name="qk"), values(3)
-    )
+    sym = bonds(sb.Bond(sb.GeneralLinear(3), [("WQ", 0)], [("WK", 0)], name="qk"), values(3))
     named = ("GeneralLinear(3)", "GeneralLinear(3)")
     return Network(*attention(r=3, d=4), sym, 18, named)
 
@@ -297,9 +291,7 @@ def attention_shared_keys() -> Network:
 
 @network
 def attention_rotary() -> Network:
-    sym = bonds(
-        sb.Bond(sb.ComplexScaling(4), [("WQ", 0)], [("WK", 0)], name="qk"), values(4)
-    )
+    sym = bonds(sb.Bond(sb.ComplexScaling(4), [("WQ", 0)], [("WK", 0)], name="qk"), values(4))
     named = ("ComplexScaling(4)", "GeneralLinear(4)")
     return Network(*attention(r=4, d=5, planes=2), sym, 20, named)
 
@@ -308,9 +300,7 @@ def attention_rotary() -> Network:
 def attention_partial_rotary() -> Network:
     turned, free = np.array([0, 1, -1, -1]), np.array([-1, -1, 0, 1])
     sym = bonds(
-        sb.Bond(
-            sb.ComplexScaling(2), [("WQ", 0, turned)], [("WK", 0, turned)], name="turned"
-        ),
+        sb.Bond(sb.ComplexScaling(2), [("WQ", 0, turned)], [("WK", 0, turned)], name="turned"),
         sb.Bond(sb.GeneralLinear(2), [("WQ", 0, free)], [("WK", 0, free)], name="free"),
         values(4),
     )

@@ -45,9 +45,7 @@ class Unknowns:
     @cached_property
     def places(self) -> list[tuple[Axis, int, int]]:
         """Axis, row and column of every position."""
-        return [
-            (axis, k // n, k % n) for axis, (n, _) in self.axes.items() for k in range(n * n)
-        ]
+        return [(axis, k // n, k % n) for axis, (n, _) in self.axes.items() for k in range(n * n)]
 
     def rows(self, gradients: Mapping[str, Numpy], params: Mapping[str, Numpy]) -> Numpy:
         """One equation per gradient: ``<gradient, A applied to params> = 0``.
@@ -88,9 +86,7 @@ def confirmed(basis: Numpy, rows: Numpy, tolerance: float = 1e-7) -> Numpy:
 class Draws:
     """Random parameters with the gradients of every output there."""
 
-    def __init__(
-        self, predict: Callable[..., Any], shapes: Shapes, inputs: Any, seed: int
-    ) -> None:
+    def __init__(self, predict: Callable[..., Any], shapes: Shapes, inputs: Any, seed: int) -> None:
         import jax
         import jax.numpy as jnp
 

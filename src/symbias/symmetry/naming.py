@@ -121,10 +121,7 @@ def _bond_columns(unknowns: Unknowns, bond: Bond) -> Numpy:
                 rows = np.arange(n).reshape(bond.heads or 1, -1, bond.group.size)
                 rows = np.swapaxes(rows, 1, 2)
             labels[axis] = {
-                int(i): component
-                for component, row in enumerate(rows[head])
-                for i in row
-                if i >= 0
+                int(i): component for component, row in enumerate(rows[head]) for i in row if i >= 0
             }
             duals[axis] = end.dual
         basis = bond.group.matrix_basis()
@@ -135,9 +132,7 @@ def _bond_columns(unknowns: Unknowns, bond: Bond) -> Numpy:
 # ------------------------------------------------------------------------- off-diagonal generators
 
 
-def _blocks(
-    unknowns: Unknowns, off: Numpy, explained: Numpy, found: Numpy
-) -> Iterator[Block]:
+def _blocks(unknowns: Unknowns, off: Numpy, explained: Numpy, found: Numpy) -> Iterator[Block]:
     """Blocks of off-diagonal generators that belong to a known group."""
     generators = []
     for support in _supports(off):

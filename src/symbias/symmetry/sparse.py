@@ -28,34 +28,81 @@ def name_scales(unknowns: Unknowns, diagonal: Numpy, known: Numpy) -> list[Bond]
 
 
 def _sparsest(unknowns: Unknowns, diagonal: Numpy) -> list[Numpy]:
-    """For every coordinate the generator of least 1-norm that moves it at unit rate, small first.
+    """For every array entry the generator of least 1-norm that moves it at unit rate, small first.
 
-    Earlier axes cost slightly less, so that ties fall alike for all components of a chain.
+    The norm is that of the motion, which knows nothing of how it is shared out between the axes of
+    an array. Earlier arrays cost slightly less, so that ties fall alike for all components.
     """
-    places = unknowns.diagonal
-    basis = diagonal[places]
-    count, dim = basis.shape
-    order = {axis: k for k, axis in enumerate(unknowns.axes)}
-    cost = np.array([1 + 1e-3 * order[unknowns.places[p][0]] for p in places])
+    coordinates = diagonal[unknowns.diagonal]
+    motion = _motion(unknowns) @ coordinates
+    _, s, vt = np.linalg.svd(motion, full_matrices=False)
+    moving = vt[s > 1e-7].T
+    rates, where, counts = np.unique(
+        np.round(motion @ moving, 7) + 0.0, axis=0, return_index=True, return_counts=True
+    )
+    cost = counts * (1 + 1e-4 * where)
     found = []
-    for p in range(count):
-        if np.linalg.norm(basis[p]) < 1e-6:
-            continue
-        equal = np.block([[basis, -np.eye(count), np.eye(count)]])
-        pin = np.concatenate([basis[p], np.zeros(2 * count)])[None, :]
-        result = linprog(
-            np.concatenate([np.zeros(dim), cost, cost]),
-            A_eq=np.concatenate([equal, pin]),
-            b_eq=np.concatenate([np.zeros(count), [1.0]]),
-            bounds=[(None, None)] * dim + [(0, None)] * (2 * count),
-            method="highs",
-        )
-        if result.success:
-            values = basis @ result.x[:dim]
-            column = np.zeros(unknowns.count)
-            column[places] = np.where(np.abs(values) > 1e-6, values, 0)
-            found.append(column)
-    return sorted(found, key=lambda column: (np.count_nonzero(column), np.flatnonzero(column)[0]))
+    for p in np.flatnonzero(np.linalg.norm(rates, axis=1) > 1e-6):
+        z = _least(rates, cost, rates[p])
+        rate = rates @ z
+        size = int(counts[np.abs(rate) > 1e-6].sum())
+        column = np.zeros(unknowns.count)
+        column[unknowns.diagonal] = _shared_out(unknowns, coordinates @ (moving @ z))
+        found.append((size, where[p], column))
+    return [column for _, _, column in sorted(found, key=lambda item: item[:2])]
+
+
+def _motion(unknowns: Unknowns) -> Numpy:
+    """Rate of every array entry, from those of its coordinates on all axes."""
+    starts = dict(
+        zip(unknowns.axes, np.cumsum([0, *(n for n, _ in unknowns.axes.values())]), strict=False)
+    )
+    blocks = []
+    for name, shape in unknowns.shapes.items():
+        index = np.indices(shape or (1,)).reshape(len(shape or (1,)), -1)
+        block = np.zeros((index.shape[1], len(unknowns.diagonal)))
+        for axis, row in enumerate(index):
+            block[np.arange(len(row)), starts[name, axis] + row] = 1
+        blocks.append(block)
+    return np.concatenate(blocks)
+
+
+def _least(rates: Numpy, cost: Numpy, pin: Numpy) -> Numpy:
+    """Minimise ``sum cost |rates z|`` with ``pin z = 1``."""
+    count, dim = rates.shape
+    result = linprog(
+        np.concatenate([np.zeros(dim), cost]),
+        A_ub=np.block([[rates, -np.eye(count)], [-rates, -np.eye(count)]]),
+        b_ub=np.zeros(2 * count),
+        A_eq=np.concatenate([pin, np.zeros(count)])[None, :],
+        b_eq=[1.0],
+        bounds=[(None, None)] * dim + [(0, None)] * count,
+        method="highs",
+    )
+    return result.x[:dim]
+
+
+def _shared_out(unknowns: Unknowns, values: Numpy) -> Numpy:
+    """The same motion with as few coordinates as possible: constants go to one axis."""
+    result, start = values.copy(), 0
+    for shape in unknowns.shapes.values():
+        ends = start + np.cumsum([0, *(shape or (1,))])
+        axes = [values[a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        constants = [_most_common(a) for a in axes]
+        options = []
+        for main in range(len(axes)):
+            shifted = [a - c for a, c in zip(axes, constants, strict=True)]
+            shifted[main] = axes[main] + sum(constants) - constants[main]
+            flat = np.concatenate(shifted)
+            options.append(np.where(np.abs(flat) > 1e-6, flat, 0))
+        result[start : ends[-1]] = min(options, key=np.count_nonzero)
+        start = ends[-1]
+    return result
+
+
+def _most_common(values: Numpy) -> float:
+    found, counts = np.unique(np.round(values, 6), return_counts=True)
+    return float(values[np.argmin(np.abs(values - found[np.argmax(counts)]))])
 
 
 def _scale(unknowns: Unknowns, column: Numpy) -> Scale:
