@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -49,7 +50,7 @@ def bonds(*given: sb.Bond) -> sb.Symmetry:
 
 def layers(widths: list[int], activation: Callable[[Any], Any], *, biases: bool) -> Any:
     shapes: Shapes = {}
-    for i, (n, m) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+    for i, (n, m) in enumerate(pairwise(widths)):
         shapes[f"W{i}"] = (m, n)
         if biases:
             shapes[f"b{i}"] = (m,)

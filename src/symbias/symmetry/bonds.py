@@ -93,8 +93,9 @@ class End:
         if self.name not in params:
             raise ValueError(f"bond {bond.name!r}: no array {self.name!r} among {sorted(params)}")
         array = params[self.name]
+        xp = namespace({self.name: array})
         where = f"bond {bond.name!r}: array {self.name!r} of shape {tuple(array.shape)}"
-        if not namespace({self.name: array}).isdtype(array.dtype, "real floating"):
+        if not xp.isdtype(array.dtype, "real floating"):
             raise TypeError(f"{where} must hold real floating numbers, got {array.dtype}")
         if self.axis is not None and self.axis >= array.ndim:
             raise ValueError(f"{where} has no axis {self.axis}")

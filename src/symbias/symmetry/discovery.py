@@ -122,15 +122,13 @@ def _named_apart(bonds: list[Bond]) -> list[Bond]:
 
 def _null(draws: Draws, unknowns: Unknowns, longest: int) -> Numpy:
     """Null space of the equations, confirmed on held-out parameters."""
-    rows: list[Numpy] = []
-    first = next(draws.take(1))
-    outputs = len(next(iter(first[0].values())))
-    count = max(2 * longest + 8, -(-2 * unknowns.count // outputs))
+    rows = np.zeros((0, unknowns.count))
+    count = max(2 * longest + 8, -(-2 * unknowns.count // draws.outputs))
     for gradients, params in draws.take(count):
-        rows.append(unknowns.rows(gradients, params))
-        if sum(map(len, rows)) > 4 * unknowns.count:
-            rows = [np.linalg.qr(np.concatenate(rows), mode="r")]
-    basis = null_space(np.concatenate(rows), 1e-9)
+        rows = np.concatenate([rows, unknowns.rows(gradients, params)])
+        if len(rows) > 4 * unknowns.count:
+            rows = np.asarray(np.linalg.qr(rows, mode="r"))
+    basis = null_space(rows, 1e-9)
     fresh = [unknowns.rows(*pair) for pair in draws.take(longest + 8)]
     return confirmed(basis, np.concatenate(fresh))
 
@@ -146,8 +144,7 @@ def _shifts(draws: Draws, shapes: Shapes, longest: int) -> Numpy:
             blocks.append(normalised(np.concatenate(flat, axis=1)))
         return np.concatenate(blocks)
 
-    outputs = len(rows(1))
-    basis = null_space(rows(max(longest, -(-2 * size // outputs))), 1e-9)
+    basis = null_space(rows(max(longest, -(-2 * size // draws.outputs))), 1e-9)
     return confirmed(basis, rows(longest + 8))
 
 

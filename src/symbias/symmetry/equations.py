@@ -73,7 +73,7 @@ def normalised(rows: Numpy) -> Numpy:
 def null_space(rows: Numpy, tolerance: float) -> Numpy:
     """Orthonormal columns that all rows send to something of at most this norm."""
     if len(rows) > rows.shape[1]:
-        rows = np.linalg.qr(rows, mode="r")
+        rows = np.asarray(np.linalg.qr(rows, mode="r"))
     _, s, vt = np.linalg.svd(rows, full_matrices=True)
     return vt[int(np.sum(s > tolerance)) :].T
 
@@ -84,7 +84,9 @@ def confirmed(basis: Numpy, rows: Numpy, tolerance: float = 1e-7) -> Numpy:
 
 
 class Draws:
-    """Random parameters with the gradients of every output there."""
+    """Random parameters with the gradients of every output there, ``outputs`` per draw."""
+
+    BLOCK = 16
 
     def __init__(self, predict: Callable[..., Any], shapes: Shapes, inputs: Any, seed: int) -> None:
         import jax
@@ -96,30 +98,31 @@ class Draws:
         def flat(params: Any, inputs: Any) -> Any:
             return jnp.reshape(predict(params, inputs), (-1,))
 
-        self.jacobian = jax.jit(jax.vmap(jax.jacrev(flat), in_axes=(0, None)))
+        def double(array: Any) -> Any:
+            array = jnp.asarray(array)
+            return array.astype(float) if jnp.issubdtype(array.dtype, jnp.floating) else array
+
         with jax.enable_x64(True):
-            self.inputs = jax.tree.map(
-                lambda a: jnp.asarray(
-                    a, dtype=float if jnp.issubdtype(jnp.asarray(a).dtype, jnp.floating) else None
-                ),
-                inputs,
-            )
+            self.inputs = jax.tree.map(double, inputs)
+            self.outputs = jax.eval_shape(flat, self._draw(), self.inputs).shape[0]
+        self._jacobian = jax.jit(jax.vmap(jax.jacrev(flat), in_axes=(0, None)))
 
     def take(self, count: int) -> Iterator[tuple[dict[str, Numpy], dict[str, Numpy]]]:
-        """Gradients and parameters in blocks, one entry per output of each draw."""
+        """Gradients and parameters at ``count`` or more draws, one entry per output and draw."""
         import jax
 
-        for start in range(0, count, 16):
-            size = min(16, count - start)
-            params = {name: self._draw(shape, size) for name, shape in self.shapes.items()}
+        for _ in range(0, count, self.BLOCK):
+            rows = [self._draw() for _ in range(self.BLOCK)]
+            params = {name: np.stack([row[name] for row in rows]) for name in self.shapes}
             with jax.enable_x64(True):
-                found = {k: np.asarray(v) for k, v in self.jacobian(params, self.inputs).items()}
-            outputs = next(iter(found.values())).shape[1]
-            gradients = {k: v.reshape(size * outputs, *v.shape[2:]) for k, v in found.items()}
+                found = {k: np.asarray(v) for k, v in self._jacobian(params, self.inputs).items()}
+            gradients = {k: v.reshape(-1, *v.shape[2:]) for k, v in found.items()}
             if not all(np.isfinite(g).all() for g in gradients.values()):
                 raise ValueError("the predictor's derivative is not finite at random parameters")
-            yield gradients, {k: np.repeat(v, outputs, axis=0) for k, v in params.items()}
+            yield gradients, {k: np.repeat(v, self.outputs, axis=0) for k, v in params.items()}
 
-    def _draw(self, shape: tuple[int, ...], size: int) -> Numpy:
-        scale = max(shape, default=1) ** -0.5
-        return self.rng.standard_normal((size, *shape)) * scale
+    def _draw(self) -> dict[str, Numpy]:
+        return {
+            name: self.rng.standard_normal(shape) * max(shape, default=1) ** -0.5
+            for name, shape in self.shapes.items()
+        }

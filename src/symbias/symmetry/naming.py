@@ -13,14 +13,9 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from symbias.symmetry.bonds import Bond
+from symbias.symmetry.bonds import Bond, EndSpec
 from symbias.symmetry.equations import Axis, Numpy, Unknowns, confirmed, null_space
-from symbias.symmetry.groups import (
-    ComplexScaling,
-    GeneralLinear,
-    Group,
-    Orthogonal,
-)
+from symbias.symmetry.groups import ComplexScaling, GeneralLinear, Group, Orthogonal
 from symbias.symmetry.sparse import name_scales
 
 Coordinate = tuple[Axis, int]
@@ -237,60 +232,54 @@ def _with_complex_scale(unknowns: Unknowns, block: Block, found: Numpy) -> Block
 # ------------------------------------------------------------------------------- blocks to bonds
 
 
+Ends = tuple[tuple[Axis, bool], ...]
+
+
 def _bonds(unknowns: Unknowns, blocks: list[Block]) -> Iterator[Bond]:
     """Blocks with the same ends are heads of one bond, or planes of one complex scaling."""
-    alike: dict[tuple[object, ...], list[Block]] = defaultdict(list)
+    alike: dict[tuple[str, int, Ends], list[Block]] = defaultdict(list)
     for block in blocks:
         ends = tuple((axis, block.duals.get(axis, False)) for axis in block.labels)
         alike[block.kind, block.size, ends].append(block)
     for (kind, size, ends), group in alike.items():
-        assert isinstance(size, int)
-        assert isinstance(ends, tuple)
+        group.sort(key=lambda block: min(block.labels[ends[0][0]]))
         count = len(group)
-        layouts: list[tuple[Group, int | None, str]]
         if kind == "complex":
-            layouts = [(ComplexScaling(2 * count), None, "pairs")]
-            layouts += [(ComplexScaling(2 * count, layout="half"), None, "half")]
+            shapes: list[tuple[Group, int | None]] = [
+                (ComplexScaling(2 * count), None),
+                (ComplexScaling(2 * count, layout="half"), None),
+            ]
         else:
             make = GeneralLinear if kind == "linear" else Orthogonal
-            layouts = [(make(size), count if count > 1 else None, "heads")]
-        first = ends[0][0]
-        group.sort(key=lambda block: min(block.labels[first]))
-        yield min(
-            (_bond(unknowns, group, ends, *layout) for layout in layouts), key=lambda b: b[0]
-        )[1]
+            shapes = [(make(size), count if count > 1 else None)]
+        yield min((_bond(unknowns, group, ends, *shape) for shape in shapes), key=_labelled)
+
+
+def _labelled(bond: Bond) -> int:
+    return sum(end.rows is not None for end in bond.ends)
 
 
 def _bond(
-    unknowns: Unknowns,
-    group: list[Block],
-    ends: tuple[tuple[Axis, bool], ...],
-    bond_group: Group,
-    heads: int | None,
-    layout: str,
-) -> tuple[int, Bond]:
-    """The bond, and how many of its ends need labels."""
-    sides: tuple[list[tuple[object, ...]], list[tuple[object, ...]]] = ([], [])
-    labelled = 0
+    unknowns: Unknowns, blocks: list[Block], ends: Ends, group: Group, heads: int | None
+) -> Bond:
+    sides: tuple[list[EndSpec], list[EndSpec]] = ([], [])
+    half = isinstance(group, ComplexScaling) and group.layout == "half"
     for axis, dual in ends:
-        n = unknowns.axes[axis][0]
-        labels = np.full(n, -1)
-        for k, block in enumerate(group):
+        name, position = axis
+        labels = np.full(unknowns.axes[axis][0], -1)
+        for k, block in enumerate(blocks):
             for i, label in block.labels[axis].items():
-                labels[i] = label * len(group) + k if layout == "half" else k * block.size + label
-        plain = plain_labels(n, bond_group.size, heads)
+                labels[i] = label * len(blocks) + k if half else k * block.size + label
+        plain = _plain_labels(len(labels), group.size, heads)
         same = plain is not None and np.array_equal(labels, plain)
-        labelled += not same
-        whole = axis[0] if unknowns.shapes[axis[0]] else None
-        spec = (axis[0], axis[1] if whole else None)
-        sides[dual].append(spec if same else (*spec, labels))
-    return labelled, Bond(bond_group, sides[0], sides[1], heads=heads)  # type: ignore[arg-type]
+        sides[dual].append((name, position) if same else (name, position, labels))
+    return Bond(group, *sides, heads=heads)
 
 
-def plain_labels(n: int, size: int, heads: int | None) -> Numpy | None:
+def _plain_labels(n: int, size: int, heads: int | None) -> Numpy | None:
     """Labels of an axis that needs none."""
     if n % (size * (heads or 1)) or (heads is None and n != size):
         return None
-    copies = n // (size * (heads or 1))
     inner = np.arange((heads or 1) * size).reshape(heads or 1, 1, size)
+    copies = n // inner.size
     return np.broadcast_to(inner, (heads or 1, copies, size)).reshape(-1)

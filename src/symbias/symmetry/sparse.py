@@ -2,13 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import linprog
 
-from symbias.symmetry.bonds import Bond
+from symbias.symmetry.bonds import Bond, EndSpec
 from symbias.symmetry.equations import Axis, Numpy, Unknowns
-from symbias.symmetry.groups import Group, Rescaling, UniformScale
+from symbias.symmetry.groups import Rescaling, UniformScale
 
 Scale = dict[Axis, dict[int, int]]  # sign of every coordinate it moves
 
@@ -87,7 +89,7 @@ def _shared_out(unknowns: Unknowns, values: Numpy) -> Numpy:
     result, start = values.copy(), 0
     for shape in unknowns.shapes.values():
         ends = start + np.cumsum([0, *(shape or (1,))])
-        axes = [values[a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        axes = [values[a:b] for a, b in pairwise(ends)]
         constants = [_most_common(a) for a in axes]
         options = []
         for main in range(len(axes)):
@@ -114,48 +116,58 @@ def _scale(unknowns: Unknowns, column: Numpy) -> Scale:
 
 
 def _bonds(unknowns: Unknowns, scales: list[Scale]) -> Iterator[Bond]:
-    """Scales with the same ends are components of one bond."""
-    alike: dict[tuple[object, ...], list[Scale]] = defaultdict(list)
-    for scale in scales:
-        first = next(iter(next(iter(scale.values())).values()))
-        ends = []
-        for axis, signs in scale.items():
-            if len(set(signs.values())) > 1:
-                break
-            whole = len(signs) == unknowns.axes[axis][0] > 1
-            ends.append((axis, next(iter(signs.values())) != first, whole))
-        else:
-            alone = len(scales) if any(whole for _, _, whole in ends) else 0
-            alike[(*ends, alone and len(alike))].append(scale)
-    for (*ends, _), group in alike.items():
+    """Scales with the same ends are components of one bond; those of whole arrays stand alone."""
+    alike: dict[tuple[tuple[ScaleEnd, ...], int], list[Scale]] = defaultdict(list)
+    for number, scale in enumerate(scales):
+        ends = _ends(unknowns, scale)
+        if ends is not None:
+            alone = number if any(end.whole for end in ends) else -1
+            alike[ends, alone].append(scale)
+    for (ends, _), group in alike.items():
         yield _bond(unknowns, ends, group)
 
 
-def _bond(unknowns: Unknowns, ends: list[object], group: list[Scale]) -> Bond:
+class ScaleEnd(NamedTuple):
+    axis: Axis
+    dual: bool
+    whole: bool
+
+
+def _ends(unknowns: Unknowns, scale: Scale) -> tuple[ScaleEnd, ...] | None:
+    """The axes a scale acts on, or None if it acts both ways on one of them."""
+    first = next(iter(next(iter(scale.values())).values()))
+    ends = []
+    for axis, signs in scale.items():
+        if len(set(signs.values())) > 1:
+            return None
+        whole = len(signs) == unknowns.axes[axis][0] > 1
+        ends.append(ScaleEnd(axis, next(iter(signs.values())) != first, whole))
+    return tuple(ends)
+
+
+def _bond(unknowns: Unknowns, ends: tuple[ScaleEnd, ...], group: list[Scale]) -> Bond:
     group = sorted(group, key=lambda scale: [min(signs) for signs in scale.values()])
-    sides: tuple[list[tuple[object, ...]], list[tuple[object, ...]]] = ([], [])
-    one_sided = not any(dual for _, dual, _ in ends)  # type: ignore[misc]
-    whole_bond = any(whole for _, _, whole in ends)  # type: ignore[misc]
+    sides: tuple[list[EndSpec], list[EndSpec]] = ([], [])
+    one_sided = not any(end.dual for end in ends)
     count = len(group)
-    bond_group: Group = UniformScale() if one_sided or whole_bond else Rescaling(count)
-    heads = count if one_sided and count > 1 else None
-    for axis, dual, whole in ends:  # type: ignore[misc]
+    uniform = one_sided or any(end.whole for end in ends)
+    for axis, dual, whole in ends:
         name, position = axis
-        n = unknowns.axes[axis][0]
-        labels = np.full(n, -1)
+        labels = np.full(unknowns.axes[axis][0], -1)
         for k, scale in enumerate(group):
             labels[list(scale[axis])] = k
-        spec: tuple[object, ...] = (name, position if unknowns.shapes[name] else None)
+        place = position if unknowns.shapes[name] else None
         if whole:
-            spec = (name, None)
-        elif not _plain(labels, count, one_sided):
-            spec = (*spec, labels)
-        sides[dual].append(spec)
-    return Bond(bond_group, sides[0], sides[1], heads=heads)  # type: ignore[arg-type]
+            sides[dual].append((name, None))
+        elif _plain(labels, count, one_sided):
+            sides[dual].append((name, place))
+        else:
+            sides[dual].append((name, place, labels))
+    heads = count if one_sided and count > 1 else None
+    return Bond(UniformScale() if uniform else Rescaling(count), *sides, heads=heads)
 
 
 def _plain(labels: Numpy, count: int, one_sided: bool) -> bool:
-    n = len(labels)
-    if one_sided and n % count == 0:
-        return np.array_equal(labels, np.repeat(np.arange(count), n // count))
-    return np.array_equal(labels, np.arange(count))
+    """Whether an axis with these labels needs none."""
+    copies = len(labels) // count if one_sided else 1
+    return np.array_equal(labels, np.repeat(np.arange(count), copies))
