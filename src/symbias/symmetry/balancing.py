@@ -155,7 +155,7 @@ def _newton(
         charge = {a: m[a] - n[a] for a in range(len(bonds))}
         if all(np.all(np.abs(q) <= tolerance * (m[a] + n[a])) for a, q in charge.items()):
             break
-        half = Elimination(np, *laplacian(np, network), ridge=1e-13).solve(charge)
+        half = Elimination(np, *laplacian(np, network), charge, ridge=1e-13).solution()
         logs, network = _descend(logs, {a: -s / 2 for a, s in half.items()}, network)
         steps += 1
     gauge: Gauge = {}

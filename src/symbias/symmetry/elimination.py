@@ -20,47 +20,54 @@ class Elimination:
     Parameters
     ----------
     diagonal, blocks
-        As :func:`laplacian` makes them.
+        As :func:`symbias.symmetry.scales.laplacian` makes them.
+    rhs
+        A right-hand side per bond; zeros if only the determinant is wanted.
     ridge
         Relative increase of the diagonal.
     """
 
     def __init__(
-        self, xp: Any, diagonal: dict[int, Array], blocks: Blocks, ridge: float = 0.0
+        self,
+        xp: Any,
+        diagonal: dict[int, Array],
+        blocks: Blocks,
+        rhs: dict[int, Array] | None = None,
+        ridge: float = 0.0,
     ) -> None:
-        self.xp, self.roots, g = xp, {}, {}
-        for a, d in diagonal.items():
-            self.roots[a] = xp.sqrt(xp.where(d > 0, d, xp.ones_like(d)))
-            g[a, a] = constant((1 + ridge) * np.eye(d.shape[0]), d)
+        self.xp = xp
+        self.roots = {a: xp.sqrt(xp.where(d > 0, d, xp.ones_like(d))) for a, d in diagonal.items()}
+        g = {(a, a): constant((1 + ridge) * np.eye(d.shape[0]), d) for a, d in diagonal.items()}
         for (a, b), block in blocks.items():
             block = block / self.roots[a][:, None] / self.roots[b][None, :]
             g[a, b] = g[a, b] + block if a == b else block
             g[b, a] = xp.matrix_transpose(g[a, b])
-        self.steps: list[tuple[int, list[int], Array, dict[int, Array]]] = []
+        rest = {a: (rhs[a] if rhs else d * 0) / self.roots[a] for a, d in diagonal.items()}
+        self.steps: list[tuple[int, Array, Array, dict[int, Array]]] = []
         left = set(diagonal)
         while left:
             near = {a: [b for b in left if b != a and (a, b) in g] for a in left}
             a = min(left, key=lambda i: (len(near[i]), i))
             left.remove(a)
-            fill = {b: xp.linalg.solve(g[a, a], g[a, b]) for b in near[a]}
+            columns = xp.concat([rest[a][:, None], *(g[a, b] for b in near[a])], axis=1)
+            solved = xp.linalg.solve(g[a, a], columns)
+            fill, start = {}, 1
+            for b in near[a]:
+                fill[b] = solved[:, start : start + g[a, b].shape[1]]
+                start += g[a, b].shape[1]
+                rest[b] = rest[b] - g[b, a] @ solved[:, 0]
             for b in near[a]:
                 for c in near[a]:
                     change = g[b, a] @ fill[c]
                     g[b, c] = g[b, c] - change if (b, c) in g else -change
-            self.steps.append((a, near[a], g[a, a], fill))
+            self.steps.append((a, g[a, a], solved[:, 0], fill))
 
-    def solve(self, rhs: dict[int, Array]) -> dict[int, Array]:
-        """Solve for a right-hand side given per bond."""
-        xp = self.xp
-        rhs = {a: r / self.roots[a] for a, r in rhs.items()}
-        for a, near, _, fill in self.steps:
-            for b in near:
-                rhs[b] = rhs[b] - xp.matrix_transpose(fill[b]) @ rhs[a]
+    def solution(self) -> dict[int, Array]:
+        """The solution for the right-hand side, per bond."""
         x: dict[int, Array] = {}
-        for a, near, pivot, fill in reversed(self.steps):
-            value = xp.linalg.solve(pivot, rhs[a][:, None])[:, 0]
-            for b in near:
-                value = value - fill[b] @ x[b]
+        for a, _, value, fill in reversed(self.steps):
+            for b, block in fill.items():
+                value = value - block @ x[b]
             x[a] = value
         return {a: v / self.roots[a] for a, v in x.items()}
 
@@ -68,7 +75,7 @@ class Elimination:
         """Log-determinant, without the rows of zeros."""
         xp = self.xp
         total: Any = sum(2 * xp.sum(xp.log(root)) for root in self.roots.values())
-        for _, _, pivot, _ in self.steps:
+        for _, pivot, _, _ in self.steps:
             lower = xp.linalg.cholesky(pivot)
             total = total + 2 * xp.sum(xp.log(xp.linalg.diagonal(lower)))
         return total
