@@ -63,7 +63,13 @@ def test_a_series_at_a_given_strength(tmp_path: Path) -> None:
     assert len(table) == 100
     levels = np.array([float(r["fit"]) for r in table])
     assert np.flatnonzero(np.diff(levels)).tolist() == [27]
-    assert sorted(os.listdir(out)) == ["coefficients.csv", "index.html", "run.json"]
+    assert sorted(os.listdir(out)) == [
+        "coefficients.csv",
+        "figure-1.svg",
+        "index.html",
+        "run.json",
+    ]
+    assert "<svg" in (out / "figure-1.svg").read_text()
 
 
 def test_auto_finds_the_change_of_1898(tmp_path: Path) -> None:

@@ -175,10 +175,15 @@ def _use_compilation_cache() -> None:
 
 
 def _files(job: Any) -> dict[str, str]:
+    from symbias.report.style import svg_text
+
+    figures = {
+        f"figure-{k}.svg": svg_text(uri) for k, (_, uri) in enumerate(job.section.figures, start=1)
+    }
     return {
         "coefficients.csv": job.coefficients,
         "run.json": json.dumps(job.record, indent=2) + "\n",
-    }
+    } | figures
 
 
 def _announce(jobs: list[Any], page: Path, quiet: bool, as_json: bool) -> None:

@@ -47,3 +47,8 @@ def svg(figure: Any) -> str:
     with mpl.rc_context(_STYLE):
         figure.savefig(stream, format="svg", metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def svg_text(uri: str) -> str:
+    """The SVG document inside a data URI made by `svg`."""
+    return base64.b64decode(uri.partition(",")[2]).decode()
