@@ -171,6 +171,20 @@ def test_jit_of_the_other_functions() -> None:
         np.testing.assert_allclose(gram, sb.gram(sym, params), atol=1e-11)
 
 
+def test_plain_autograd() -> None:
+    """Without torch.func, on leaves that require gradients."""
+    for name in ("relu_four", "heads", "deep_linear"):
+        sym, params = CASES[name]()
+        for function in (sb.log_volume, sb.induced_norm):
+            leaves = {k: torch.nn.Parameter(torch.as_tensor(v)) for k, v in params.items()}
+            function(sym, leaves).backward()
+            expected = torch_gradient(lambda p, f=function, s=sym: f(s, p), params)
+            for key in params:
+                found = leaves[key].grad
+                found = np.zeros(params[key].shape) if found is None else host(found)
+                np.testing.assert_allclose(found, expected[key], rtol=1e-7, atol=1e-8)
+
+
 def test_elements_can_be_differentiated() -> None:
     sym, params = CASES["product_tall"]()
     with backend("jax") as make:
