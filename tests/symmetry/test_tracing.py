@@ -11,7 +11,7 @@ import torch
 
 import symbias as sb
 from tests.symmetry.backends import backend, host
-from tests.symmetry.cases import CASES, Params, normal, product
+from tests.symmetry.cases import CASES, Params, definition, log_pdet, normal, product
 
 SMOOTH = [name for name in CASES if name not in {"product_wide_null", "product_zero", "island"}]
 SMOOTH = [name for name in SMOOTH if name not in {"dead_units", "orthogonal_thin"}]
@@ -70,6 +70,16 @@ def test_gradient_of_log_volume(name: str) -> None:
     for gradient in (jax_gradient, torch_gradient):
         found = slope(gradient(function, params), way)
         assert found == pytest.approx(expected, rel=1e-6, abs=1e-6), gradient.__name__
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_jitted_log_volume(name: str) -> None:
+    """The same value as the definition, whichever path tracing takes; islands are no exception."""
+    sym, params = CASES[name]()
+    expected, _ = log_pdet(definition(sym, params))
+    with backend("jax") as make:
+        found = float(jax.jit(lambda p: sb.log_volume(sym, p))(make(params)))
+    assert found == pytest.approx(expected, rel=1e-10, abs=1e-10)
 
 
 @pytest.mark.parametrize("name", BALANCED)
