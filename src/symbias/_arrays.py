@@ -35,29 +35,14 @@ def constant(value: Any, like: Array, *, index: bool = False) -> Array:
     return xp.asarray(value, dtype=None if index else like.dtype, **where)
 
 
-def normals(key: Any, shapes: Mapping[str, Shape], scale: float) -> dict[str, Array]:
-    """Independent N(0, scale^2) arrays, in the library that ``key`` belongs to.
+def at_least_single(xp: Any, params: Params) -> dict[str, Array]:
+    """The same arrays, those of half precision in single: libraries have no spectra for half."""
 
-    ``key`` is a JAX key, a ``torch.Generator``, a ``numpy.random.Generator`` or an integer seed
-    (NumPy arrays). One key gives the same arrays whatever else the caller draws.
-    """
-    kind = type(key).__module__.partition(".")[0]
-    if kind == "torch":
-        import torch
+    def widen(a: Array) -> Array:
+        half = xp.isdtype(a.dtype, "real floating") and xp.finfo(a.dtype).bits < 32
+        return xp.astype(a, xp.float32) if half else a
 
-        return {
-            n: scale * torch.randn(s, generator=key, device=key.device) for n, s in shapes.items()
-        }
-    if kind in ("jax", "jaxlib"):
-        import jax
-
-        keys = jax.random.split(key, max(len(shapes), 1))
-        return {
-            n: scale * jax.random.normal(k, s)
-            for k, (n, s) in zip(keys, shapes.items(), strict=False)
-        }
-    generator = np.random.default_rng(key)
-    return {n: scale * generator.standard_normal(s) for n, s in shapes.items()}
+    return {name: widen(a) for name, a in params.items()}
 
 
 def concrete(array: Array) -> np.ndarray | None:

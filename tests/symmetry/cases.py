@@ -10,7 +10,13 @@ from symbias.symmetry.groups.matrix import MatrixGroup
 
 Params = dict[str, np.ndarray]
 CASES: dict[str, Callable[[], tuple[sb.Symmetry, Params]]] = {}
-SINGULAR = {"product_wide_null", "product_zero", "ring", "island", "dead_units", "orthogonal_thin"}
+# every group and layout once, for libraries that are slow call by call
+FEW = ["shared_heads", "rotary_half", "rotary_partial", "groups_of_unequal_size", "orthogonal"]
+FEW += ["layer_norm_shift", "deep_linear", "hadamard_deep", "island"]
+# coupled bonds, and singular orbits of single ones
+COUPLED = ["product_wide_null", "residual_stream", "orthogonal_thin", "hadamard_deep", "relu_four"]
+COUPLED += ["dead_units", "island", "conv", "normalised_channels", "layer_norm_shift"]
+COUPLED += ["deep_linear", "deep_linear_four", "ring", "recurrent_linear", "recurrent_relu"]
 
 
 def case(make: Callable[[], Any]) -> Callable[[], Any]:
@@ -255,9 +261,18 @@ def layer_norm_shift() -> Any:
     bonds = [
         sb.Bond(sb.Translation(3), [("W", 1)], name="shift"),
         sb.Bond(sb.UniformScale(), [("W", None), ("b", None)], name="scale"),
-        sb.Bond(sb.Translation(1), [("b", 0, np.zeros(5, int))][:0] or [("c", 0)], [("d", 0)]),
+        sb.Bond(sb.Translation(1), [("b", 0, np.zeros(5, dtype=int))], name="shift b"),
     ]
-    return sb.Symmetry(bonds), normal(W=(5, 3), b=(5,), c=(1,), d=(1,))
+    return sb.Symmetry(bonds), normal(W=(5, 3), b=(5,))
+
+
+@case
+def shifts() -> Any:
+    bonds = [
+        sb.Bond(sb.Translation(3), [("a", 0), ("A", 0)], [("b", 0)], name="sum"),
+        sb.Bond(sb.Translation(4), [("dead", None)], name="dead"),
+    ]
+    return sb.Symmetry(bonds), normal(a=(3,), A=(3, 2), b=(3,), dead=(2, 2))
 
 
 @case
@@ -297,6 +312,11 @@ def recurrent_linear() -> Any:
 def recurrent_relu() -> Any:
     bond = sb.Bond(sb.Rescaling(4), [("W", 0), ("W_in", 0)], [("W", 1), ("W_out", 1)])
     return sb.Symmetry([bond]), normal(W=(4, 4), W_in=(4, 2), W_out=(2, 4))
+
+
+PAIRS = [(name, "numpy") for name in CASES]
+PAIRS += [(name, "torch") for name in CASES]
+PAIRS += [(name, library) for name in FEW for library in ("jax", "strict")]
 
 
 # ------------------------------------------------- the definition, written without the library

@@ -4,15 +4,17 @@ import numpy as np
 import pytest
 
 import symbias as sb
-from tests.symmetry.backends import BACKENDS, backend, host
-from tests.symmetry.cases import CASES, Params, axis_matrix, basis, definition, normal, product
-
-# every case on NumPy, every group and layout on the others
-FEW = ["shared_heads", "rotary_half", "rotary_partial", "groups_of_unequal_size", "orthogonal"]
-FEW += ["layer_norm_shift", "deep_linear"]
-PAIRS = [(name, "numpy") for name in CASES] + [
-    (name, library) for name in FEW for library in BACKENDS[1:]
-]
+from tests.symmetry.backends import backend, host
+from tests.symmetry.cases import (
+    CASES,
+    PAIRS,
+    Params,
+    axis_matrix,
+    basis,
+    definition,
+    normal,
+    product,
+)
 
 
 def flat(sym: sb.Symmetry, params: Params) -> np.ndarray:

@@ -28,6 +28,8 @@ def symmetry(*args: Any, **kwargs: Any) -> sb.Symmetry:
         (lambda: sb.Bond(GL, ["P"]), TypeError, "an end is"),
         (lambda: sb.Bond(GL, [("P", -1)]), ValueError, "axis of 'P'"),
         (lambda: sb.Bond(GL, [("P", 1.0)]), ValueError, "axis of 'P'"),
+        (lambda: sb.Bond(GL, [("P", 1), ("P", 1)]), ValueError, "twice on axis 1 of 'P'"),
+        (lambda: sb.Bond(GL, [("P", None)], [("P", None)]), ValueError, "twice on the whole array"),
         (lambda: sb.Bond(GL, [("P", 1)], heads=0), ValueError, "heads must be"),
         (lambda: sb.Bond(GL, [("P", 1, [0.0, 1.0])]), TypeError, "labels of 'P' must be"),
         (lambda: sb.Bond(GL, [("P", 1, [0, 1, 3])]), ValueError, r"labels of 'P' must lie in -1"),

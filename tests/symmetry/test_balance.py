@@ -185,6 +185,26 @@ def test_extreme_scales() -> None:
     np.testing.assert_allclose(sb.balance(sym, u).params["u"], [1, 2], rtol=1e-12)
 
 
+@pytest.mark.parametrize("name", ["product_tall", "product_wide_null", "shared_heads"])
+def test_of_all_balanced_points_the_nearest_is_taken(name: str) -> None:
+    """Against every rotation of the bond, near and far."""
+    sym, params = CASES[name]()
+    found = sb.balance(sym, params).params
+    turns = sb.Symmetry(
+        sb.Bond(sb.Orthogonal(b.group.size), b.vectors, b.covectors, heads=b.heads, name=b.name)
+        for b in sym
+        if isinstance(b.group, sb.GeneralLinear)
+    )
+
+    def distance(p: Params) -> float:
+        return sum(float(np.sum((p[k] - params[k]) ** 2)) for k in turns.arrays)
+
+    for seed in range(5):
+        for scale in (1e-2, 1.0):
+            turned = sb.act(turns, sb.random_element(turns, seed, scale), found)
+            assert distance(turned) >= distance(found) - 1e-12
+
+
 def test_refusals() -> None:
     for name, words in {
         "normalised_channels": "one side only",

@@ -11,7 +11,7 @@ import torch
 
 import symbias as sb
 from tests.symmetry.backends import backend, host
-from tests.symmetry.cases import CASES, Params, normal, product
+from tests.symmetry.cases import CASES, Params, definition, log_pdet, normal, product
 
 SMOOTH = [name for name in CASES if name not in {"product_wide_null", "product_zero", "island"}]
 SMOOTH = [name for name in SMOOTH if name not in {"dead_units", "orthogonal_thin"}]
@@ -70,6 +70,16 @@ def test_gradient_of_log_volume(name: str) -> None:
     for gradient in (jax_gradient, torch_gradient):
         found = slope(gradient(function, params), way)
         assert found == pytest.approx(expected, rel=1e-6, abs=1e-6), gradient.__name__
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_jitted_log_volume(name: str) -> None:
+    """The same value as the definition, whichever path tracing takes; islands are no exception."""
+    sym, params = CASES[name]()
+    expected, _ = log_pdet(definition(sym, params))
+    with backend("jax") as make:
+        found = float(jax.jit(lambda p: sb.log_volume(sym, p))(make(params)))
+    assert found == pytest.approx(expected, rel=1e-10, abs=1e-10)
 
 
 @pytest.mark.parametrize("name", BALANCED)
@@ -169,6 +179,20 @@ def test_jit_of_the_other_functions() -> None:
         for key, value in sb.horizontal(sym, params, way).items():
             np.testing.assert_allclose(kept[key], value, rtol=1e-8, atol=1e-10)
         np.testing.assert_allclose(gram, sb.gram(sym, params), atol=1e-11)
+
+
+def test_plain_autograd() -> None:
+    """Without torch.func, on leaves that require gradients."""
+    for name in ("relu_four", "heads", "deep_linear"):
+        sym, params = CASES[name]()
+        for function in (sb.log_volume, sb.induced_norm):
+            leaves = {k: torch.nn.Parameter(torch.as_tensor(v)) for k, v in params.items()}
+            function(sym, leaves).backward()
+            expected = torch_gradient(lambda p, f=function, s=sym: f(s, p), params)
+            for key in params:
+                found = leaves[key].grad
+                found = np.zeros(params[key].shape) if found is None else host(found)
+                np.testing.assert_allclose(found, expected[key], rtol=1e-7, atol=1e-8)
 
 
 def test_elements_can_be_differentiated() -> None:

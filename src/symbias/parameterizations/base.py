@@ -1,11 +1,13 @@
 """What every parameterization is: a map from factors to an effective parameter."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from array_api_compat import array_namespace
 
-from symbias._arrays import Array, Params, Shape, namespace, normals
+from symbias._arrays import Array, Params, Shape, namespace
 from symbias.symmetry import Symmetry
 
 
@@ -95,3 +97,28 @@ def as_shape(shape: int | Shape) -> Shape:
     if not all(isinstance(n, int) and n >= 0 for n in sizes):
         raise ValueError(f"shape must be non-negative integers, got {shape!r}")
     return sizes
+
+
+def normals(key: Any, shapes: Mapping[str, Shape], scale: float) -> dict[str, Array]:
+    """Independent N(0, scale^2) arrays, in the library that ``key`` belongs to.
+
+    ``key`` is a JAX key, a ``torch.Generator``, a ``numpy.random.Generator`` or an integer seed
+    (NumPy arrays). One key gives the same arrays whatever else the caller draws.
+    """
+    kind = type(key).__module__.partition(".")[0]
+    if kind == "torch":
+        import torch
+
+        return {
+            n: scale * torch.randn(s, generator=key, device=key.device) for n, s in shapes.items()
+        }
+    if kind in ("jax", "jaxlib"):
+        import jax
+
+        keys = jax.random.split(key, max(len(shapes), 1))
+        return {
+            n: scale * jax.random.normal(k, s)
+            for k, (n, s) in zip(keys, shapes.items(), strict=False)
+        }
+    generator = np.random.default_rng(key)
+    return {n: scale * generator.standard_normal(s) for n, s in shapes.items()}

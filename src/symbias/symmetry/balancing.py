@@ -88,7 +88,9 @@ def least_norm(
     """
     bonds = [bond for bond in bonds if not bond.group.compact]
     network = terms(np, bonds, work)
-    if network is not None and (len(bonds) > 1 or any(bond.loops for bond in bonds)):
+    loops = any(bond.loops for bond in bonds)
+    coupled = loops or (len(bonds) > 1 and any(t.weights.ndim > 1 for t in network or ()))
+    if network is not None and coupled:
         return _newton(bonds, network, work, tolerance)
     for bond in bonds:
         if bond.loops:

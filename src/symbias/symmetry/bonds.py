@@ -127,7 +127,8 @@ class Bond:
         The ends, ``(array name, axis)`` each. ``axis=None`` takes the whole array, flattened.
         A third entry gives integer labels of the axis' length: entry ``i`` is component
         ``labels[i]`` of the group (of ``heads * r``), -1 leaves it outside the bond. Components
-        may own several entries; for groups other than ``Rescaling`` all the same number.
+        may own several entries; for groups other than ``Rescaling`` all the same number. Memory
+        grows with the size of the group times the most entries of one component.
     heads
         Independent copies of the group along the axis, one after the other. An axis of
         ``heads * c * r`` entries holds ``c`` copies of each head side by side, as query heads
@@ -156,7 +157,7 @@ class Bond:
     def __post_init__(self) -> None:
         if not isinstance(self.group, Group):
             raise TypeError(f"a bond needs a group such as GeneralLinear(8), got {self.group!r}")
-        if self.heads is not None and (not isinstance(self.heads, int) or self.heads < 1):
+        if self.heads is not None and (not _is_integer(self.heads) or self.heads < 1):
             raise ValueError(f"heads must be a positive integer or None, got {self.heads!r}")
         if not self.vectors and not self.covectors:
             raise ValueError(f"bond {self.name!r} over {self.group} has no ends")
@@ -165,6 +166,10 @@ class Bond:
             for specs, dual in ((self.vectors, False), (self.covectors, True))
             for spec in specs
         )
+        for i, end in enumerate(ends):
+            if any(_meet(end, e) for e in ends[:i] if (e.name, e.axis) == (end.name, end.axis)):
+                place = "the whole array" if end.axis is None else f"axis {end.axis}"
+                raise ValueError(f"bond {self.name!r} acts twice on {place} of {end.name!r}")
         object.__setattr__(self, "ends", ends)
         if not self.name:
             sides = ([e.name for e in ends if e.dual is dual] for dual in (False, True))
@@ -174,7 +179,7 @@ class Bond:
         if not isinstance(spec, tuple) or len(spec) not in (2, 3) or not isinstance(spec[0], str):
             raise TypeError(f"an end is (array name, axis) or (name, axis, labels), got {spec!r}")
         name, axis = spec[:2]
-        if axis is not None and (isinstance(axis, bool) or not isinstance(axis, int) or axis < 0):
+        if axis is not None and (not _is_integer(axis) or axis < 0):
             raise ValueError(f"axis of {name!r} must be a non-negative integer or None: {axis!r}")
         heads, size = self.heads or 1, self.group.size
         if len(spec) == 2:
@@ -216,6 +221,10 @@ class Bond:
                 parts = [constant(empty, like)]
             stacks.append(parts[0] if len(parts) == 1 else xp.concat(parts, axis=-1))
         return stacks[0], stacks[1]
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def _rows_of_labels(name: str, labels: np.ndarray, heads: int, group: Group) -> np.ndarray:

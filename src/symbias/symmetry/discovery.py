@@ -85,6 +85,8 @@ def discover(
     For ``U = sum of n^2`` over all axes this costs ``O(U^3)`` time and ``O(U^2)`` memory: meant for
     small copies of an architecture, whose symmetries are those of the large one.
     """
+    if not shapes:
+        raise ValueError("shapes is empty: there is nothing to move")
     draws = Draws(predict, shapes, inputs, seed)
     shapes = {name: tuple(shape) for name, shape in shapes.items()}
     longest = max((n for shape in shapes.values() for n in shape), default=1)

@@ -117,7 +117,7 @@ def live_part(xp: Any, values: Array, tolerance: float) -> tuple[Array, Array]:
     Differentiable in both branches: nothing downstream sees a zero.
     """
     cut = tolerance**2 * xp.max(values, axis=-1, keepdims=True) if values.shape[-1] else 0.0
-    live = values > cut
+    live = xp.logical_not(values <= cut)  # what is not a number stays, and shows
     return live, xp.where(live, values, xp.ones_like(values))
 
 
