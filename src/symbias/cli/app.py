@@ -25,7 +25,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no summary.")
 Json = Annotated[bool, typer.Option("--json", help="Print the run record as JSON.")]
 
 
-def _command(function: Callable[..., None]) -> Callable[..., None]:
+def command(function: Callable[..., None]) -> Callable[..., None]:
     """Bad input ends in one line and status 2; an interrupt in status 130."""
 
     @wraps(function)
@@ -58,7 +58,7 @@ def main_options(
 
 
 @app.command()
-@_command
+@command
 def fit(
     data: Annotated[str, typer.Argument(metavar="DATA.csv", help="A CSV file with a header.")],
     penalty: Annotated[
@@ -88,7 +88,7 @@ def fit(
 
     check_writable(out)
     table = read_csv(Path(data))
-    _use_compilation_cache()
+    use_compilation_cache()
     from symbias.cli.jobs import Options, run_job
     from symbias.report.page import render
 
@@ -110,7 +110,7 @@ def fit(
 
 
 @app.command()
-@_command
+@command
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("symbias-demo"),
     quiet: Quiet = False,
@@ -121,7 +121,7 @@ def demo(
     from symbias.cli.write import check_writable, write_all
 
     check_writable(out)
-    _use_compilation_cache()
+    use_compilation_cache()
     from symbias.cli.jobs import Options, run_job
     from symbias.report.page import render
 
@@ -163,7 +163,7 @@ def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
         raise InputError(f"{option} must be one of {', '.join(allowed)}, got {value!r}")
 
 
-def _use_compilation_cache() -> None:
+def use_compilation_cache() -> None:
     """Keep compiled programs between runs, in the user's cache folder."""
     import os
 
