@@ -1,10 +1,10 @@
 """What the array API standard leaves to each library, in one place."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, is_torch_array
+from array_api_compat import array_namespace, is_jax_array, is_torch_array
 
 Array = Any
 Params = Mapping[str, Array]
@@ -58,3 +58,38 @@ def normals(key: Any, shapes: Mapping[str, Shape], scale: float) -> dict[str, Ar
         }
     generator = np.random.default_rng(key)
     return {n: scale * generator.standard_normal(s) for n, s in shapes.items()}
+
+
+def concrete(array: Array) -> np.ndarray | None:
+    """A NumPy view of an array, or None while JAX or torch.func traces it."""
+    try:
+        return np.asarray(array.detach().cpu() if is_torch_array(array) else array)
+    except (TypeError, RuntimeError):
+        return None
+
+
+def from_host(
+    function: Callable[..., Sequence[np.ndarray]],
+    shapes: Sequence[tuple[int, ...]],
+    arrays: Sequence[Array],
+) -> list[Array]:
+    """Results of a NumPy function of these arrays, held constant under differentiation.
+
+    Works while JAX or torch.func traces ``arrays``; results have their dtype and device.
+    """
+    like = arrays[0]
+    if is_jax_array(like):
+        import jax
+
+        out = [jax.ShapeDtypeStruct(shape, like.dtype) for shape in shapes]
+        fixed = [jax.lax.stop_gradient(a) for a in arrays]
+
+        def host(*values: Any) -> list[np.ndarray]:
+            return [np.asarray(r, dtype=like.dtype) for r in function(*map(np.asarray, values))]
+
+        return list(jax.pure_callback(host, out, *fixed, vmap_method="sequential"))
+    if is_torch_array(like):
+        from symbias._torch_host import call_on_host
+
+        return list(call_on_host(function, *arrays))
+    return [constant(result, like) for result in function(*map(np.asarray, arrays))]

@@ -10,16 +10,17 @@ FIRST_LINE, MORE_LINES = 2.0, 10.0  # seconds
 
 
 class Report(Protocol):
-    """Called with what is done so far, and a short note such as the objective."""
+    """Called with what is done so far, a short note such as the objective, and the total if it
+    was not known before."""
 
-    def __call__(self, done: int, note: str = "") -> None: ...
+    def __call__(self, done: int, note: str = "", total: int | None = None) -> None: ...
 
 
 @contextmanager
 def progress(title: str, total: int | None, *, show: bool = True) -> Iterator[Report]:
     """Yield a function that reports on standard error how much of ``total`` is done."""
     if not show:
-        yield lambda done, note="": None
+        yield lambda done, note="", total=None: None
     elif sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -34,7 +35,9 @@ def progress(title: str, total: int | None, *, show: bool = True) -> Iterator[Re
         )
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task(title, total=total, note="")
-            yield lambda done, note="": bar.update(task, completed=done, note=note)
+            yield lambda done, note="", total=total: bar.update(
+                task, completed=done, note=note, total=total
+            )
     else:
         yield _Lines(title, total)
 
@@ -45,7 +48,8 @@ class _Lines:
         self.begun = time.monotonic()
         self.due = self.begun + FIRST_LINE
 
-    def __call__(self, done: int, note: str = "") -> None:
+    def __call__(self, done: int, note: str = "", total: int | None = None) -> None:
+        self.total = total or self.total
         now = time.monotonic()
         if now < self.due:
             return

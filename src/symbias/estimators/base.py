@@ -1,7 +1,8 @@
 """What both regressors share: checked input, the reduced problem, the fitted attributes."""
 
 import warnings
-from typing import Any
+from copy import copy
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
@@ -10,7 +11,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from symbias.designs import as_penalty, design
 from symbias.mechanisms import WeightDecay
-from symbias.solvers import SOLVERS, Reduction, Solution
+from symbias.solvers import SOLVERS, Reduction, Solution, least_squares
 
 
 class DesignedBase(MultiOutputMixin, RegressorMixin, BaseEstimator):
@@ -69,6 +70,42 @@ class DesignedBase(MultiOutputMixin, RegressorMixin, BaseEstimator):
             value = getattr(self, name)[0]
             setattr(self, name, value if value.ndim else float(value))
         self.params_ = {n: a[0] for n, a in self.params_.items()}
+
+    def refit(self, X: Any, y: Any, support: Any = None, sample_weight: Any = None) -> Self:
+        """A copy with plain least squares on a support: shrinkage undone.
+
+        ``support`` (default `support_`) marks the penalised coordinates that may be nonzero; the
+        unpenalised ones always take part. Attributes as after `fit`, but no penalty acts, so
+        ``dual_gap_`` is nan and ``params_`` are balanced factors.
+
+        Raises
+        ------
+        ValueError
+            If ``support`` is not a boolean mask of the shape of ``penalized_``.
+        """
+        check_is_fitted(self)
+        X, y, weights = self._validate(X, y, sample_weight)
+        reduction = self._reduce(X, weights)
+        Y = as_columns(y)
+        shape = (Y.shape[1], len(reduction.labels))
+        mask = np.asarray(self.support_ if support is None else support)
+        if mask.dtype != bool or mask.shape not in (shape, shape[1:]):
+            raise ValueError(
+                f"support must be a boolean mask of shape {shape[1:]} or {shape}, got "
+                f"{mask.dtype} of shape {mask.shape}"
+            )
+        again = copy(self)
+        again._store(
+            reduction,
+            Y,
+            [
+                least_squares(reduction.problem(column), keep)
+                for column, keep in zip(Y.T, np.broadcast_to(mask, shape), strict=True)
+            ],
+        )
+        if y.ndim == 1:
+            again._squeeze()
+        return again
 
     @property
     def support_(self) -> np.ndarray:

@@ -3,12 +3,9 @@
 from collections.abc import Callable
 from typing import Any, Self
 
-import numpy as np
-from sklearn.utils.validation import check_is_fitted
-
 from symbias.designs import Penalty
 from symbias.estimators.base import DesignedBase, as_columns
-from symbias.solvers import Certificate, Factors, Solution, solve, strength_max
+from symbias.solvers import solve, strength_max
 
 
 class DesignedRegressor(DesignedBase):
@@ -123,45 +120,3 @@ class DesignedRegressor(DesignedBase):
         if y.ndim == 1:
             self._squeeze()
         return self
-
-    def refit(self, X: Any, y: Any, support: Any = None, sample_weight: Any = None) -> Self:
-        """A new regressor with plain least squares on a support: shrinkage undone.
-
-        ``support`` (default `support_`) marks the penalised coordinates that may be nonzero; the
-        unpenalised ones always take part. Attributes as after `fit`, but no penalty acts, so
-        ``dual_gap_`` is nan and ``params_`` are balanced factors.
-        """
-        check_is_fitted(self)
-        X, y, weights = self._validate(X, y, sample_weight)
-        reduction = self._reduce(X, weights, self.strength)
-        Y = as_columns(y)
-        shape = (Y.shape[1], len(reduction.labels))
-        mask = np.asarray(self.support_ if support is None else support)
-        if mask.dtype != bool or mask.shape not in (shape, shape[1:]):
-            raise ValueError(
-                f"support must be a boolean mask of shape {shape[1:]} or {shape}, got "
-                f"{mask.dtype} of shape {mask.shape}"
-            )
-        solutions = [
-            _least_squares(reduction, column, keep)
-            for column, keep in zip(Y.T, np.broadcast_to(mask, shape), strict=True)
-        ]
-        again = type(self)(**self.get_params(deep=False))
-        again.n_features_in_ = self.n_features_in_
-        again.strength_max_ = self.strength_max_
-        again._store(reduction, Y, solutions)
-        if y.ndim == 1:
-            again._squeeze()
-        return again
-
-
-def _least_squares(reduction: Any, y: np.ndarray, keep: np.ndarray) -> Solution:
-    problem = reduction.problem(y)
-    z = np.zeros(len(keep))
-    z[keep] = np.linalg.lstsq(problem.design[:, keep], problem.target)[0]
-    r = problem.target - problem.design @ z
-    sizes = problem.group_norms(z)
-    t = sizes ** (1 / (problem.power + 1))
-    spread = np.where(t > 0, t, 1.0)[problem.labels] ** problem.power
-    factors = Factors(z / spread, np.tile(t, (problem.power, 1)))
-    return Solution(z, factors, Certificate(0.5 * float(r @ r), float("nan"), 0.0), 0, True)

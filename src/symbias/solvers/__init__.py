@@ -2,7 +2,7 @@
 
 from symbias.solvers.certificate import Certificate, certify, strength_max
 from symbias.solvers.problem import Factors, ReducedProblem, Reduction
-from symbias.solvers.solve import SOLVERS, Solution, solve, solve_path
+from symbias.solvers.solve import SOLVERS, Solution, least_squares, solve, solve_path
 
 __all__ = [
     "SOLVERS",
@@ -12,6 +12,7 @@ __all__ = [
     "Reduction",
     "Solution",
     "certify",
+    "least_squares",
     "solve",
     "solve_path",
     "strength_max",

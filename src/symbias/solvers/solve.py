@@ -92,6 +92,17 @@ def solve_path(
         warm = solution.z if problem.power == 1 else None
 
 
+def least_squares(problem: ReducedProblem, keep: np.ndarray) -> Solution:
+    """No penalty, only the coordinates in ``keep``: the solution of least norm, balanced."""
+    z = np.zeros(len(keep))
+    z[keep] = np.linalg.lstsq(problem.design[:, keep], problem.target)[0]
+    r = problem.target - problem.design @ z
+    t = problem.group_norms(z) ** (1 / (problem.power + 1))
+    spread = np.where(t > 0, t, 1.0)[problem.labels] ** problem.power
+    factors = Factors(z / spread, np.tile(t, (problem.power, 1)))
+    return Solution(z, factors, Certificate(0.5 * float(r @ r), float("nan"), 0.0), 0, True)
+
+
 def starting_factors(problem: ReducedProblem, z: np.ndarray | None) -> Factors:
     """Factors alive in every group, of product ``z`` where it is given.
 

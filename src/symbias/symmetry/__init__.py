@@ -1,24 +1,45 @@
 """What may move without changing the predictor, and how much room it has."""
 
 from symbias.symmetry.action import act, charges, random_element
-from symbias.symmetry.balance import Balanced, balance
+from symbias.symmetry.balancing import Balanced, balance
 from symbias.symmetry.bonds import Bond, Symmetry
+from symbias.symmetry.checks import check_invariance, validate
+from symbias.symmetry.discovery import Discovery, discover
 from symbias.symmetry.generators import gram
-from symbias.symmetry.groups import GeneralLinear, Rescaling, Translation, UniformScale
-from symbias.symmetry.volume import log_volume
+from symbias.symmetry.groups import (
+    ComplexScaling,
+    GeneralLinear,
+    Orthogonal,
+    Rescaling,
+    Translation,
+    UniformScale,
+)
+from symbias.symmetry.norm import induced_norm
+from symbias.symmetry.projection import horizontal
+from symbias.symmetry.volumes import Volume, log_volume, volume
 
 __all__ = [
     "Balanced",
     "Bond",
+    "ComplexScaling",
+    "Discovery",
     "GeneralLinear",
+    "Orthogonal",
     "Rescaling",
     "Symmetry",
     "Translation",
     "UniformScale",
+    "Volume",
     "act",
     "balance",
     "charges",
+    "check_invariance",
+    "discover",
     "gram",
+    "horizontal",
+    "induced_norm",
     "log_volume",
     "random_element",
+    "validate",
+    "volume",
 ]

@@ -93,8 +93,9 @@ class End:
         if self.name not in params:
             raise ValueError(f"bond {bond.name!r}: no array {self.name!r} among {sorted(params)}")
         array = params[self.name]
+        xp = namespace({self.name: array})
         where = f"bond {bond.name!r}: array {self.name!r} of shape {tuple(array.shape)}"
-        if not namespace({self.name: array}).isdtype(array.dtype, "real floating"):
+        if not xp.isdtype(array.dtype, "real floating"):
             raise TypeError(f"{where} must hold real floating numbers, got {array.dtype}")
         if self.axis is not None and self.axis >= array.ndim:
             raise ValueError(f"{where} has no axis {self.axis}")
@@ -196,6 +197,13 @@ class Bond:
     def arrays(self) -> tuple[str, ...]:
         """Names of the arrays the bond acts on, each once."""
         return tuple(dict.fromkeys(end.name for end in self.ends))
+
+    @property
+    def loops(self) -> bool:
+        """Whether the bond acts twice on one array, so that its own ends are coupled."""
+        return any(
+            _meet(e, f) for i, e in enumerate(self.ends) for f in self.ends[:i] if e.name == f.name
+        )
 
     def blocks(self, xp: Any, params: Params) -> tuple[Array, Array]:
         """The stacked vector ends and the stacked covector ends, ``(heads, r, rest)`` each."""

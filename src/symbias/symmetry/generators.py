@@ -1,6 +1,7 @@
-"""The map from the Lie algebra to the tangent space of the orbit, and its dense Gram matrix."""
+"""The map ``J`` from the Lie algebra to the tangent space of the orbit, and the Gram ``J^T J``."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -9,43 +10,12 @@ from symbias._arrays import Array, Params, constant
 from symbias.symmetry.bonds import Bond, Symmetry
 
 
-def tangent_matrix(xp: Any, bonds: Sequence[Bond], params: Params) -> Array:
-    """Generators of the bonds as rows ``(dim, entries)``, over the arrays they act on."""
-    names = list(dict.fromkeys(name for bond in bonds for name in bond.arrays))
-    rows = [[_generators(xp, bond, name, params[name]) for name in names] for bond in bonds]
-    return xp.concat([xp.concat(row, axis=1) for row in rows], axis=0)
-
-
-def _generators(xp: Any, bond: Bond, name: str, array: Array) -> Array:
-    """All generators of one bond at one array, ``(bond.dim, array.size)``."""
-    heads, dim = bond.heads or 1, bond.group.dim
-    stacked = xp.zeros_like(array[..., None] + constant(np.zeros(heads * dim), array))
-    total = stacked
-    for end in bond.ends:
-        if end.name != name:
-            continue
-        x = end.unfold(xp, array)
-        basis = constant(np.eye(dim), array)
-        parts = [
-            bond.group.vary(xp, xp.broadcast_to(basis[i, :], (heads, dim)), x, end.dual)
-            for i in range(dim)
-        ]
-        block = xp.stack(parts, axis=-1)[..., None, :] * constant(_head_mask(heads), array)
-        block = xp.reshape(block, (heads, bond.group.size, -1))
-        total = total + end.fold(xp, block, stacked, batch=1)
-    return xp.permute_dims(xp.reshape(total, (-1, heads * dim)), (1, 0))
-
-
-def _head_mask(heads: int) -> np.ndarray:
-    return np.eye(heads)[:, None, None, :, None]
-
-
 def gram(symmetry: Symmetry, params: Params) -> Array:
-    """The orbit Gram matrix ``<xi_a, xi_b>`` of all generators, dense.
+    """The orbit Gram matrix ``<xi_a, xi_b>`` of all generators, dense, ``(dim, dim)``.
 
     Rows are ordered by bond, head and basis element. This is the reference every shortcut is held
-    to; it costs ``O(dim^2 P)`` time and ``O(dim P)`` memory for ``P`` parameters. Its square root,
-    the matrix of generators, keeps small eigenvalues that rounding destroys here.
+    to; it costs ``O(dim^2 P)`` time and ``O(dim P)`` memory for ``P`` parameters. Differentiable,
+    jittable.
 
     Raises
     ------
@@ -53,5 +23,84 @@ def gram(symmetry: Symmetry, params: Params) -> Array:
         If the arrays do not fit the bonds.
     """
     xp = symmetry.check(params)
-    t = tangent_matrix(xp, symmetry.bonds, params)
+    t = generator_matrix(xp, symmetry.bonds, params)
     return t @ xp.matrix_transpose(t)
+
+
+def generator_matrix(xp: Any, bonds: Sequence[Bond], params: Params) -> Array:
+    """All generators as rows ``(dim, P)``, over the arrays that the bonds act on.
+
+    Its singular values keep what squaring them in the Gram matrix would lose.
+    """
+    names = list(dict.fromkeys(name for bond in bonds for name in bond.arrays))
+    rows = [[_generators(xp, bond, name, params[name]) for name in names] for bond in bonds]
+    return xp.concat([xp.concat(row, axis=1) for row in rows], axis=0)
+
+
+def _generators(xp: Any, bond: Bond, name: str, array: Array) -> Array:
+    """All generators of one bond at one array, ``(bond.dim, array.size)``."""
+    heads, dim, size = bond.heads or 1, bond.group.dim, bond.group.size
+    zeros = array[..., None] * constant(np.zeros(heads * dim), array)
+    mask = constant(np.eye(heads)[:, None, None, :, None], array)
+    total = zeros
+    for end in bond.ends:
+        if end.name == name:
+            x = end.unfold(xp, array)
+            basis = np.broadcast_to(np.eye(dim)[:, None, :], (dim, heads, dim))
+            varied = bond.group.vary(xp, constant(basis.copy(), array), x, end.dual)
+            block = xp.permute_dims(varied, (1, 2, 3, 0))[..., None, :] * mask
+            block = xp.reshape(block, (heads, size, x.shape[-1] * heads * dim))
+            total = total + end.fold(xp, block, zeros, batch=1)
+    return xp.permute_dims(xp.reshape(total, (-1, heads * dim)), (1, 0))
+
+
+class Generators:
+    """``J`` and its transpose without the matrix, on coefficients ``(bond.dim,)`` per bond."""
+
+    def __init__(self, xp: Any, bonds: Sequence[Bond], params: Params) -> None:
+        self.xp, self.bonds, self.params = xp, bonds, params
+        self.arrays = list(dict.fromkeys(name for bond in bonds for name in bond.arrays))
+
+    def tangent(self, coefficients: Sequence[Array]) -> dict[str, Array]:
+        """``J c``: the variation of every array."""
+        xp = self.xp
+        result = {name: xp.zeros_like(self.params[name]) for name in self.arrays}
+        for bond, c in zip(self.bonds, coefficients, strict=True):
+            c = xp.reshape(c, (bond.heads or 1, bond.group.dim))
+            for end in bond.ends:
+                array = self.params[end.name]
+                block = bond.group.vary(xp, c, end.unfold(xp, array), end.dual)
+                zeros = xp.zeros_like(array)
+                result[end.name] = result[end.name] + end.fold(xp, block, zeros)
+        return result
+
+    def adjoint(self, tangent: Params) -> list[Array]:
+        """``J^T t``: the coefficients of a variation."""
+        xp = self.xp
+        result = []
+        for bond in self.bonds:
+            parts = [
+                bond.group.adjoint(
+                    xp,
+                    end.unfold(xp, tangent[end.name]),
+                    end.unfold(xp, self.params[end.name]),
+                    end.dual,
+                )
+                for end in bond.ends
+            ]
+            result.append(xp.reshape(sum(parts[1:], parts[0]), (-1,)))
+        return result
+
+    @cached_property
+    def _whiteners(self) -> list[Callable[[Array], Array]]:
+        blocks = (bond.blocks(self.xp, self.params) for bond in self.bonds)
+        pairs = zip(self.bonds, blocks, strict=True)
+        return [bond.group.whiten(self.xp, x, y) for bond, (x, y) in pairs]
+
+    def whiten(self, coefficients: Sequence[Array]) -> list[Array]:
+        """Multiply by ``Gram^(-1/2)`` of every bond taken alone."""
+        xp, result = self.xp, []
+        for bond, white, c in zip(self.bonds, self._whiteners, coefficients, strict=True):
+            c = white(xp.reshape(c, (bond.heads or 1, bond.group.dim)))
+            result.append(xp.reshape(c, (-1,)))
+        return result

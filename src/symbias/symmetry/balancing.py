@@ -1,5 +1,6 @@
 """The balanced gauge: the point of least norm on an orbit, where all charges vanish."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,10 +9,11 @@ from array_api_compat import is_torch_array
 
 from symbias._arrays import Array, Params, constant
 from symbias.symmetry.bonds import Bond, Symmetry
-from symbias.symmetry.groups import Rescaling, Translation
-from symbias.symmetry.scales import Elimination, Term, laplacian, marginal, terms
+from symbias.symmetry.elimination import Elimination
+from symbias.symmetry.scales import Term, laplacian, marginal, terms
 
 Numpy = np.ndarray[Any, Any]
+Gauge = dict[str, tuple[Numpy, Numpy]]  # what vector and covector ends are moved by
 
 
 @dataclass(frozen=True)
@@ -61,45 +63,54 @@ def balance(
     Kempf, Ness, "The length of vectors in representation spaces", 1979.
     """
     symmetry.check(params)
-    for bond in symmetry:
-        _check(bond)
+    check_balanceable(symmetry)
     work = {name: to_numpy(name, params[name]) for name in symmetry.arrays}
     sweeps = 0
     for bonds in symmetry.components:
-        bonds = tuple(bond for bond in bonds if not bond.group.compact)
-        network = terms(np, bonds, work)
-        if network is not None and len(bonds) > 1:
-            sweeps = max(sweeps, _newton(bonds, network, work, tolerance))
-        else:
-            sweeps = max(sweeps, _sweep(bonds, work, tolerance, max_sweeps))
+        sweeps = max(sweeps, least_norm(bonds, work, tolerance, max_sweeps)[1])
     residual, dead = 0.0, {}
     for bond in symmetry:
-        if bond.group.compact:
-            continue
-        x, y = bond.blocks(np, work)
-        residual = max(residual, float(np.max(bond.group.imbalance(x, y))))
-        count = bond.group.dead(x, y)
-        dead[bond.name] = int(count[0]) if bond.heads is None else count
+        if not bond.group.compact:
+            x, y = bond.blocks(np, work)
+            residual = max(residual, float(np.max(bond.group.imbalance(x, y))))
+            count = bond.group.dead(x, y)
+            dead[bond.name] = int(count[0]) if bond.heads is None else count
     moved = {name: constant(array, params[name]) for name, array in work.items()}
     return Balanced({**params, **moved}, residual, sweeps, dead)
 
 
-def _check(bond: Bond) -> None:
-    if bond.group.compact or isinstance(bond.group, Translation):
-        return
-    if not bond.vectors or not bond.covectors:
-        raise ValueError(
-            f"bond {bond.name!r}: {bond.group} acts on one side only, so its orbit has no point of "
-            "least norm; leave it out of the symmetry to balance the rest"
-        )
-    if len(bond.ends) != len(bond.arrays) and not isinstance(bond.group, Rescaling):
-        raise ValueError(f"bond {bond.name!r} acts twice on one array: no balance is known")
+def least_norm(
+    bonds: Sequence[Bond], work: dict[str, Numpy], tolerance: float, max_sweeps: int
+) -> tuple[Gauge, int]:
+    """Balance one set of coupled bonds in place.
+
+    Returns what moved the ends of each bond, and the number of sweeps or Newton steps.
+    """
+    bonds = [bond for bond in bonds if not bond.group.compact]
+    network = terms(np, bonds, work)
+    if network is not None and (len(bonds) > 1 or any(bond.loops for bond in bonds)):
+        return _newton(bonds, network, work, tolerance)
+    for bond in bonds:
+        if bond.loops:
+            raise ValueError(f"bond {bond.name!r} acts twice on one array: no balance is known")
+    return _sweep(bonds, work, tolerance, max_sweeps)
+
+
+def check_balanceable(symmetry: Symmetry) -> None:
+    """Raise where a least norm on the orbit would not keep the predictor."""
+    for bond in symmetry:
+        free = bond.group.compact or not bond.group.linear
+        if not free and (not bond.vectors or not bond.covectors):
+            raise ValueError(
+                f"bond {bond.name!r}: {bond.group} acts on one side only, so its orbit has no "
+                "point of least norm; leave it out of the symmetry to balance the rest"
+            )
 
 
 def to_numpy(name: str, array: Array) -> Numpy:
     """A float64 copy, checked to be finite."""
-    array = array.detach().cpu() if is_torch_array(array) else array
-    copy = np.array(array, dtype=np.float64)
+    array = array.detach().cpu().double() if is_torch_array(array) else array
+    copy = np.asarray(array).astype(np.float64)
     if not np.isfinite(copy).all():
         raise ValueError(f"array {name!r} holds values that are not finite")
     return copy
@@ -112,23 +123,25 @@ def _move(bond: Bond, work: dict[str, Numpy], g: Numpy, h: Numpy) -> None:
 
 
 def _sweep(
-    bonds: tuple[Bond, ...], work: dict[str, Numpy], tolerance: float, max_sweeps: int
-) -> int:
+    bonds: Sequence[Bond], work: dict[str, Numpy], tolerance: float, max_sweeps: int
+) -> tuple[Gauge, int]:
     """Balance bond after bond until all are: the norm falls at every step."""
+    gauge: Gauge = {}
     for sweep in range(max_sweeps):
-        blocks = (bond.blocks(np, work) for bond in bonds)
-        if all(
-            b.group.imbalance(*xy).max() <= tolerance for b, xy in zip(bonds, blocks, strict=True)
-        ):
-            return sweep
+        left = (bond.group.imbalance(*bond.blocks(np, work)).max() for bond in bonds)
+        if all(value <= tolerance for value in left):
+            return gauge, sweep
         for bond in bonds:
-            _move(bond, work, *bond.group.balancing(*bond.blocks(np, work)))
-    return max_sweeps
+            step = bond.group.balancing(*bond.blocks(np, work))
+            _move(bond, work, *step)
+            done = gauge.get(bond.name)
+            gauge[bond.name] = step if done is None else bond.group.compose(step, done)
+    return gauge, max_sweeps
 
 
 def _newton(
-    bonds: tuple[Bond, ...], network: list[Term], work: dict[str, Numpy], tolerance: float
-) -> int:
+    bonds: Sequence[Bond], network: list[Term], work: dict[str, Numpy], tolerance: float
+) -> tuple[Gauge, int]:
     """Newton's method on the log scales: gradient ``Q``, Hessian twice the orbit Gram."""
     logs: list[Numpy] = [np.zeros((b.heads or 1) * b.group.size) for b in bonds]
     network, live = _peel(network, len(bonds))
@@ -142,14 +155,16 @@ def _newton(
         charge = {a: m[a] - n[a] for a in range(len(bonds))}
         if all(np.all(np.abs(q) <= tolerance * (m[a] + n[a])) for a, q in charge.items()):
             break
-        half = Elimination(np, *laplacian(np, network), ridge=1e-13).solve(charge)
+        half = Elimination(np, *laplacian(np, network), charge, ridge=1e-13).solution()
         logs, network = _descend(logs, {a: -s / 2 for a, s in half.items()}, network)
         steps += 1
+    gauge: Gauge = {}
     for a, bond in enumerate(bonds):
         scales = np.stack([np.exp(logs[a]), np.exp(-logs[a])]) * live[a]
         g, h = scales.reshape(2, *bond.element_shape)
         _move(bond, work, g, h)
-    return steps
+        gauge[bond.name] = g, h
+    return gauge, steps
 
 
 def _sides(network: list[Term], count: int) -> tuple[list[Numpy], list[Numpy]]:
