@@ -107,6 +107,8 @@ def advance(
     def block(s: State) -> State:
         carry, _ = jax.lax.scan(descend, (s.factors, s.optimizer), None, length=_CHECK_EVERY)
         objective, violation = judge(data, _product(carry[0], data), strength, power, form)
-        return State(*carry, s.steps + _CHECK_EVERY, objective, violation, s.rate)
+        # after an overflow the last finite factors stay
+        kept = jax.tree.map(partial(jnp.where, jnp.isnan(objective)), s.factors, carry[0])
+        return State(kept, carry[1], s.steps + _CHECK_EVERY, objective, violation, s.rate)
 
     return jax.lax.while_loop(go_on, block, state)
