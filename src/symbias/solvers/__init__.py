@@ -2,7 +2,8 @@
 
 from symbias.solvers.certificate import Certificate, certify, strength_max
 from symbias.solvers.problem import Factors, ReducedProblem, Reduction
-from symbias.solvers.solve import SOLVERS, Solution, least_squares, solve, solve_path
+from symbias.solvers.solve import least_squares, solve, solve_path
+from symbias.solvers.train import SOLVERS, Solution
 
 __all__ = [
     "SOLVERS",
