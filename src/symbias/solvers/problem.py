@@ -12,6 +12,7 @@ from functools import cached_property, singledispatch
 from typing import NamedTuple
 
 import numpy as np
+import scipy.sparse
 
 from symbias._arrays import Array
 from symbias.parameterizations import GroupProduct, Hadamard, Parameterization, Synthesis
@@ -140,11 +141,14 @@ class Reduction:
         return named | named_factors(self.inner, factors)
 
 
-def linear_parts(p: Parameterization) -> tuple[np.ndarray, np.ndarray, Parameterization]:
-    """A_free (p, k), A (p, m) and the innermost parameterization: w = A_free f + A inner."""
+def linear_parts(p: Parameterization) -> tuple[np.ndarray, Array, Parameterization]:
+    """A_free (p, k), A (p, m) and the innermost parameterization: w = A_free f + A inner.
+
+    Without a synthesis A is a sparse identity, so that p may be large.
+    """
     size = p.shape[0]
     if not isinstance(p, Synthesis):
-        return np.zeros((size, 0)), np.eye(size), p
+        return np.zeros((size, 0)), scipy.sparse.eye_array(size, format="csr"), p
     A, k = p.transform.forward(np.eye(size)), p.transform.free
     free, columns, inner = linear_parts(p.inner)
     return np.hstack([A[:, :k], A[:, k:] @ free]), A[:, k:] @ columns, inner
