@@ -151,8 +151,9 @@ def test_groups_are_in_or_out_together(tmp_path: Path) -> None:
     [("tv", []), ("spectral", []), ("l1", ["--target", "flow"])],
 )
 def test_the_snippet_on_the_page_runs(tmp_path: Path, penalty: str, extra: list[str]) -> None:
-    from symbias.cli.jobs import Options, run_job
+    from symbias.cli.jobs import run_job
     from symbias.cli.read import read_csv
+    from symbias.cli.record import Options
 
     target = extra[1] if extra else None
     job = run_job(read_csv(Path(NILE)), Options(penalty, 10.0, target, show_progress=False))

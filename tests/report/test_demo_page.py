@@ -78,8 +78,9 @@ def test_the_page_in_a_browser(demo: Path, width: int) -> None:
 
 
 def test_names_in_the_data_cannot_break_the_page(tmp_path: Path) -> None:
-    from symbias.cli.jobs import Options, run_job
+    from symbias.cli.jobs import run_job
     from symbias.cli.read import read_csv
+    from symbias.cli.record import Options
     from symbias.report.page import render
 
     data = tmp_path / "x.csv"

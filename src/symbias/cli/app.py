@@ -89,7 +89,8 @@ def fit(
     check_writable(out)
     table = read_csv(Path(data))
     use_compilation_cache()
-    from symbias.cli.jobs import Options, run_job
+    from symbias.cli.jobs import run_job
+    from symbias.cli.record import Options
     from symbias.report.page import render
 
     options = Options(
@@ -122,7 +123,8 @@ def demo(
 
     check_writable(out)
     use_compilation_cache()
-    from symbias.cli.jobs import Options, run_job
+    from symbias.cli.jobs import run_job
+    from symbias.cli.record import Options
     from symbias.report.page import render
 
     jobs = {}
