@@ -303,6 +303,25 @@ def ring() -> Any:
 
 
 @case
+def ring_of_scales() -> Any:
+    bonds = [
+        sb.Bond(sb.Rescaling(2), [("A", 0)], [("B", 1)]),
+        sb.Bond(sb.Rescaling(3), [("B", 0)], [("A", 1)]),
+    ]
+    return sb.Symmetry(bonds), normal(A=(2, 3), B=(3, 2))
+
+
+@case
+def frustrated_scales() -> Any:
+    """A ring whose signs do not close: nothing holds it, and still nothing is free."""
+    bonds = [
+        sb.Bond(sb.Rescaling(2), [("A", 0), ("B", 1)]),
+        sb.Bond(sb.Rescaling(3), [("B", 0)], [("A", 1)]),
+    ]
+    return sb.Symmetry(bonds), normal(A=(2, 3), B=(3, 2))
+
+
+@case
 def recurrent_linear() -> Any:
     bond = sb.Bond(sb.GeneralLinear(3), [("W", 0), ("W_in", 0)], [("W", 1), ("W_out", 1)])
     return sb.Symmetry([bond]), normal(W=(3, 3), W_in=(3, 2), W_out=(2, 3))

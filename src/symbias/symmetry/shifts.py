@@ -23,9 +23,9 @@ def name_shifts(
             continue
         if np.linalg.norm(directions - shifts @ (shifts.T @ directions)) < 1e-6:
             bonds.append(bond)
-            dead += [e.name for e in bond.ends if bond.dim == int(np.prod(shapes[e.name]))][:1] * (
-                len(bond.ends) == 1
-            )
+            name = bond.ends[0].name
+            if len(bond.ends) == 1 and bond.dim == int(np.prod(shapes[name])):
+                dead.append(name)
             u, s, _ = np.linalg.svd(new, full_matrices=False)
             named = np.concatenate([named, u[:, s > 1e-7]], axis=1)
     left = shifts - named @ (named.T @ shifts)

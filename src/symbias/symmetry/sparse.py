@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import linprog
 
-from symbias.symmetry.bonds import Bond, EndSpec
+from symbias.symmetry.bonds import Bond
+from symbias.symmetry.ends import EndSpec
 from symbias.symmetry.equations import Axis, Numpy, Unknowns
 from symbias.symmetry.groups import Rescaling, UniformScale
 

@@ -102,6 +102,12 @@ def volume(
         As in :func:`log_volume`.
     probes, seed
         Random vectors of the stochastic path.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the arrays do not fit the bonds, or the Gram is singular to working precision and too
+        large for the dense path.
     """
     if method not in ("auto", "dense", "lanczos"):
         raise ValueError(f"method must be 'auto', 'dense' or 'lanczos', got {method!r}")
