@@ -153,6 +153,7 @@ def test_strength_max_is_the_threshold(kind: str) -> None:
         top = strength_max(problem)
         assert not solve(problem, (1 + 1e-9) * top).z.any()
         below = solve(problem, (1 - 1e-6) * top)
+        assert below.converged
         assert np.count_nonzero(problem.group_norms(below.z)) == 1
 
 
