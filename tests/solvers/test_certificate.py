@@ -256,3 +256,22 @@ def test_the_reduction_keeps_the_objective() -> None:
     assert loss(w, b) == pytest.approx(np.sum((problem.target - problem.design @ z) ** 2) / 2)
     for level, slope, shift in rng.normal(size=(20, 3)) * 1e-3:
         assert loss(w + level + slope * np.arange(6), b + shift) > loss(w, b)
+
+
+def test_zeros_of_lq_are_proven_where_the_objective_is_concave() -> None:
+    """No local minimum lies where the second derivative along a coordinate is negative."""
+    strength, power = 0.3, 2
+    problem = ReducedProblem(np.array([[2.0]]), np.array([1.0]), np.array([0]), power)
+
+    def second_derivative(z: float, step: float = 1e-4) -> float:
+        f = [certify(problem, np.array([z + k * step]), strength).objective for k in (-1, 0, 1)]
+        return (f[0] - 2 * f[1] + f[2]) / step**2
+
+    sizes = np.geomspace(1e-2, 10, 200)
+    inflection = sizes[np.argmax([second_derivative(z) > 0 for z in sizes])]
+
+    def zero_at(z: float) -> bool:
+        return bool(proven_zeros(problem, np.array([z]), strength, float("nan"))[0])
+
+    assert zero_at(0.45 * inflection)
+    assert not zero_at(1.05 * inflection)
