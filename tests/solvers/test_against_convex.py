@@ -76,7 +76,7 @@ def test_l1_is_the_lasso_of_scikit_learn(
 ) -> None:
     X, y = CASES["diabetes-l1"].X, CASES["diabetes-l1"].y
     weights = np.random.default_rng(1).exponential(size=len(y)) if weighted else None
-    model = sb.DesignedRegressor(fit_intercept=fit_intercept, tol=1e-12)
+    model = sb.DesignedRegressor(fit_intercept=fit_intercept)
     model.set_params(strength=fraction * model.fit(X, y, weights).strength_max_)
     model.fit(X, y, weights)
     lasso = Lasso(model.strength, fit_intercept=fit_intercept, tol=1e-12, max_iter=100_000)

@@ -28,8 +28,6 @@ class DesignedBase(MultiOutputMixin, RegressorMixin, BaseEstimator):
             raise ValueError(f"max_iter must be at least 1, got {self.max_iter}")
         X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
         weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        if not weights.sum() > 0:
-            raise ValueError("sample_weight sums to zero: no sample is left")
         return X, np.asarray(y, dtype=np.float64), weights
 
     def _reduce(self, X: np.ndarray, weights: np.ndarray, strength: float = 1.0) -> Reduction:

@@ -59,7 +59,7 @@ class DesignedRegressorCV(DesignedBase):
         rule: str = "one_standard_error",
         fit_intercept: bool = True,
         solver: str = "lbfgs",
-        tol: float = 1e-8,
+        tol: float = 1e-10,
         max_iter: int | None = None,
         callback: Callable[[int, int, float], None] | None = None,
     ) -> None:

@@ -78,7 +78,7 @@ class DesignedRegressor(DesignedBase):
         *,
         fit_intercept: bool = True,
         solver: str = "lbfgs",
-        tol: float = 1e-8,
+        tol: float = 1e-10,
         max_iter: int | None = None,
         callback: Callable[[int, float], None] | None = None,
     ) -> None:

@@ -48,7 +48,7 @@ class Options:
     """
 
     solver: str = "lbfgs"
-    tol: float = 1e-8
+    tol: float = 1e-10
     max_iter: int | None = None
     callback: Callback | None = None
 
