@@ -1,7 +1,9 @@
 """Time and memory of the geometry engine, as a table: ``python benchmarks/geometry.py``.
 
 Every row runs in a process of its own. Time is the best of three calls after a warm-up on a small
-problem; memory is the peak of the process above what imports and the parameters themselves took.
+problem, on the clock and in all threads together; memory is the peak of the process above what
+imports and the parameters themselves took. Where other work shares the cores, set
+``OPENBLAS_NUM_THREADS=1``: threads that wait for each other are slower than one.
 """
 
 import argparse
@@ -112,13 +114,15 @@ def measure(name: str) -> dict[str, Any]:
     make, sizes, run = CASES[name]
     volume_note(*product(8))
     symmetry, params = make(*sizes)
-    before, times, note = peak(), [], ""
+    before, times, cpu, note = peak(), [], [], ""
     repeats = 1 if "linear" in name else 3
     for _ in range(repeats):
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         note = run(symmetry, params)
         times.append(time.perf_counter() - start)
-    return {"seconds": min(times), "megabytes": (peak() - before) / 1024, "note": note}
+        cpu.append(time.process_time() - cpu_start)
+    memory = (peak() - before) / 1024
+    return {"seconds": min(times), "cpu": min(cpu), "megabytes": memory, "note": note}
 
 
 def main() -> None:
@@ -128,13 +132,16 @@ def main() -> None:
     if case:
         print(json.dumps(measure(case)))
         return
-    print("| case | seconds | MB above start | result |\n|---|---|---|---|")
+    print("| case | seconds | CPU seconds | MB above start | result |\n|---|---|---|---|---|")
     seconds = {}
     for name in CASES:
         command = [sys.executable, __file__, "--case", name]
         row = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
         seconds[name] = row["seconds"]
-        print(f"| {name} | {row['seconds']:.3g} | {row['megabytes']:.0f} | {row['note']} |")
+        print(
+            f"| {name} | {row['seconds']:.2g} | {row['cpu']:.2g} | {row['megabytes']:.0f} "
+            f"| {row['note']} |"
+        )
     fitted = [r for r in SIZES if r >= 128]
     times = [seconds[f"log_volume, GL({r})"] for r in fitted]
     slope = np.polyfit(np.log(fitted), np.log(times), 1)[0]

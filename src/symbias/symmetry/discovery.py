@@ -66,7 +66,7 @@ def discover(
     shapes
         Array name to shape.
     inputs
-        Handed to ``predict``; several random ones, of more than the predictor's input dimension.
+        Handed to ``predict``: several random ones. What holds at these inputs only is found too.
     seed
         Of the random parameters.
 
