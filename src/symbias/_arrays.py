@@ -8,6 +8,7 @@ from array_api_compat import array_namespace, is_jax_array, is_torch_array
 
 Array = Any
 Params = Mapping[str, Array]
+Shape = tuple[int, ...]
 
 
 def namespace(params: Params) -> Any:
@@ -32,6 +33,16 @@ def constant(value: Any, like: Array, *, index: bool = False) -> Array:
     xp = array_namespace(like)
     where = {"device": like.device} if is_torch_array(like) else {}
     return xp.asarray(value, dtype=None if index else like.dtype, **where)
+
+
+def at_least_single(xp: Any, params: Params) -> dict[str, Array]:
+    """The same arrays, those of half precision in single: libraries have no spectra for half."""
+
+    def widen(a: Array) -> Array:
+        half = xp.isdtype(a.dtype, "real floating") and xp.finfo(a.dtype).bits < 32
+        return xp.astype(a, xp.float32) if half else a
+
+    return {name: widen(a) for name, a in params.items()}
 
 
 def concrete(array: Array) -> np.ndarray | None:

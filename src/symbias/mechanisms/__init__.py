@@ -8,10 +8,12 @@ from symbias.mechanisms.sgd import (
     expected_charge_drift,
     relaxation_time,
 )
+from symbias.mechanisms.weight_decay import WeightDecay
 
 __all__ = [
     "Langevin",
     "Law",
+    "WeightDecay",
     "charge_drift",
     "effective_loss",
     "equilibrium",

@@ -1,9 +1,10 @@
 """What may move without changing the predictor, and how much room it has."""
 
 from symbias.symmetry.action import act, charges, random_element
-from symbias.symmetry.balance import Balanced, balance
+from symbias.symmetry.balancing import Balanced, balance
 from symbias.symmetry.bonds import Bond, Symmetry
 from symbias.symmetry.checks import check_invariance, validate
+from symbias.symmetry.discovery import Discovery, discover
 from symbias.symmetry.generators import gram
 from symbias.symmetry.groups import (
     ComplexScaling,
@@ -13,14 +14,15 @@ from symbias.symmetry.groups import (
     Translation,
     UniformScale,
 )
-from symbias.symmetry.horizontal import horizontal
 from symbias.symmetry.norm import induced_norm
-from symbias.symmetry.volume import Volume, log_volume, volume
+from symbias.symmetry.projection import horizontal
+from symbias.symmetry.volumes import Volume, log_volume, volume
 
 __all__ = [
     "Balanced",
     "Bond",
     "ComplexScaling",
+    "Discovery",
     "GeneralLinear",
     "Orthogonal",
     "Rescaling",
@@ -32,6 +34,7 @@ __all__ = [
     "balance",
     "charges",
     "check_invariance",
+    "discover",
     "gram",
     "horizontal",
     "induced_norm",

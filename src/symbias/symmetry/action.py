@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from symbias._arrays import Array, Params, constant
+from symbias._arrays import Array, Params, at_least_single, constant
 from symbias.symmetry.bonds import Symmetry
 
 Element = Mapping[str, Array]
@@ -80,6 +80,7 @@ def charges(symmetry: Symmetry, params: Params) -> dict[str, Array]:
     Du, Hu, Lee, "Algorithmic regularization in learning deep homogeneous models", NeurIPS 2018.
     """
     xp = symmetry.check(params)
+    params = at_least_single(xp, params)
     result = {}
     for bond in symmetry:
         q = bond.group.charge(xp, *bond.blocks(xp, params))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from symbias._arrays import Array, Params, constant
+from symbias._arrays import Array, Params, at_least_single, constant
 from symbias.symmetry.bonds import Bond, Symmetry
 
 
@@ -23,6 +23,7 @@ def gram(symmetry: Symmetry, params: Params) -> Array:
         If the arrays do not fit the bonds.
     """
     xp = symmetry.check(params)
+    params = at_least_single(xp, params)
     t = generator_matrix(xp, symmetry.bonds, params)
     return t @ xp.matrix_transpose(t)
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from symbias._arrays import Array, Params, from_host
-from symbias.symmetry.balance import check_balanceable, least_norm
+from symbias._arrays import Array, Params, at_least_single, from_host
+from symbias.symmetry.balancing import check_balanceable, least_norm
 from symbias.symmetry.bonds import Bond, Symmetry
 
 
@@ -27,6 +27,7 @@ def induced_norm(symmetry: Symmetry, params: Params) -> Array:
     """
     xp = symmetry.check(params)
     check_balanceable(symmetry)
+    params = at_least_single(xp, params)
     rest = {k: v for k, v in params.items() if xp.isdtype(v.dtype, "real floating")}
     total: Any = 0.0
     for bonds in symmetry.components:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from symbias._arrays import Array, Params, constant
-from symbias.symmetry.bonds import Bond, End
+from symbias.symmetry.bonds import Bond
+from symbias.symmetry.ends import End
 from symbias.symmetry.groups import Rescaling
 
 Blocks = dict[tuple[int, int], Array]

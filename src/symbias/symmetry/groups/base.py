@@ -43,6 +43,10 @@ class Group:
         """Shape of a group element, without the heads."""
         return (self.size,)
 
+    def matrix_basis(self) -> list[Numpy]:
+        """The basis of the Lie algebra as matrices ``(r, r)``."""
+        return [np.diag(row) for row in np.eye(self.size)]
+
     def random(self, rng: np.random.Generator, heads: int, scale: float) -> Numpy:
         """A random element, the identity at ``scale = 0``; beyond 0.1 of any component."""
         raise NotImplementedError
@@ -113,7 +117,7 @@ def live_part(xp: Any, values: Array, tolerance: float) -> tuple[Array, Array]:
     Differentiable in both branches: nothing downstream sees a zero.
     """
     cut = tolerance**2 * xp.max(values, axis=-1, keepdims=True) if values.shape[-1] else 0.0
-    live = values > cut
+    live = xp.logical_not(values <= cut)  # what is not a number stays, and shows
     return live, xp.where(live, values, xp.ones_like(values))
 
 

@@ -55,6 +55,9 @@ class MatrixGroup(Group):
         picked = xp.reshape(picked, (*a.shape[:-2], *entries.shape))
         return xp.sum(picked * constant(weights, a), axis=-1)
 
+    def matrix_basis(self) -> list[Numpy]:
+        return list(self.matrix(np, np.eye(self.dim)))
+
     def random(self, rng: np.random.Generator, heads: int, scale: float) -> Numpy:
         a = self.matrix(np, rng.standard_normal((heads, self.dim)))
         return expm(scale * a / np.sqrt(self.size))

@@ -88,7 +88,9 @@ def least_norm(
     """
     bonds = [bond for bond in bonds if not bond.group.compact]
     network = terms(np, bonds, work)
-    if network is not None and (len(bonds) > 1 or any(bond.loops for bond in bonds)):
+    loops = any(bond.loops for bond in bonds)
+    coupled = loops or (len(bonds) > 1 and any(t.weights.ndim > 1 for t in network or ()))
+    if network is not None and coupled:
         return _newton(bonds, network, work, tolerance)
     for bond in bonds:
         if bond.loops:
@@ -109,8 +111,8 @@ def check_balanceable(symmetry: Symmetry) -> None:
 
 def to_numpy(name: str, array: Array) -> Numpy:
     """A float64 copy, checked to be finite."""
-    array = array.detach().cpu() if is_torch_array(array) else array
-    copy = np.array(array, dtype=np.float64)
+    array = array.detach().cpu().double() if is_torch_array(array) else array
+    copy = np.asarray(array).astype(np.float64)
     if not np.isfinite(copy).all():
         raise ValueError(f"array {name!r} holds values that are not finite")
     return copy
@@ -155,7 +157,7 @@ def _newton(
         charge = {a: m[a] - n[a] for a in range(len(bonds))}
         if all(np.all(np.abs(q) <= tolerance * (m[a] + n[a])) for a, q in charge.items()):
             break
-        half = Elimination(np, *laplacian(np, network), ridge=1e-13).solve(charge)
+        half = Elimination(np, *laplacian(np, network), charge, ridge=1e-13).solution()
         logs, network = _descend(logs, {a: -s / 2 for a, s in half.items()}, network)
         steps += 1
     gauge: Gauge = {}

@@ -9,7 +9,7 @@ from symbias.symmetry.generators import Generators, generator_matrix
 from symbias.symmetry.groups.base import live_part
 from symbias.symmetry.groups.matrix import rounding
 from symbias.symmetry.lanczos import solve, split
-from symbias.symmetry.volume import DENSE_COST
+from symbias.symmetry.volumes import DENSE_COST
 
 
 def horizontal(symmetry: Symmetry, params: Params, tangent: Params) -> dict[str, Array]:
@@ -43,7 +43,7 @@ def horizontal(symmetry: Symmetry, params: Params, tangent: Params) -> dict[str,
     for bonds in symmetry.components:
         names = list(dict.fromkeys(name for bond in bonds for name in bond.arrays))
         vertical = _vertical(xp, bonds, params, {name: tangent[name] for name in names})
-        result.update({name: tangent[name] - vertical[name] for name in names})
+        result.update({name: result[name] - vertical[name] for name in names})
     return result
 
 

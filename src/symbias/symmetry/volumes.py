@@ -7,14 +7,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from symbias._arrays import Array, Params, concrete, constant
+from symbias._arrays import Array, Params, at_least_single, concrete, constant
 from symbias.symmetry.bonds import Bond, Symmetry
-from symbias.symmetry.elimination import Elimination, islands
+from symbias.symmetry.elimination import network_log_det
 from symbias.symmetry.generators import generator_matrix
 from symbias.symmetry.groups.base import live_part, sqrt0
 from symbias.symmetry.groups.matrix import rounding
 from symbias.symmetry.lanczos import lanczos_log_det
-from symbias.symmetry.scales import Term, laplacian, terms
+from symbias.symmetry.scales import Term, terms
 
 Method = Literal["auto", "dense", "lanczos"]
 DENSE_COST = 2e9  # dim^2 P up to which a dense singular value decomposition is taken
@@ -102,20 +102,34 @@ def volume(
         As in :func:`log_volume`.
     probes, seed
         Random vectors of the stochastic path.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the arrays do not fit the bonds, or the Gram is singular to working precision and too
+        large for the dense path.
     """
     if method not in ("auto", "dense", "lanczos"):
         raise ValueError(f"method must be 'auto', 'dense' or 'lanczos', got {method!r}")
     xp = symmetry.check(params)
+    params = at_least_single(xp, params)
     parts = []
     for bonds in symmetry.components:
         chosen, network = _choose(xp, bonds, params, method)
         error = 0.0
-        if chosen == "elimination":
-            assert network is not None
-            value, zeros = _eliminate(xp, bonds, network)
-        elif chosen == "lanczos":
+        if chosen == "lanczos":
             value, zeros, error = lanczos_log_det(xp, bonds, params, probes, seed)
-        else:
+        elif chosen == "elimination":
+            assert network is not None
+            value, zeros, exact = network_log_det(xp, bonds, network)
+            if not exact and _cost(bonds, params) <= DENSE_COST:
+                chosen = "dense"  # nearly singular: pivots lose digits that singular values keep
+            elif not exact and np.isnan(float(value)):
+                raise ValueError(
+                    f"the orbit Gram of {[b.name for b in bonds]} is singular to working precision "
+                    "and too large for the dense path"
+                )
+        if chosen not in ("lanczos", "elimination"):
             spectrum, tolerance = _spectrum(xp, chosen, bonds, network, params)
             live, safe = live_part(xp, spectrum, tolerance)
             value = xp.sum(xp.log(safe)) / 2
@@ -132,6 +146,11 @@ def volume(
     )
 
 
+def _cost(bonds: tuple[Bond, ...], params: Params) -> float:
+    names = dict.fromkeys(name for bond in bonds for name in bond.arrays)
+    return sum(b.dim for b in bonds) ** 2 * sum(prod(params[name].shape) for name in names)
+
+
 def _choose(
     xp: Any, bonds: tuple[Bond, ...], params: Params, method: str
 ) -> tuple[str, list[Term] | None]:
@@ -139,8 +158,7 @@ def _choose(
         return method, None
     if len(bonds) == 1 and not bonds[0].loops:
         return "closed", None
-    names = dict.fromkeys(name for bond in bonds for name in bond.arrays)
-    cost = sum(b.dim for b in bonds) ** 2 * sum(prod(params[name].shape) for name in names)
+    cost = _cost(bonds, params)
     network = terms(xp, bonds, params)
     if network is not None:
         if all(term.weights.ndim == 1 for term in network):
@@ -178,36 +196,3 @@ def _aligned(xp: Any, count: int, network: Sequence[Term]) -> Array:
             signs[a, t] += sign
     columns = xp.stack(roots, axis=-1)
     return columns[:, None, :] * constant(signs, columns)
-
-
-def _may_float(network: Sequence[Term]) -> bool:
-    """Whether some scales may be tied to no fixed point; not seen while tracing."""
-    weights = [concrete(term.weights) for term in network]
-    if any(w is None for w in weights):
-        return False
-    whole = all(np.all(w) for w in weights if w is not None)
-    return not (whole and any(len(term.scales) == 1 for term in network))
-
-
-def _eliminate(xp: Any, bonds: Sequence[Bond], network: list[Term]) -> tuple[Array, Array]:
-    """Half the log pseudo-determinant of a network of scales, and its zero eigenvalues.
-
-    For an island of ``n`` scales the pseudo-determinant is ``n`` times the determinant without
-    one of them.
-    """
-    sizes = [(bond.heads or 1) * bond.group.size for bond in bonds]
-    diagonal, blocks = laplacian(xp, network)
-    correction = 0.0
-    if _may_float(network):
-        free = islands(network, sizes)
-        keep = np.ones(sum(sizes))
-        keep[[island[0] for island in free]] = 0
-        masks = np.split(keep, np.cumsum(sizes)[:-1])
-        diagonal = {a: d * constant(masks[a], d) for a, d in diagonal.items()}
-        blocks = {
-            (a, b): g * constant(masks[a], g)[:, None] * constant(masks[b], g)[None, :]
-            for (a, b), g in blocks.items()
-        }
-        correction = sum(np.log(len(island)) for island in free)
-    dead = sum(xp.sum(xp.astype(d == 0, xp.int64)) for d in diagonal.values())
-    return (Elimination(xp, diagonal, blocks).log_det() + correction) / 2, dead

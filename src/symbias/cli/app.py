@@ -1,0 +1,210 @@
+"""The commands. Heavy imports happen inside them, so that --help is quick."""
+
+import json
+import sys
+from collections.abc import Callable
+from functools import wraps
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from symbias._version import __version__
+from symbias.cli.errors import InputError
+
+app = typer.Typer(
+    name="symbias",
+    help="Implicit bias of training: predict it, verify it, design it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no summary.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the run record as JSON.")]
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Bad input ends in one line and status 2; an interrupt in status 130."""
+
+    @wraps(function)
+    def guarded(*args: Any, **kwargs: Any) -> None:
+        try:
+            function(*args, **kwargs)
+        except InputError as error:
+            print(f"symbias: error: {error}", file=sys.stderr)
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            print("symbias: interrupted; nothing was written", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+    return guarded
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"symbias {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main_options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+@command
+def fit(
+    data: Annotated[str, typer.Argument(metavar="DATA.csv", help="A CSV file with a header.")],
+    penalty: Annotated[
+        str, typer.Option(help="Series: tv, trend, spectral. Tables: l1, lq, group.")
+    ],
+    strength: Annotated[
+        str, typer.Option(help="A positive number, or auto for cross-validation.")
+    ] = "auto",
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("symbias-out"),
+    target: Annotated[str | None, typer.Option(help="Column to fit or to predict.")] = None,
+    time: Annotated[str | None, typer.Option(help="Column of time stamps of a series.")] = None,
+    groups: Annotated[str | None, typer.Option(help='Groups of columns: "a,b;c,d".')] = None,
+    drop: Annotated[list[str] | None, typer.Option(help="Column to leave out; repeat.")] = None,
+    folds: Annotated[int, typer.Option(help="Folds of the cross-validation.")] = 5,
+    solver: Annotated[str, typer.Option(help="lbfgs or gd.")] = "lbfgs",
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Fit a series or a table with a designed bias; write coefficients, a record and a page."""
+    number = _parse_strength(strength)
+    _one_of("--penalty", penalty, ("l1", "lq", "group", "tv", "trend", "spectral"))
+    _one_of("--solver", solver, ("lbfgs", "gd"))
+    if folds < 2:
+        raise InputError(f"--folds must be at least 2, got {folds}")
+    from symbias.cli.read import read_csv
+    from symbias.cli.write import check_writable, write_all
+
+    check_writable(out)
+    table = read_csv(Path(data))
+    use_compilation_cache()
+    from symbias.cli.jobs import run_job
+    from symbias.cli.record import Options
+    from symbias.report.page import render
+
+    options = Options(
+        penalty,
+        number,
+        target,
+        time,
+        groups,
+        tuple(drop or ()),
+        folds,
+        solver,
+        show_progress=not quiet,
+    )
+    job = run_job(table, options)
+    page = render(f"symbias: {table.path.name}", _INTRO, [job.section], _footer())
+    write_all(out, _files(job) | {"index.html": page})
+    _announce([job], out / "index.html", quiet, as_json)
+
+
+@app.command()
+@command
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("symbias-demo"),
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Two real series: where did the Nile's level change, and how long is the sunspot cycle?"""
+    from symbias.cli.read import read_csv
+    from symbias.cli.write import check_writable, write_all
+
+    check_writable(out)
+    use_compilation_cache()
+    from symbias.cli.jobs import run_job
+    from symbias.cli.record import Options
+    from symbias.report.page import render
+
+    jobs = {}
+    for name, penalty in (("nile", "tv"), ("sunspots", "spectral")):
+        table = read_csv(Path(str(files("symbias") / "data" / f"{name}.csv")))
+        jobs[name] = run_job(table, Options(penalty, None, show_progress=not quiet))
+    sections = [job.section for job in jobs.values()]
+    page = render("symbias: two real series", _INTRO, sections, _footer())
+    written = {f"{n}/{f}": text for n, job in jobs.items() for f, text in _files(job).items()}
+    write_all(out, written | {"index.html": page})
+    _announce(list(jobs.values()), out / "index.html", quiet, as_json)
+
+
+_INTRO = (
+    "A penalty was turned into a redundant parameterization whose weight-decay bias is that "
+    "penalty; a plain optimizer trained the factors; the result collapsed to plain weights."
+)
+
+
+def _footer() -> str:
+    return f"Made by symbias {__version__}. This page is self-contained."
+
+
+def _parse_strength(text: str) -> float | None:
+    if text == "auto":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 < value < float("inf"):
+        raise InputError(f"--strength must be 'auto' or a positive number, got {text!r}")
+    return value
+
+
+def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise InputError(f"{option} must be one of {', '.join(allowed)}, got {value!r}")
+
+
+def use_compilation_cache() -> None:
+    """Keep compiled programs between runs, in the user's cache folder."""
+    import os
+
+    import jax
+
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    jax.config.update("jax_compilation_cache_dir", str(base / "symbias" / "jax"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+def _files(job: Any) -> dict[str, str]:
+    from symbias.report.style import svg_text
+
+    figures = {
+        f"figure-{k}.svg": svg_text(uri) for k, (_, uri) in enumerate(job.section.figures, start=1)
+    }
+    return {
+        "coefficients.csv": job.coefficients,
+        "run.json": json.dumps(job.record, indent=2) + "\n",
+    } | figures
+
+
+def _announce(jobs: list[Any], page: Path, quiet: bool, as_json: bool) -> None:
+    for warning in (w for job in jobs for w in job.warnings):
+        print(f"symbias: warning: {warning}", file=sys.stderr)
+    if as_json:
+        records = [job.record for job in jobs]
+        print(json.dumps(records[0] if len(records) == 1 else records, indent=2))
+    elif not quiet:
+        from rich.console import Console
+
+        from symbias.cli.summary import summary
+
+        console = Console()
+        for job in jobs:
+            console.print(summary(job))
+        console.print(f"Page: {page.absolute().as_uri()}", soft_wrap=True, highlight=False)
+
+
+def main() -> None:
+    """Entry point of the ``symbias`` command."""
+    app()

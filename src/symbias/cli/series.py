@@ -1,0 +1,73 @@
+"""Fit a column of a table as a series."""
+
+from typing import Any
+
+import numpy as np
+
+from symbias.cli.errors import InputError
+from symbias.cli.read import Table
+from symbias.cli.record import Job, Options, compare, csv_of, record_of
+from symbias.estimators import SeriesFit, fit_series
+from symbias.report.sections import series_section
+
+
+def series_job(table: Table, options: Options, found: dict[str, Any], callback: Any) -> Job:
+    time_name, target = _series_columns(table, options)
+    values = table.numbers(target, missing=True)
+    times = np.arange(len(values), dtype=float) if time_name is None else table.times(time_name)
+    fit = fit_series(
+        times,
+        values,
+        options.penalty,
+        "auto" if options.strength is None else options.strength,
+        folds=options.folds,
+        solver=options.solver,
+        callback=callback,
+    )
+    record = record_of(table, options, fit.model, found)
+    record |= {"kind": "series", "time": time_name, "target": target, "n": len(fit.observed)}
+    record["missing"] = int(np.sum(np.isnan(values)))
+    record["changes"] = [[float(a), float(b)] for a, b in fit.breaks]
+    if options.penalty == "spectral":
+        record["strongest_period"] = _strongest_period(fit)
+    record |= compare(fit.model, fit.penalty, fit.design, fit.observed)
+    rows = _series_rows(fit, time_name or "index", target)
+    section = series_section(fit, record, time_name or "index", target)
+    return Job(record, csv_of(rows), section)
+
+
+def _series_columns(table: Table, options: Options) -> tuple[str | None, str]:
+    names = [n for n in table.columns if n not in options.drop]
+    time_name, target = options.time, options.target
+    for name in (time_name, target, *options.drop):
+        if name is not None:
+            table.column(name)
+    if time_name is None and len(names) > 1:
+        time_name = next(n for n in names if n != target)
+    rest = [n for n in names if n != time_name]
+    if target is None:
+        if len(rest) != 1:
+            raise InputError(
+                f"{table.path}: which column is the series? Name it with --target: "
+                f"{', '.join(rest)}"
+            )
+        target = rest[0]
+    return time_name, target
+
+
+def _series_rows(fit: SeriesFit, time_name: str, target: str) -> list[list[str]]:
+    """Time, mean of what was observed there (empty if nothing was), and the fit."""
+    where = np.searchsorted(fit.times, fit.observed_times)
+    count = np.bincount(where, minlength=len(fit.times))
+    total = np.bincount(where, weights=fit.observed, minlength=len(fit.times))
+    rows = [[time_name, target, "fit"]]
+    for t, n, s, f in zip(fit.times, count, total, fit.fitted, strict=True):
+        rows.append([f"{t:.15g}", f"{s / n:.15g}" if n else "", f"{f:.15g}"])
+    return rows
+
+
+def _strongest_period(fit: SeriesFit) -> float | None:
+    periods, coefficients = fit.spectrum
+    if not np.any(coefficients):
+        return None
+    return float(periods[np.argmax(np.abs(coefficients))])

@@ -1,0 +1,48 @@
+"""Outputs of a command: all of them, whole, or none."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from symbias.cli.errors import InputError
+
+
+def check_writable(folder: Path) -> None:
+    """Raise InputError if files could not be written into ``folder``, before any work is done."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: not a folder")
+    existing = folder.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    if not existing.is_dir():
+        raise InputError(f"{folder}: {existing} is not a folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise InputError(f"{folder}: no permission to write into {existing}")
+
+
+def write_all(folder: Path, files: Mapping[str, str]) -> None:
+    """Write every file under a temporary name, then rename them all.
+
+    Raises
+    ------
+    InputError
+        If the folder or a file cannot be written; no new file is left behind.
+    """
+    partial: list[tuple[Path, Path]] = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary = target.with_name(f".{target.name}.{os.getpid()}.partial")
+            partial.append((temporary, target))
+            with temporary.open("w", encoding="utf-8", newline="") as stream:
+                stream.write(text)
+                stream.flush()
+                os.fsync(stream.fileno())
+        for temporary, target in partial:
+            temporary.replace(target)
+    except OSError as error:
+        for temporary, _ in partial:
+            temporary.unlink(missing_ok=True)
+        raise InputError(f"{error.filename or folder}: {error.strerror}") from None

@@ -1,0 +1,7 @@
+"""The scikit-learn face: designed regression, its cross-validation, and series."""
+
+from symbias.estimators.cross_validation import DesignedRegressorCV
+from symbias.estimators.regressor import DesignedRegressor
+from symbias.estimators.series import SeriesFit, fit_series
+
+__all__ = ["DesignedRegressor", "DesignedRegressorCV", "SeriesFit", "fit_series"]

@@ -1,0 +1,162 @@
+"""Choose the strength: a warm path per fold, and the one-standard-error rule."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Self
+
+import numpy as np
+from sklearn.model_selection import check_cv
+
+from symbias.designs import Penalty
+from symbias.estimators.base import DesignedBase, as_columns
+from symbias.solvers import Solution, solve_path, strength_max
+
+RULES = ("one_standard_error", "min")
+
+
+class DesignedRegressorCV(DesignedBase):
+    """`DesignedRegressor` with the strength chosen by cross-validation.
+
+    Every fold runs down the same strengths, each warm from the one before; the whole data are
+    then fitted at the chosen one.
+
+    Parameters
+    ----------
+    penalty, fit_intercept, solver, tol, max_iter
+        As in `DesignedRegressor`.
+    strengths : int or array
+        How many strengths from ``strength_max_`` down to ``min_ratio`` times it, geometrically;
+        or the strengths themselves.
+    min_ratio : float
+        Between 0 and 1.
+    cv : int, splitter or iterable of (train, test)
+        As everywhere in scikit-learn. For a signal (X the identity) take folds that are
+        interleaved or shuffled: a contiguous block leaves a gap that nothing measures.
+    rule : "one_standard_error" or "min"
+        The largest strength whose mean error is within one standard error (over folds) of the
+        smallest mean error, or the one with the smallest.
+    callback : function of (strengths done, strengths in all, objective), optional
+        Called after every strength of every fold.
+
+    Attributes
+    ----------
+    strength_ : float
+        The strength that was chosen.
+    strengths_ : array (n_strengths,)
+        In decreasing order.
+    mse_path_ : array (n_strengths, n_folds)
+        Mean squared error on the left-out samples.
+    coef_, intercept_, params_, ...
+        As in `DesignedRegressor`, at ``strength_``.
+    """
+
+    def __init__(
+        self,
+        penalty: str | Penalty = "l1",
+        *,
+        strengths: Any = 30,
+        min_ratio: float = 1e-2,
+        cv: Any = None,
+        rule: str = "one_standard_error",
+        fit_intercept: bool = True,
+        solver: str = "lbfgs",
+        tol: float = 1e-10,
+        max_iter: int | None = None,
+        callback: Callable[[int, int, float], None] | None = None,
+    ) -> None:
+        self.penalty = penalty
+        self.strengths = strengths
+        self.min_ratio = min_ratio
+        self.cv = cv
+        self.rule = rule
+        self.fit_intercept = fit_intercept
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.callback = callback
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Fit as `DesignedRegressor.fit` does, at the strength that cross-validation chooses.
+
+        Raises
+        ------
+        ValueError
+            As there; and for strengths that are not positive, an unknown rule, or folds that
+            leave no weight to train on.
+        """
+        X, y, weights = self._validate(X, y, sample_weight)
+        if self.rule not in RULES:
+            raise ValueError(f"rule must be one of {', '.join(RULES)}, got {self.rule!r}")
+        Y = as_columns(y)
+        reduction = self._reduce(X, weights)
+        problems = [reduction.problem(column) for column in Y.T]
+        self.strength_max_ = max(map(strength_max, problems))
+        self.strengths_ = self._grid()
+        folds = list(check_cv(self.cv).split(X, y))
+        self.mse_path_ = np.column_stack(
+            [self._score(k, folds, X, Y, weights) for k in range(len(folds))]
+        )
+        chosen = choose(self.mse_path_, self.rule)
+        self.strength_ = float(self.strengths_[chosen])
+        solutions = [list(self._path(p, self.strengths_[: chosen + 1]))[-1] for p in problems]
+        self._store(reduction, Y, solutions)
+        if y.ndim == 1:
+            self._squeeze()
+        return self
+
+    def _grid(self) -> np.ndarray:
+        if isinstance(self.strengths, int | np.integer):
+            if self.strengths < 1 or not 0 < self.min_ratio < 1:
+                raise ValueError(
+                    "strengths must be at least 1 and min_ratio between 0 and 1, got "
+                    f"{self.strengths} and {self.min_ratio}"
+                )
+            top = self.strength_max_ or 1.0
+            return np.geomspace(top, top * self.min_ratio, int(self.strengths))
+        grid = np.sort(np.asarray(self.strengths, dtype=float).ravel())[::-1]
+        if not grid.size or not (np.all(grid > 0) and np.all(np.isfinite(grid))):
+            raise ValueError("strengths must be positive and finite")
+        return grid
+
+    def _path(self, problem: Any, strengths: np.ndarray) -> Iterator[Solution]:
+        return solve_path(
+            problem, strengths, solver=self.solver, tol=self.tol, max_iter=self.max_iter
+        )
+
+    def _score(
+        self, k: int, folds: list[Any], X: np.ndarray, Y: np.ndarray, weights: np.ndarray
+    ) -> np.ndarray:
+        """Mean squared error on fold ``k`` at every strength."""
+        train, test = folds[k]
+        if not weights[train].sum() > 0:
+            raise ValueError(f"fold {k} leaves no sample weight to train on")
+        reduction = self._reduce(X[train], weights[train])
+        total = len(folds) * Y.shape[1] * len(self.strengths_)
+        errors = np.zeros((len(self.strengths_), len(test)))
+        for j, y in enumerate(Y.T):
+            done = (k * Y.shape[1] + j) * len(self.strengths_)
+            problem = reduction.problem(y[train])
+            for i, solution in enumerate(self._path(problem, self.strengths_)):
+                w, _, intercept = reduction.recover(y[train], solution.z)
+                errors[i] += (y[test] - X[test] @ w - intercept) ** 2 / Y.shape[1]
+                if self.callback:
+                    self.callback(done + i + 1, total, solution.certificate.objective)
+        if not weights[test].sum() > 0:
+            return np.full(len(self.strengths_), np.nan)
+        return np.average(errors, axis=1, weights=weights[test])
+
+
+def choose(errors: np.ndarray, rule: str = "one_standard_error") -> int:
+    """The row of ``errors`` (n_strengths, n_folds), strongest first, that the rule picks.
+
+    One standard error: the first row whose mean is at most min(mean) + std / sqrt(n_folds), both
+    taken at the row of the smallest mean (Hastie, Tibshirani, Friedman, section 7.10).
+    """
+    errors = errors[:, np.isfinite(errors).all(axis=0)]
+    if not errors.size:
+        raise ValueError("no fold has a sample of positive weight to test on")
+    means = errors.mean(axis=1)
+    best = int(np.argmin(means))
+    if rule == "min" or errors.shape[1] < 2:
+        return best
+    bound = means[best] + errors[best].std(ddof=1) / np.sqrt(errors.shape[1])
+    return int(np.argmax(means <= bound))

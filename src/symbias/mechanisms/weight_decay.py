@@ -1,0 +1,38 @@
+"""Coupled weight decay: the least norm on the orbit becomes a penalty on the parameter."""
+
+from dataclasses import dataclass
+
+from symbias._arrays import Array, namespace
+from symbias.parameterizations import Parameterization
+
+
+@dataclass(frozen=True)
+class WeightDecay:
+    """Coupled L2 decay of the given strength on every factor that is not free.
+
+    Minimising loss(w(theta)) + strength/2 |theta|^2 over the factors is minimising loss(w) +
+    penalty(w) over the effective parameter, exactly: for a given w the decay settles at the point
+    of least norm on the orbit.
+
+    Parameters
+    ----------
+    strength : float
+        Positive, as ``weight_decay`` of SGD with or without momentum, or strength/2 |theta|^2 in
+        the loss. Decoupled decay (AdamW) has another objective, and this does not describe it.
+    """
+
+    strength: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.strength < float("inf"):
+            raise ValueError(f"strength must be positive and finite, got {self.strength}")
+
+    def penalty(self, p: Parameterization, w: Array) -> Array:
+        """strength * 1/2 |balanced theta|^2 over the factors of ``w`` that decay; a scalar.
+
+        Computed from `Parameterization.section`, at the cost of one.
+        """
+        balanced = p.section(w)
+        xp = namespace(balanced)
+        total = sum(xp.sum(a * a) for name, a in balanced.items() if name not in p.free)
+        return self.strength / 2 * (total + xp.zeros((), dtype=w.dtype))

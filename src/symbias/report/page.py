@@ -1,0 +1,40 @@
+"""A self-contained HTML page: text, figures and tables, no network."""
+
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+
+@dataclass
+class Section:
+    """A part of a page.
+
+    ``findings`` are sentences; ``figures`` pairs of (description, data URI); ``tables`` pairs of
+    (caption, rows), the first row the header; ``code`` a snippet.
+    """
+
+    title: str
+    lead: str
+    findings: list[str] = field(default_factory=list)
+    figures: list[tuple[str, str]] = field(default_factory=list)
+    tables: list[tuple[str, list[list[str]]]] = field(default_factory=list)
+    code: str = ""
+
+
+@cache
+def _template() -> Any:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("symbias.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html")
+
+
+def render(title: str, intro: str, sections: list[Section], footer: str) -> str:
+    """The page as HTML; all text is escaped."""
+    return str(_template().render(title=title, intro=intro, sections=sections, footer=footer))

@@ -1,0 +1,182 @@
+"""A fit in words, figures and tables."""
+
+from typing import Any
+
+import numpy as np
+
+from symbias.estimators import SeriesFit
+from symbias.report.figures import (
+    coefficients_figure,
+    series_figure,
+    spectrum_figure,
+    validation_figure,
+)
+from symbias.report.page import Section
+
+_BELIEFS = {
+    "tv": "Belief: piecewise constant. Penalty: total variation, the sum of |jumps|.",
+    "trend": "Belief: piecewise linear. Penalty: the sum of |changes of slope|.",
+    "spectral": "Belief: few frequencies. Penalty: the sum of |cosine coefficients|.",
+    "l1": "Belief: few features matter. Penalty: the sum of |coefficients|.",
+    "lq": "Belief: very few features matter. Penalty: the sum of |coefficients|^(2/3).",
+    "group": "Belief: few groups matter. Penalty: the sum of the groups' norms, times sqrt(size).",
+}
+
+
+def series_section(fit: SeriesFit, record: dict[str, Any], time: str, target: str) -> Section:
+    """The page of a series."""
+    steps = record["penalty"] == "tv"
+    figures = [
+        (
+            f"{target} over {time}, and the fit.",
+            series_figure(
+                fit.times,
+                fit.fitted,
+                fit.observed_times,
+                fit.observed,
+                fit.breaks,
+                refitted(fit),
+                (time, target),
+                steps,
+            ),
+        )
+    ]
+    if record["penalty"] == "spectral":
+        periods, coefficients = fit.spectrum
+        figures.append(
+            ("Cosine coefficients by period.", spectrum_figure(periods, coefficients, time))
+        )
+    figures += _validation(fit.model)
+    return Section(
+        title=f"{target}: {record['penalty']}",
+        lead=_BELIEFS[record["penalty"]],
+        findings=[*series_findings(fit, record), *_agreement(record)],
+        figures=figures,
+        tables=[_numbers(record)],
+        code=_series_code(record, time, target),
+    )
+
+
+def table_section(model: Any, record: dict[str, Any], names: list[str]) -> Section:
+    """The page of a regression table."""
+    kept = [n for n, c in zip(names, model.coef_, strict=True) if c]
+    listed = ", ".join(kept[:12]) + (", ..." if len(kept) > 12 else "")
+    finding = f"{len(kept)} of {len(names)} features are kept" + (f": {listed}." if kept else ".")
+    return Section(
+        title=f"{record['target']}: {record['penalty']}",
+        lead=_BELIEFS[record["penalty"]] + " Features are scaled to unit standard deviation.",
+        findings=[finding, *_agreement(record)],
+        figures=[
+            ("Coefficients per standard deviation.", coefficients_figure(names, model.coef_)),
+            *_validation(model),
+        ],
+        tables=[_numbers(record)],
+        code=_table_code(record),
+    )
+
+
+def series_findings(fit: SeriesFit, record: dict[str, Any]) -> list[str]:
+    """What the fit says, in sentences."""
+    if record["penalty"] == "spectral":
+        period = record["strongest_period"]
+        unit = f" (in units of {record['time'] or 'samples'})"
+        return [
+            f"The strongest period is {period:.2f}{unit}." if period else "No frequency is kept."
+        ]
+    count, what = len(fit.breaks), "level" if record["penalty"] == "tv" else "slope"
+    if not count:
+        return [f"The {what} does not change."]
+    listed = [f"{a:g} and {b:g}" if a != b else f"{a:g}" for a, b in fit.breaks[:8]]
+    where = "between " if record["penalty"] == "tv" else "at "
+    sentence = f"The {what} changes {'once' if count == 1 else f'{count} times'}, {where}"
+    found = [sentence + (", ".join(listed) + (", ..." if count > 8 else "")) + "."]
+    again = refitted(fit)
+    if count == 1 and record["penalty"] == "tv" and again is not None:
+        before, after = again[[0, -1]]
+        found.append(
+            f"With the shrinkage undone (a refit on this one change), from {before:.5g} to "
+            f"{after:.5g}."
+        )
+    return found
+
+
+def refitted(fit: SeriesFit) -> np.ndarray | None:
+    """The fit with shrinkage undone, at all times, where the changes are few enough to say."""
+    if not 0 < len(fit.breaks) < len(fit.observed) / 4:
+        return None
+    again = fit.model.refit(fit.design, fit.observed)
+    return again.predict(np.eye(len(fit.times)))
+
+
+def _agreement(record: dict[str, Any]) -> list[str]:
+    reference = record["reference"]
+    if reference is None:
+        return [f"No independent convex solution to compare with: {record['reference_note']}."]
+    return [
+        f"An independent convex solver ({reference['solver']}) finds the same answer: objectives "
+        f"agree to {abs(reference['relative_objective_difference']):.1e}, fits to "
+        f"{reference['relative_fit_difference']:.1e} of their range."
+        if reference["relative_objective_difference"] < 1e-6
+        else f"WARNING: an independent convex solver ({reference['solver']}) finds a lower "
+        f"objective, by {reference['relative_objective_difference']:.1e}."
+    ]
+
+
+def _validation(model: Any) -> list[tuple[str, str]]:
+    if not hasattr(model, "mse_path_") or model.mse_path_.shape[1] < 2:
+        return []
+    figure = validation_figure(
+        model.strengths_, model.mse_path_, model.strength_, "one standard error"
+    )
+    return [("Error on left-out data, and the strength that was chosen.", figure)]
+
+
+def _numbers(record: dict[str, Any]) -> tuple[str, list[list[str]]]:
+    reference = record["reference"]
+    rows = [
+        ["quantity", "value"],
+        ["strength", f"{record['strength']:.6g} ({record['strength_rule']})"],
+        ["strength_max", f"{record['strength_max']:.6g}"],
+        ["nonzero penalised coordinates", str(record["nonzero"])],
+        ["objective, trained factors", f"{record['objective']:.10g}"],
+    ]
+    if reference:
+        rows.append([f"objective, {reference['solver']}", f"{reference['objective']:.10g}"])
+    if record["dual_gap"] is not None:
+        rows.append(["duality gap", f"{record['dual_gap']:.2e}"])
+    rows += [
+        ["training steps", f"{record['n_iter']} ({record['solver']})"],
+        ["converged", "yes" if record["converged"] else "no"],
+        ["seconds", f"{record['seconds']:.2f}"],
+    ]
+    return "The numbers of this fit.", rows
+
+
+def _series_code(record: dict[str, Any], time: str, target: str) -> str:
+    times = f"data[{time!r}]" if record["time"] else "range(len(data))"
+    return (
+        "import pandas as pd\nimport symbias as sb\n\n"
+        f'data = pd.read_csv({record["data"]!r}, comment="#")\n'
+        f"fit = sb.fit_series({times}, data[{target!r}], {record['penalty']!r}, "
+        f"strength={record['strength']!r})\n"
+        "print(fit.breaks, fit.model.dual_gap_)"
+    )
+
+
+def _table_code(record: dict[str, Any]) -> str:
+    penalty = repr(record["penalty"])
+    if record["penalty"] == "group":
+        index = {name: str(np.int64(i)) for i, name in enumerate(record["features"])}
+        for k, group in enumerate(record["groups"].split(";")):
+            for member in group.split(","):
+                index[member.strip()] = f"g{k}"
+        penalty = f"sb.GroupLasso({[index[n] for n in record['features']]!r})"
+    return (
+        "import pandas as pd\nimport symbias as sb\n"
+        "from sklearn.preprocessing import StandardScaler\n\n"
+        f'data = pd.read_csv({record["data"]!r}, comment="#")\n'
+        f"X = StandardScaler().fit_transform(data[{record['features']!r}])\n"
+        f"model = sb.DesignedRegressor({penalty}, strength={record['strength']!r})\n"
+        f"model.fit(X, data[{record['target']!r}])\n"
+        "print(model.coef_, model.dual_gap_)"
+    )

@@ -1,0 +1,128 @@
+"""The linear equations that the generators of a predictor's symmetries satisfy.
+
+An unknown matrix ``A`` on every axis of every array moves the arrays; a symmetry leaves the
+predictor where it is, whatever the parameters. Every output at every draw of the parameters is one
+linear equation in the unknowns, and symmetries are the null space.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+Numpy = np.ndarray[Any, Any]
+Shapes = Mapping[str, tuple[int, ...]]
+Axis = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Unknowns:
+    """One matrix per axis of every array, all flattened into a vector. Scalars have one axis."""
+
+    shapes: dict[str, tuple[int, ...]]
+
+    @cached_property
+    def axes(self) -> dict[Axis, tuple[int, int]]:
+        """Length of each axis, and where its matrix starts in the vector."""
+        result, start = {}, 0
+        for name, shape in self.shapes.items():
+            for axis, n in enumerate(shape or (1,)):
+                result[name, axis] = (n, start)
+                start += n * n
+        return result
+
+    @property
+    def count(self) -> int:
+        return sum(n * n for n, _ in self.axes.values())
+
+    @cached_property
+    def diagonal(self) -> Numpy:
+        """Positions of the diagonal entries."""
+        return np.concatenate([start + np.arange(n) * (n + 1) for n, start in self.axes.values()])
+
+    @cached_property
+    def places(self) -> list[tuple[Axis, int, int]]:
+        """Axis, row and column of every position."""
+        return [(axis, k // n, k % n) for axis, (n, _) in self.axes.items() for k in range(n * n)]
+
+    def rows(self, gradients: Mapping[str, Numpy], params: Mapping[str, Numpy]) -> Numpy:
+        """One equation per gradient: ``<gradient, A applied to params> = 0``.
+
+        Gradients have a leading axis for equations, params too.
+        """
+        count = len(next(iter(gradients.values())))
+        parts = []
+        for (name, axis), (n, _) in self.axes.items():
+            shape = (count, *(self.shapes[name] or (1,)))
+            front = [
+                np.moveaxis(a[name].reshape(shape), axis + 1, 1).reshape(count, n, -1)
+                for a in (gradients, params)
+            ]
+            parts.append((front[0] @ np.swapaxes(front[1], 1, 2)).reshape(count, n * n))
+        return normalised(np.concatenate(parts, axis=1))
+
+
+def normalised(rows: Numpy) -> Numpy:
+    """Rows of unit norm; rows of zeros stay."""
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(norms > 0, norms, 1)
+
+
+def null_space(rows: Numpy, tolerance: float) -> Numpy:
+    """Orthonormal columns that all rows send to something of at most this norm."""
+    if len(rows) > rows.shape[1]:
+        rows = np.asarray(np.linalg.qr(rows, mode="r"))
+    _, s, vt = np.linalg.svd(rows, full_matrices=True)
+    return vt[int(np.sum(s > tolerance)) :].T
+
+
+def confirmed(basis: Numpy, rows: Numpy, tolerance: float = 1e-7) -> Numpy:
+    """The part of a space, given by orthonormal columns, that satisfies more equations."""
+    return basis @ null_space(rows @ basis, tolerance)
+
+
+class Draws:
+    """Random parameters with the gradients of every output there, ``outputs`` per draw."""
+
+    BLOCK = 16
+
+    def __init__(self, predict: Callable[..., Any], shapes: Shapes, inputs: Any, seed: int) -> None:
+        import jax
+        import jax.numpy as jnp
+
+        self.shapes = dict(shapes)
+        self.rng = np.random.default_rng(seed)
+
+        def flat(params: Any, inputs: Any) -> Any:
+            return jnp.reshape(predict(params, inputs), (-1,))
+
+        def double(array: Any) -> Any:
+            array = jnp.asarray(array)
+            return array.astype(float) if jnp.issubdtype(array.dtype, jnp.floating) else array
+
+        with jax.enable_x64(True):
+            self.inputs = jax.tree.map(double, inputs)
+            self.outputs = jax.eval_shape(flat, self._draw(), self.inputs).shape[0]
+        self._jacobian = jax.jit(jax.vmap(jax.jacrev(flat), in_axes=(0, None)))
+
+    def take(self, count: int) -> Iterator[tuple[dict[str, Numpy], dict[str, Numpy]]]:
+        """Gradients and parameters at ``count`` or more draws, one entry per output and draw."""
+        import jax
+
+        for _ in range(0, count, self.BLOCK):
+            rows = [self._draw() for _ in range(self.BLOCK)]
+            params = {name: np.stack([row[name] for row in rows]) for name in self.shapes}
+            with jax.enable_x64(True):
+                found = {k: np.asarray(v) for k, v in self._jacobian(params, self.inputs).items()}
+            gradients = {k: v.reshape(-1, *v.shape[2:]) for k, v in found.items()}
+            if not all(np.isfinite(g).all() for g in gradients.values()):
+                raise ValueError("the predictor's derivative is not finite at random parameters")
+            yield gradients, {k: np.repeat(v, self.outputs, axis=0) for k, v in params.items()}
+
+    def _draw(self) -> dict[str, Numpy]:
+        return {
+            name: self.rng.standard_normal(shape) * max(shape, default=1) ** -0.5
+            for name, shape in self.shapes.items()
+        }

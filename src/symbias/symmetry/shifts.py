@@ -1,0 +1,77 @@
+"""Names for the shifts a predictor does not see."""
+
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+
+import numpy as np
+
+from symbias.symmetry.bonds import Bond
+from symbias.symmetry.equations import Numpy, Shapes
+from symbias.symmetry.groups import Translation
+
+
+def name_shifts(
+    shapes: Shapes, shifts: Numpy
+) -> tuple[list[Bond], tuple[str, ...], tuple[Mapping[str, Numpy], ...]]:
+    """Bonds for the shifts, the dead arrays among them, and the shifts without a name."""
+    bonds: list[Bond] = []
+    dead: list[str] = []
+    named = np.zeros((len(shifts), 0))
+    for bond, directions in _candidates(shapes):
+        new = directions - named @ (named.T @ directions)
+        if np.linalg.norm(new) < 1e-7 or named.shape[1] >= shifts.shape[1]:
+            continue
+        if np.linalg.norm(directions - shifts @ (shifts.T @ directions)) < 1e-6:
+            bonds.append(bond)
+            name = bond.ends[0].name
+            if len(bond.ends) == 1 and bond.dim == int(np.prod(shapes[name])):
+                dead.append(name)
+            u, s, _ = np.linalg.svd(new, full_matrices=False)
+            named = np.concatenate([named, u[:, s > 1e-7]], axis=1)
+    left = shifts - named @ (named.T @ shifts)
+    u, s, _ = np.linalg.svd(left, full_matrices=False)
+    unnamed = tuple(_split(shapes, column) for column in u[:, s > 1e-6].T)
+    return bonds, tuple(dead), unnamed
+
+
+def _split(shapes: Shapes, column: Numpy) -> dict[str, Numpy]:
+    ends = np.cumsum([int(np.prod(shape)) for shape in shapes.values()])
+    pieces = np.split(column, ends[:-1])
+    parts = {k: p.reshape(shapes[k]) for k, p in zip(shapes, pieces, strict=True)}
+    return {k: p for k, p in parts.items() if np.abs(p).max(initial=0) > 1e-7}
+
+
+def _candidates(shapes: Shapes) -> Iterator[tuple[Bond, Numpy]]:
+    """Whole arrays, shifts along an axis, single entries, and sums of two arrays."""
+    sizes = {name: int(np.prod(shape)) for name, shape in shapes.items()}
+    starts = dict(zip(sizes, np.cumsum([0, *sizes.values()]).tolist(), strict=False))
+    total = sum(sizes.values())
+
+    def place(name: str, block: Numpy) -> Numpy:
+        column = np.zeros((total, block.shape[1]))
+        column[starts[name] : starts[name] + sizes[name]] = block
+        return column
+
+    for name, size in sizes.items():
+        bond = Bond(Translation(size), [(name, None)], name=f"{name} dead")
+        yield bond, place(name, np.eye(size))
+    for name, shape in shapes.items():
+        for axis, n in enumerate(shape if len(shape) > 1 else ()):
+            index = np.indices(shape)[axis].reshape(-1)
+            bond = Bond(Translation(n), [(name, axis)], name=f"{name} shift {axis}")
+            yield bond, place(name, np.eye(n)[index])
+    for name, size in sizes.items():
+        labels = np.zeros(size, dtype=int)
+        bond = Bond(Translation(1), [(name, None, labels)], name=f"{name} shift")
+        yield bond, place(name, np.ones((size, 1)))
+    for a, b in combinations(shapes, 2):
+        if sizes[a] == sizes[b]:
+            eye = np.eye(sizes[a])
+            bond = Bond(Translation(sizes[a]), [(a, None)], [(b, None)], name=f"{a} - {b}")
+            yield bond, place(a, eye) - place(b, eye)
+    for name, size in sizes.items():
+        for i in range(size):
+            labels = np.full(size, -1)
+            labels[i] = 0
+            bond = Bond(Translation(1), [(name, None, labels)], name=f"{name} entry {i}")
+            yield bond, place(name, np.eye(size)[:, i : i + 1])

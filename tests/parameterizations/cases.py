@@ -1,0 +1,37 @@
+"""One table of parameterizations, tested by every property that all of them must have."""
+
+import numpy as np
+
+import symbias as sb
+
+_RNG = np.random.default_rng(0)
+
+CASES = {
+    "hadamard": sb.Hadamard(7),
+    "hadamard-scalar": sb.Hadamard(()),
+    "hadamard-empty": sb.Hadamard(0),
+    "hadamard-matrix": sb.Hadamard((3, 4)),
+    "hadamard-depth-3": sb.Hadamard(6, depth=3),
+    "hadamard-depth-5": sb.Hadamard((2, 3), depth=5),
+    "groups-rows": sb.GroupProduct((3, 4)),
+    "groups-columns": sb.GroupProduct((3, 4), axis=-1),
+    "groups-unequal": sb.GroupProduct(7, groups=["b", "a", "b", "c", "b", "a", "b"]),
+    "total-variation": sb.Synthesis(sb.CumulativeSum(), sb.Hadamard(8)),
+    "total-variation-penalised-level": sb.Synthesis(sb.CumulativeSum(free=0), sb.Hadamard(8)),
+    "trend": sb.Synthesis(sb.CumulativeSum(2), sb.Hadamard(7)),
+    "trend-spacing": sb.Synthesis(
+        sb.CumulativeSum(2, spacing=_RNG.uniform(0.5, 2, 8)), sb.Hadamard(7)
+    ),
+    "cubic-spacing": sb.Synthesis(
+        sb.CumulativeSum(3, spacing=_RNG.uniform(0.5, 2, 8)), sb.Hadamard(6)
+    ),
+    "cosine": sb.Synthesis(sb.Cosine(), sb.Hadamard(9)),
+    "cosine-columns": sb.Synthesis(sb.Cosine(), sb.Hadamard((5, 2))),
+    "matrix": sb.Synthesis(_RNG.normal(size=(6, 6)), sb.Hadamard(6)),
+    "matrix-free": sb.Synthesis(sb.Matrix(_RNG.normal(size=(6, 6)), free=2), sb.Hadamard(4)),
+    "weights": sb.Synthesis(sb.Diagonal([1.0, 2.0, 0.5]), sb.Hadamard(3)),
+    "weights-zero": sb.Synthesis(sb.Diagonal([1.0, 0.0, 0.5, 0.0]), sb.Hadamard(2)),
+    "nested": sb.Synthesis(
+        sb.CumulativeSum(), sb.Synthesis(sb.Diagonal([1.0, 0.0, 3.0, 4.0]), sb.Hadamard(3))
+    ),
+}
