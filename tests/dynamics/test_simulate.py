@@ -180,14 +180,14 @@ def test_vmapped_replicas_agree_with_mapped_ones() -> None:
 
 
 def test_progress_lines(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    from symbias.dynamics import progress
+    from symbias import _progress
 
-    monkeypatch.setattr(progress, "FIRST_LINE", 0.0)
-    monkeypatch.setattr(progress, "MORE_LINES", 0.0)
+    monkeypatch.setattr(_progress, "FIRST_LINE", 0.0)
+    monkeypatch.setattr(_progress, "MORE_LINES", 0.0)
     simulate(FRESH, SGD(0.1, 1), steps=4000, every=1000)
     out, err = capsys.readouterr()
     assert out == ""
-    assert "simulate: step 4000 of 4000 (100%" in err
+    assert "simulate: 4000 of 4000" in err
     simulate(FRESH, SGD(0.1, 1), steps=4000, every=1000, progress=False)
     assert capsys.readouterr() == ("", "")
 

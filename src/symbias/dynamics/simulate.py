@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 from jax.experimental import multihost_utils
 
+from symbias._progress import progress as progress_of
 from symbias.dynamics.engine import (
     Plan,
     Replica,
@@ -25,7 +26,6 @@ from symbias.dynamics.engine import (
     start,
 )
 from symbias.dynamics.problem import Array, Batch, Params, Problem
-from symbias.dynamics.progress import progress as progress_of
 from symbias.dynamics.rules import Rule
 from symbias.dynamics.store import Store
 
@@ -276,7 +276,7 @@ class _Session:
         """Train to the end, committing each chunk."""
         every = self.plan.every
         whole, tail = divmod(self.steps, every)
-        with progress_of(show, "simulate", self.steps) as report:
+        with progress_of("simulate", self.steps, show=show) as report:
             while self.done < self.steps:
                 first = self.done // every
                 records = min(whole - first, self.stretches)
