@@ -1,6 +1,6 @@
 """Choose the strength: a warm path per fold, and the one-standard-error rule."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -8,7 +8,7 @@ from sklearn.model_selection import check_cv
 
 from symbias.designs import Penalty
 from symbias.estimators.base import DesignedBase, as_columns
-from symbias.solvers import Solution, solve_path, strength_max
+from symbias.solvers import solve, solve_path, strength_max
 
 RULES = ("one_standard_error", "min")
 
@@ -16,7 +16,7 @@ RULES = ("one_standard_error", "min")
 class DesignedRegressorCV(DesignedBase):
     """`DesignedRegressor` with the strength chosen by cross-validation.
 
-    Every fold runs down the same strengths, each warm from the one before; the whole data are
+    Every fold runs along the same strengths, each warm from the one before; the whole data are
     then fitted at the chosen one.
 
     Parameters
@@ -97,7 +97,7 @@ class DesignedRegressorCV(DesignedBase):
         )
         chosen = choose(self.mse_path_, self.rule)
         self.strength_ = float(self.strengths_[chosen])
-        solutions = [list(self._path(p, self.strengths_[: chosen + 1]))[-1] for p in problems]
+        solutions = [solve(problem, self.strength_, **self._training()) for problem in problems]
         self._store(reduction, Y, solutions)
         if y.ndim == 1:
             self._squeeze()
@@ -117,10 +117,8 @@ class DesignedRegressorCV(DesignedBase):
             raise ValueError("strengths must be positive and finite")
         return grid
 
-    def _path(self, problem: Any, strengths: np.ndarray) -> Iterator[Solution]:
-        return solve_path(
-            problem, strengths, solver=self.solver, tol=self.tol, max_iter=self.max_iter
-        )
+    def _training(self) -> dict[str, Any]:
+        return {"solver": self.solver, "tol": self.tol, "max_iter": self.max_iter}
 
     def _score(
         self, k: int, folds: list[Any], X: np.ndarray, Y: np.ndarray, weights: np.ndarray
@@ -135,7 +133,8 @@ class DesignedRegressorCV(DesignedBase):
         for j, y in enumerate(Y.T):
             done = (k * Y.shape[1] + j) * len(self.strengths_)
             problem = reduction.problem(y[train])
-            for i, solution in enumerate(self._path(problem, self.strengths_)):
+            path = solve_path(problem, self.strengths_, **self._training())
+            for i, solution in enumerate(path):
                 w, _, intercept = reduction.recover(y[train], solution.z)
                 errors[i] += (y[test] - X[test] @ w - intercept) ** 2 / Y.shape[1]
                 if self.callback:

@@ -22,7 +22,8 @@ def solve(
 
     Convex problems start with scales that are alive everywhere, on a growing working set.
     Problems that are not (power 2 and more) start at the least-squares solution and raise the
-    strength from 1% to the full one; what they find is a local minimum, no worse than zero.
+    strength from 1% to the full one, where a group that has become zero stays zero; what they
+    find is a local minimum, no worse than zero.
     ``options`` are those of `symbias.solvers.train.Options`.
     """
     settings = Options(**options)
@@ -32,13 +33,16 @@ def solve(
         return trivial
     if problem.power == 1:
         return _grow(problem, strength, settings, start)
-    if start is not None:
-        return train(problem, strength, settings, start)
-    z, steps = np.linalg.lstsq(problem.design, problem.target)[0], 0
-    for fraction in _CONTINUATION:
+    z, steps = start, 0
+    if z is None:
+        z = np.linalg.lstsq(problem.design, problem.target)[0]
+    for fraction in _CONTINUATION if start is None else _CONTINUATION[-1:]:
+        if not np.any(z):
+            return trivial
         # only the last strength must be met
         loose = settings if fraction == 1 else replace(settings, tol=max(settings.tol, 1e-4))
-        solution = train(problem, fraction * strength, loose, z, steps)
+        alive = np.flatnonzero(problem.group_norms(z))
+        solution = _train_part(problem, alive, fraction * strength, loose, z, steps)
         z, steps = solution.z, solution.n_iter
     # zero is a local minimum at every strength
     return min(trivial, solution, key=lambda s: s.certificate.objective)
@@ -47,15 +51,24 @@ def solve(
 def solve_path(
     problem: ReducedProblem, strengths: Iterable[float], **options: Any
 ) -> Iterator[Solution]:
-    """Solve at one strength after the other, convex problems warm from the one before.
+    """Solve at one strength after the other, each warm from the one before.
 
-    ``options`` are those of `solve`.
+    Problems that are not convex are all solved upward, from the weakest strength on, before the
+    first solution is given back in the order of ``strengths``. ``options`` are those of `solve`.
     """
     warm = None
-    for strength in strengths:
-        solution = solve(problem, strength, start=warm, **options)
-        yield solution
-        warm = solution.z if problem.power == 1 else None
+    if problem.power == 1:
+        for strength in strengths:
+            solution = solve(problem, strength, start=warm, **options)
+            yield solution
+            warm = solution.z
+        return
+    order = list(strengths)
+    found: dict[float, Solution] = {}
+    for strength in sorted(set(order)):
+        found[strength] = solve(problem, strength, start=warm, **options)
+        warm = found[strength].z
+    yield from (found[strength] for strength in order)
 
 
 def least_squares(problem: ReducedProblem, keep: np.ndarray) -> Solution:
@@ -86,13 +99,24 @@ def _grow(
         if size >= problem.groups:
             return train(problem, strength, options, start, steps)
         groups = np.sort(np.argpartition(-pull, size)[:size])
-        part, columns = problem.restrict(groups)
-        warm = z[columns] if np.any(z) else None
-        found = train(part, strength, options, warm, steps)
-        factors = zero_factors(problem)
-        factors.u[columns], factors.t[:, groups] = found.factors
-        solution = finish(problem, factors, strength, found.n_iter, options.tol)
-        if solution.converged or not found.converged:
+        solution = _train_part(problem, groups, strength, options, z, steps)
+        if solution.converged or solution.n_iter >= steps + options.limit:
             return solution
         start = z = solution.z
-        size, steps = 2 * size, found.n_iter
+        size, steps = 2 * size, solution.n_iter
+
+
+def _train_part(
+    problem: ReducedProblem,
+    groups: np.ndarray,
+    strength: float,
+    options: Options,
+    z: np.ndarray,
+    steps: int,
+) -> Solution:
+    """Train some groups from ``z``, the others zero, and certify against all."""
+    part, columns = problem.restrict(groups)
+    found = train(part, strength, options, z[columns] if np.any(z) else None, steps)
+    factors = zero_factors(problem)
+    factors.u[columns], factors.t[:, groups] = found.factors
+    return finish(problem, factors, strength, found.n_iter, options.tol)

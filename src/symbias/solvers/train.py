@@ -52,6 +52,11 @@ class Options:
     max_iter: int | None = None
     callback: Callback | None = None
 
+    @property
+    def limit(self) -> int:
+        """``max_iter``, or what suits the solver."""
+        return int(self.max_iter or SOLVERS[self.solver].MAX_ITER)
+
 
 def train(
     problem: ReducedProblem,
@@ -65,7 +70,7 @@ def train(
     ``steps`` were made before, and are counted in.
     """
     method, tol = SOLVERS[options.solver], float(options.tol)
-    last = steps + (options.max_iter or method.MAX_ITER)
+    last = steps + options.limit
     scaled, unit, cost = problem.normalized()
     depth = problem.power + 1
     relative = float(strength * unit ** (2 / depth) / cost)
