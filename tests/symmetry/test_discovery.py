@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 import symbias as sb
+from symbias.symmetry.discovery import _null
+from symbias.symmetry.equations import Draws, Unknowns, null_space
 from tests.symmetry.architectures import NETWORKS, Network, layers, normal
 from tests.symmetry.backends import backend
 from tests.symmetry.cases import definition
@@ -90,6 +92,21 @@ def test_sixteen_units_need_more_draws_than_their_biases_are_long() -> None:
     found = sb.discover(*net)
     assert found.dim == 16
     assert names(found.symmetry) == ("Rescaling(16)",)
+
+
+def test_fresh_draws_remove_what_too_few_draws_left() -> None:
+    """Sixteen draws cannot pin the 20 x 20 matrix of a bias; sixteen fresh ones show it."""
+    predict, shapes, _ = layers([2, 20, 1], lambda x: jnp.maximum(x, 0), biases=True)
+    unknowns = Unknowns(shapes)
+    few = Draws(predict, shapes, normal(400, 2), seed=0)
+    rows = np.concatenate([unknowns.rows(*pair) for pair in few.take(16)])
+    assert null_space(rows, 1e-9).shape[1] > 22
+    assert _null(few, unknowns, longest=0).shape[1] == 22  # 20 units, two trivial directions
+
+
+def test_layers_of_width_one() -> None:
+    net = layers([3, 1, 1, 2], lambda x: jnp.maximum(x, 0), biases=False)
+    assert names(sb.discover(*net).symmetry) == ("Rescaling(1)", "Rescaling(1)")
 
 
 def test_another_seed_agrees() -> None:
