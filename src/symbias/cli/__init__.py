@@ -1,5 +1,6 @@
 """The command line."""
 
 from symbias.cli.app import app, main
+from symbias.cli.studies import study
 
-__all__ = ["app", "main"]
+__all__ = ["app", "main", "study"]

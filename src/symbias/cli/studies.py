@@ -1,0 +1,58 @@
+"""`symbias study`: whole studies, each one command."""
+
+import difflib
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from symbias.cli.app import Json, Quiet, app, command, use_compilation_cache
+from symbias.cli.errors import InputError
+
+study = typer.Typer(no_args_is_help=True, help="Predictions against simulations, as studies.")
+app.add_typer(study, name="study")
+
+
+@study.command("list")
+@command
+def list_studies(as_json: Json = False) -> None:
+    """Names of the studies, and what each shows."""
+    from symbias.studies import STUDIES
+
+    lines = {name: (run.__doc__ or "").strip().splitlines()[0] for name, run in STUDIES.items()}
+    if as_json:
+        print(json.dumps(lines, indent=2))
+    else:
+        for name, line in lines.items():
+            print(f"{name:20} {line}")
+
+
+@study.command("run")
+@command
+def run_study(
+    name: Annotated[str, typer.Argument(help="A name from `symbias study list`.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the results; symbias-NAME by default.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer settings, shorter runs.")] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Run a study; write its tables (JSON) and figures."""
+    from symbias.cli.write import check_writable
+
+    folder = out or Path(f"symbias-{name}")
+    check_writable(folder)
+    use_compilation_cache()
+    from symbias.studies import STUDIES
+
+    if name not in STUDIES:
+        near = difflib.get_close_matches(name, STUDIES, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise InputError(f"no study {name!r} among {', '.join(STUDIES)}{hint}")
+    result = STUDIES[name](folder, quick=quick, progress=not (quiet or as_json))
+    if as_json:
+        print(json.dumps(result, indent=2))
+    elif not quiet:
+        print(f"Results: {folder.absolute()}")
