@@ -12,7 +12,9 @@ from symbias.studies.networks import NETWORKS
 
 # weight decay -> learning rate: equilibria take 1/(2 eta lam) steps, or 1/eta^2 without decay
 RELU_RATES = {0.0: 0.02, 1e-3: 0.02, 1e-2: 0.01}
-LAWS = [(n, p, rho) for n in (1, 3) for p in (2, 4) for rho in (0.0, 0.5, 1.0)]
+LAWS = [(3, p, rho) for p in (2, 4) for rho in (0.0, 0.5, 1.0)]
+LAWS += [(n, p, 1.0) for n in (1, 5) for p in (2, 4)]
+QUICK_LAWS = [(3, 4, 0.5), (1, 2, 1.0)]
 
 
 def run(out: str | Path, quick: bool = False, progress: bool = True) -> dict[str, Any]:
@@ -52,7 +54,7 @@ def run(out: str | Path, quick: bool = False, progress: bool = True) -> dict[str
             )
 
     replicas = 2_000 if quick else 20_000
-    grid = LAWS[::5] if quick else LAWS
+    grid = QUICK_LAWS if quick else LAWS
     laws = tables.law_rows(grid, replicas=replicas)
     laws += tables.slice_rows(replicas=replicas, matrices=500 if quick else 2_000)
     for row in laws:
@@ -84,7 +86,7 @@ def _settings(quick: bool) -> list[settings.Setting]:
     chosen.append(settings.low_rank(3e-3, learning_rate=0.02))
     if not quick:
         chosen.append(settings.low_rank(0.0, learning_rate=0.02))
-        chosen.append(settings.attention(1e-2, learning_rate=0.02))
+        chosen.append(settings.attention(1e-2, learning_rate=0.01))
         chosen.append(settings.attention(1e-3, learning_rate=0.01))
     return chosen
 
