@@ -57,6 +57,7 @@ def test_interleaved_folds_cover_everything_once() -> None:
         ([0, 1, np.nan], [0, 1, 2], "times must be finite"),
         ([0, 1, 2], [0, 1, np.inf], "finite or nan"),
         ([0, 1, 2], [0, np.nan, 2], "at least 3 observed values, got 2"),
+        (range(4001), range(4001), "4001 time stamps is too long"),
     ],
 )
 def test_bad_series_are_named(times, values, message: str) -> None:

@@ -10,6 +10,7 @@ from symbias.estimators.cross_validation import DesignedRegressorCV
 from symbias.estimators.regressor import DesignedRegressor
 from symbias.parameterizations import Cosine
 
+_LONGEST = 4000  # time stamps: matrices are dense, of their square
 _MOST_GRID_POINTS = 20  # per time stamp, for frequencies over irregular stamps
 
 
@@ -83,7 +84,8 @@ def fit_series(
     ------
     ValueError
         For a penalty that is not "tv", "trend" or "spectral", times that are not finite, fewer
-        than 3 observed values, or stamps too uneven for frequencies.
+        than 3 observed values, more than 4,000 distinct stamps (memory and time grow with their
+        square and more), or stamps too uneven for frequencies.
     """
     penalty = as_penalty(penalty)
     times, values = np.asarray(times, dtype=float), np.asarray(values, dtype=float)
@@ -95,6 +97,11 @@ def fit_series(
     seen = ~np.isnan(values)
     if seen.sum() < 3 or len(stamps) < 3:
         raise ValueError(f"a series needs at least 3 observed values, got {seen.sum()}")
+    if len(stamps) > _LONGEST:
+        raise ValueError(
+            f"a series of {len(stamps)} time stamps is too long: the solver works on dense "
+            f"matrices, up to {_LONGEST}. Average it, or fit it in parts"
+        )
     step = float(np.median(np.diff(stamps)))
     penalty = _spaced(penalty, np.diff(stamps) / step)
     measure = _measurements(penalty, (stamps - stamps[0]) / step)
