@@ -110,6 +110,21 @@ def test_dates_are_times(tmp_path: Path) -> None:
     assert json.loads(stdout)["nonzero"] == 1
 
 
+def test_months_and_large_offsets(tmp_path: Path) -> None:
+    body = "\n".join(
+        f"{2000 + i // 12}-{i % 12 + 1:02},{1e9 + 1.0 * (i > 9) + 0.01 * (i % 3)}"
+        for i in range(24)
+    )
+    data = write(tmp_path / "offset.csv", f"month,value\n{body}\n")
+    code, stdout, stderr = run(
+        "fit", data, "--penalty", "tv", "--strength", 0.01, "--out", tmp_path / "o", "--json"
+    )
+    assert code == 0, stderr
+    record = json.loads(stdout)
+    assert record["nonzero"] == 1
+    assert abs(record["reference"]["relative_objective_difference"]) < 1e-5
+
+
 def test_a_table_in_original_units(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     X = rng.normal(size=(80, 4)) * [1, 10, 0.1, 1]
@@ -183,6 +198,14 @@ BAD = {
     "ragged": ("t,x\n1,2\n2,3,4\n3,4\n", "row 3: 3 cells, expected 2"),
     "same name": ("x,x\n1,2\n2,3\n3,4\n", "a name of its own"),
     "three columns": ("t,x,y\n1,2,3\n2,3,4\n3,4,5\n", "Name it with --target: x, y"),
+    "too large": ("t,x\n1,2\n2,1e200\n3,4\n", "row 3, column 'x': '1e200' is too large"),
+    "bad date": (
+        "t,x\n2020-01-01,2\n2020-02-30,3\n2020-03-01,4\n",
+        "row 3, column 't': '2020-02-30",
+    ),
+    "missing date": ("t,x\n2020-01,2\n,3\n2020-03,4\n", "row 3, column 't': missing value"),
+    "one time": ("t,x\n1,1\n1,2\n1,3\n", "at least 3 distinct times, got 1"),
+    "long cell": ("t,x\n1,1\n1," + "9" * 200_000 + "\n1,3\n", "field larger than field limit"),
     "quote": ('t,x\n1,"2\n2,3"\n3,4\n', "runs over several lines"),
 }
 

@@ -1,6 +1,7 @@
 """CSV files, checked cell by cell: what is wrong is named by file, row and column."""
 
 import csv
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +11,8 @@ import numpy as np
 from symbias.cli.errors import InputError
 
 MISSING = {"", "na", "n/a", "nan", "null", "none"}
+LARGEST = 1e100  # squares of larger numbers overflow
+_DATE = re.compile(r"\d{4}-\d\d")
 
 
 @dataclass(frozen=True)
@@ -40,17 +43,23 @@ class Table:
     def times(self, name: str) -> np.ndarray:
         """A column of numbers or of ISO dates, the latter as days since 1970-01-01."""
         cells = self.column(name)
-        try:
-            stamps = [datetime.fromisoformat(c) for c in cells] if "-" in cells[0][1:] else None
-        except ValueError:
-            stamps = None
-        if stamps is None:
+        if not _DATE.match(next((c for c in cells if c.lower() not in MISSING), "")):
             return self.numbers(name)
+        stamps = [self._date(name, i, cell) for i, cell in enumerate(cells)]
         zones = {s.tzinfo for s in stamps}
         if len(zones) > 1:
             raise InputError(f"{self.path}: column {name!r} mixes time zones")
         origin = datetime(1970, 1, 1, tzinfo=zones.pop())
         return np.array([(s - origin).total_seconds() / 86400 for s in stamps])
+
+    def _date(self, name: str, i: int, cell: str) -> datetime:
+        where = f"{self.path}, row {self.lines[i]}, column {name!r}"
+        if cell.lower() in MISSING:
+            raise InputError(f"{where}: missing value")
+        try:
+            return datetime.fromisoformat(f"{cell}-01" if len(cell) == 7 else cell)
+        except ValueError:
+            raise InputError(f"{where}: {cell!r} is not a date like 2020-01-31") from None
 
     def _number(self, name: str, i: int, cell: str, missing: bool) -> float:
         where = f"{self.path}, row {self.lines[i]}, column {name!r}"
@@ -64,6 +73,8 @@ class Table:
             raise InputError(f"{where}: {cell!r} is not a number") from None
         if not np.isfinite(value):
             raise InputError(f"{where}: {cell!r} is not finite")
+        if abs(value) > LARGEST:
+            raise InputError(f"{where}: {cell!r} is too large to be squared; rescale")
         return value
 
 
@@ -90,10 +101,11 @@ def read_csv(path: Path) -> Table:
     if not numbered:
         raise InputError(f"{path}: the file is empty")
     separator = max(",;\t", key=numbered[0][1].count)
-    rows = [
-        [cell.strip() for cell in row]
-        for row in csv.reader((line for _, line in numbered), delimiter=separator)
-    ]
+    try:
+        parsed = list(csv.reader((line for _, line in numbered), delimiter=separator))
+    except csv.Error as error:
+        raise InputError(f"{path}: {error}") from None
+    rows = [[cell.strip() for cell in row] for row in parsed]
     lines = [number for number, _ in numbered]
     if len(rows) != len(lines):
         raise InputError(f"{path}: a quoted cell runs over several lines")

@@ -46,6 +46,8 @@ def _series_columns(table: Table, options: Options) -> tuple[str | None, str]:
         time_name = next(n for n in names if n != target)
     rest = [n for n in names if n != time_name]
     if target is None:
+        if not rest:
+            raise InputError(f"{table.path}: no column is left for the series")
         if len(rest) != 1:
             raise InputError(
                 f"{table.path}: which column is the series? Name it with --target: "

@@ -13,6 +13,8 @@ from symbias.designs import as_penalty, design
 from symbias.mechanisms import WeightDecay
 from symbias.solvers import SOLVERS, Reduction, Solution, least_squares
 
+_LARGEST = 1e100
+
 
 class DesignedBase(MultiOutputMixin, RegressorMixin, BaseEstimator):
     """A linear model whose coefficients are a designed product of trained factors."""
@@ -28,6 +30,10 @@ class DesignedBase(MultiOutputMixin, RegressorMixin, BaseEstimator):
             raise ValueError(f"max_iter must be at least 1, got {self.max_iter}")
         X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
         weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        if max(np.abs(X).max(), np.abs(y).max()) > _LARGEST:
+            raise ValueError(
+                f"X and y must stay below {_LARGEST:g}, whose square overflows; rescale"
+            )
         return X, np.asarray(y, dtype=np.float64), weights
 
     def _reduce(self, X: np.ndarray, weights: np.ndarray, strength: float = 1.0) -> Reduction:

@@ -95,8 +95,10 @@ def fit_series(
         raise ValueError("times must be finite, and values finite or nan")
     stamps, where = np.unique(times, return_inverse=True)
     seen = ~np.isnan(values)
-    if seen.sum() < 3 or len(stamps) < 3:
+    if seen.sum() < 3:
         raise ValueError(f"a series needs at least 3 observed values, got {seen.sum()}")
+    if len(stamps) < 3:
+        raise ValueError(f"a series needs at least 3 distinct times, got {len(stamps)}")
     if len(stamps) > _LONGEST:
         raise ValueError(
             f"a series of {len(stamps)} time stamps is too long: the solver works on dense "

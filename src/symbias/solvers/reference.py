@@ -27,29 +27,36 @@ def convex_reference(
     ImportError
         Without cvxpy, which the extra ``symbias[verify]`` brings.
     ValueError
-        If the penalty is not convex or not known here.
+        If the penalty is not convex or not known here, or the solver fails.
     """
     import cvxpy as cp
 
-    w, b = cp.Variable(X.shape[1]), cp.Variable()
-    residual = y - X @ w - (b if fit_intercept else 0)
-    n, scale = len(y), float(np.var(y)) or 1.0
-    loss = cp.sum_squares(residual) / (2 * n * scale)
+    # centred and scaled: an interior point knows no offsets, and few digits
+    X_mean = X.mean(axis=0) if fit_intercept else np.zeros(X.shape[1])
+    y_mean = float(y.mean()) if fit_intercept else 0.0
+    scale = float(np.mean((y - y_mean) ** 2)) or 1.0
+    w = cp.Variable(X.shape[1])
+    loss = cp.sum_squares((y - y_mean) - (X - X_mean) @ w) / (2 * len(y) * scale)
     problem = cp.Problem(cp.Minimize(loss + strength / scale * _expression(penalty, w)))
-    problem.solve(
-        solver=cp.CLARABEL,
-        tol_gap_abs=1e-12,
-        tol_gap_rel=1e-12,
-        tol_feas=1e-12,
-        # interior points end where rounding begins; accept what they then have
-        reduced_tol_gap_abs=1e-8,
-        reduced_tol_gap_rel=1e-8,
-        reduced_tol_feas=1e-8,
-    )
+    try:
+        problem.solve(
+            solver=cp.CLARABEL,
+            tol_gap_abs=1e-12,
+            tol_gap_rel=1e-12,
+            tol_feas=1e-12,
+            # interior points end where rounding begins; accept what they then have
+            reduced_tol_gap_abs=1e-8,
+            reduced_tol_gap_rel=1e-8,
+            reduced_tol_feas=1e-8,
+        )
+    except cp.error.SolverError:
+        raise ValueError("the convex solver (Clarabel) failed on this problem") from None
+    if w.value is None:
+        raise ValueError(f"the convex solver (Clarabel) ended as {problem.status}")
     coef = np.asarray(w.value, dtype=float)
-    intercept = float(np.asarray(b.value)) if fit_intercept else 0.0
+    intercept = y_mean - float(X_mean @ coef)
     r = y - X @ coef - intercept
-    objective = float(r @ r) / (2 * n) + strength * float(penalty(coef))
+    objective = float(r @ r) / (2 * len(y)) + strength * float(penalty(coef))
     return Reference("Clarabel", coef, intercept, objective)
 
 
