@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,9 @@ def completion() -> Case:
         return 0.5 * jnp.mean(error**2)
 
     def sampler(key: Any, size: int) -> Any:
-        return seen * jax.random.bernoulli(key, 0.5, (20, 20)), jnp.zeros(())
+        words = jax.random.bits(key, (13, 1)) >> jnp.arange(32, dtype=jnp.uint32)
+        coins = (words & 1).reshape(-1)[:400].reshape(20, 20)  # a fair coin for each entry
+        return seen * (coins == 1), jnp.zeros(())
 
     p, w, mask = leaves(student), torch.tensor(truth), torch.tensor(seen)
 
@@ -156,7 +159,7 @@ def linear(name: str, x: np.ndarray, y: np.ndarray, rate: float, summed: bool) -
 
     def predict(p: Any, x: Any) -> Any:
         w = p["u"] * p["v"]
-        return x @ (jnp.cumsum(w) if summed else w)
+        return x @ (jax.lax.cumsum(w) if summed else w)
 
     p, tx, ty = leaves(student), torch.tensor(x), torch.tensor(y)
 
@@ -177,15 +180,22 @@ def spectral() -> Case:
     return linear("spectral", x, y, 1e-3, summed=False)
 
 
-def total_variation() -> Case:
-    """A piecewise constant signal of length 200 from 60 Gaussian measurements."""
+def total_variation(once: bool = False) -> Case:
+    """A piecewise constant signal of length 200 from 60 Gaussian measurements.
+
+    The prediction x @ cumsum(w) sums at every step, as the paper's script does; or `once`: the
+    columns of x are summed before training, in both libraries, and the step is spectral's.
+    """
     rng = np.random.default_rng(5)
     signal = np.repeat(np.float32([1, -1.5, 0.5, 2]), [50, 70, 40, 40])
     x = normal(rng, 60**-0.5, 60, 200)
-    return linear("TV", x, x @ signal + normal(rng, 0.1, 60), 1e-3, summed=True)
+    y = x @ signal + normal(rng, 0.1, 60)
+    if once:
+        x = np.ascontiguousarray(np.cumsum(x[:, ::-1], axis=1)[:, ::-1])
+    return linear("TV once" if once else "TV", x, y, 1e-3, summed=not once)
 
 
-CASES = (relu, attention, completion, spectral, total_variation)
+CASES = (relu, attention, completion, spectral, total_variation, partial(total_variation, True))
 
 
 def best(run: Callable[[], Any], turns: int) -> float:

@@ -43,6 +43,7 @@ _ROOMS: dict[str, tuple[str, ...]] = {
         "GroupProduct",
         "Hadamard",
         "Matrix",
+        "MatrixProduct",
         "Parameterization",
         "Synthesis",
     ),

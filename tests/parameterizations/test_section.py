@@ -32,7 +32,8 @@ def test_section_is_a_right_inverse(name: str, backend: str, data: st.DataObject
         again = back(p(params))
     scale = np.abs(w).max(initial=0.0)
     # elementwise designs are exact per entry; linear maps mix the entries of w
-    bound = scale if isinstance(p, sb.Synthesis) else np.abs(w)
+    mixing = isinstance(p, sb.Synthesis | sb.MatrixProduct)
+    bound = scale if mixing else np.abs(w)
     slack = 1e2 if isinstance(p, sb.Synthesis) and p.transform.__class__ is sb.Matrix else 1
     assert np.all(np.abs(again - w) <= 1e-12 * slack * bound)
 
@@ -48,8 +49,11 @@ def test_every_bond_has_the_charge(name: str, backend: str, data: st.DataObject)
     with x64():
         params = p.section(to(backend, w), charge)
         norm = max([1.0, *(float(np.sum(back(a) ** 2)) for a in params.values())])
-        for charges in sb.charges(p.symmetry, params).values():
-            np.testing.assert_allclose(back(charges), charge, rtol=0, atol=1e-11 * norm)
+        for charges in map(back, sb.charges(p.symmetry, params).values()):
+            wanted = np.full_like(charges, charge)
+            if isinstance(p, sb.MatrixProduct):  # on as many directions as w has
+                wanted = charge * np.diag(np.arange(p.rank) < min(p.rank, *p.shape))
+            np.testing.assert_allclose(charges, wanted, rtol=0, atol=1e-11 * norm)
 
 
 @pytest.mark.parametrize("name", [n for n in CASES if CASES[n].symmetry.bonds])
@@ -99,6 +103,9 @@ def test_init_follows_the_key() -> None:
         (lambda: sb.Hadamard(3, depth=1), "depth must be an integer of at least 2"),
         (lambda: sb.Hadamard(-3), "shape must be non-negative"),
         (lambda: sb.GroupProduct(3, groups=[0, 1]), "one label per entry"),
+        (lambda: sb.MatrixProduct(3, 0), "cols must be a positive integer"),
+        (lambda: sb.MatrixProduct(3, 2, depth=1), "depth must be an integer of at least 2"),
+        (lambda: sb.MatrixProduct(3, 3, rank=1).section(np.eye(3)), "rank above 1"),
         (lambda: sb.GroupProduct((3, 2), axis=2), "axis 2 does not exist"),
         (lambda: sb.CumulativeSum(0), "order must be"),
         (lambda: sb.CumulativeSum(2, spacing=[1.0, 0.0]), "positive finite"),

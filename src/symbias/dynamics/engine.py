@@ -19,7 +19,7 @@ from symbias.dynamics.problem import Array, Batch, Params, Problem
 from symbias.dynamics.rules import Rule
 
 BLOCK_STEPS = 1000
-BLOCK_BYTES = 32 * 2**20
+BLOCK_BYTES = 4 * 2**20  # what a core keeps in cache
 NUMBERS_TOGETHER = 128  # parameters of all replicas that a CPU takes side by side
 
 
@@ -102,7 +102,7 @@ def finish(
 
 def _over(plan: Plan, one: Callable[[Replica], Any]) -> Callable[[Replica], Any]:
     def run(replicas: Replica) -> Any:
-        if plan.together >= len(replicas.sign):
+        if 1 < plan.together >= len(replicas.sign):
             return jax.vmap(one)(replicas)
         return lax.map(one, replicas, batch_size=plan.together if plan.together > 1 else None)
 

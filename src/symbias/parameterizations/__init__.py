@@ -3,6 +3,7 @@
 from symbias.parameterizations.base import Parameterization
 from symbias.parameterizations.group_product import GroupProduct
 from symbias.parameterizations.hadamard import Hadamard
+from symbias.parameterizations.matrix_product import MatrixProduct
 from symbias.parameterizations.synthesis import Synthesis
 from symbias.parameterizations.transforms import (
     Cosine,
@@ -19,6 +20,7 @@ __all__ = [
     "GroupProduct",
     "Hadamard",
     "Matrix",
+    "MatrixProduct",
     "Parameterization",
     "Synthesis",
     "Transform",

@@ -67,17 +67,20 @@ class Hadamard(Parameterization):
         return math.prod((params[name] for name in self.names[1:]), start=params[self.names[0]])
 
     def _section(self, w: Array, charge: float) -> dict[str, Array]:
-        xp = namespace({"w": w})
-        last = _smallest_factor(xp, xp.abs(w), charge, self.depth)
-        # u_k^2 = u_L^2 + (L - k) charge
-        others = [
-            xp.hypot(last, xp.full_like(last, math.sqrt((self.depth - k) * charge)))
-            for k in range(1, self.depth)
-        ]
-        product = math.prod(others[1:], start=others[0])
-        # exact by construction: the last factor takes what is left of w
-        signed = w / xp.where(product > 0, product, xp.ones_like(product))
-        return dict(zip(self.names, [*others, signed], strict=True))
+        return dict(zip(self.names, chain_factors(w, charge, self.depth), strict=True))
+
+
+def chain_factors(w: Array, charge: float, depth: int) -> list[Array]:
+    """u1 ... uL elementwise with product w and u_k^2 - u_(k+1)^2 = charge; the last has the sign."""
+    xp = namespace({"w": w})
+    last = _smallest_factor(xp, xp.abs(w), charge, depth)
+    # u_k^2 = u_L^2 + (L - k) charge
+    others = [
+        xp.hypot(last, xp.full_like(last, math.sqrt((depth - k) * charge))) for k in range(1, depth)
+    ]
+    product = math.prod(others[1:], start=others[0])
+    # exact by construction: the last factor takes what is left of w
+    return [*others, w / xp.where(product > 0, product, xp.ones_like(product))]
 
 
 def _smallest_factor(xp: Any, magnitude: Array, charge: float, depth: int) -> Array:
