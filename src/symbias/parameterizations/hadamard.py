@@ -71,7 +71,7 @@ class Hadamard(Parameterization):
 
 
 def chain_factors(w: Array, charge: float, depth: int) -> list[Array]:
-    """u1 ... uL elementwise with product w and u_k^2 - u_(k+1)^2 = charge; the last has the sign."""
+    """u1 ... uL with product w, elementwise, and u_k^2 - u_(k+1)^2 = charge; uL has the sign."""
     xp = namespace({"w": w})
     last = _smallest_factor(xp, xp.abs(w), charge, depth)
     # u_k^2 = u_L^2 + (L - k) charge

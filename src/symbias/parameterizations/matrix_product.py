@@ -1,6 +1,7 @@
 """Matrix products: low rank from plain weight decay."""
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -55,12 +56,12 @@ class MatrixProduct(Parameterization):
     @property
     def shapes(self) -> dict[str, Shape]:
         sizes = [self.shape[0], *[self.rank] * (self.depth - 1), self.shape[1]]
-        return dict(zip(self.names, zip(sizes, sizes[1:], strict=False), strict=True))
+        return dict(zip(self.names, pairwise(sizes), strict=True))
 
     @property
     def symmetry(self) -> Symmetry:
         group = GeneralLinear(self.rank)
-        pairs = zip(self.names, self.names[1:], strict=False)
+        pairs = pairwise(self.names)
         return Symmetry(
             [Bond(group, vectors=[(a, 1)], covectors=[(b, 0)], name=f"{a}-{b}") for a, b in pairs]
         )
