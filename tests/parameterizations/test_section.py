@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 import symbias as sb
 from tests.backends import back, each, to, x64
-from tests.parameterizations.cases import CASES
+from tests.parameterizations.cases import CASES, NARROW
 
 # zeros, signs, tiny and huge; beyond, quotients of two values leave the range of float64
 VALUES = st.one_of(
@@ -32,10 +32,23 @@ def test_section_is_a_right_inverse(name: str, backend: str, data: st.DataObject
         again = back(p(params))
     scale = np.abs(w).max(initial=0.0)
     # elementwise designs are exact per entry; linear maps mix the entries of w
-    mixing = isinstance(p, sb.Synthesis | sb.MatrixProduct)
+    mixing = isinstance(p, sb.Synthesis | sb.MatrixProduct | sb.Parts | sb.Sum)
     bound = scale if mixing else np.abs(w)
-    slack = 1e2 if isinstance(p, sb.Synthesis) and p.transform.__class__ is sb.Matrix else 1
+    slack = 1e2 if name in ("matrix", "matrix-free") else 1
     assert np.all(np.abs(again - w) <= 1e-12 * slack * bound)
+
+
+@each
+@pytest.mark.parametrize("name", NARROW)
+@settings(max_examples=25)
+@given(data=st.data())
+def test_section_on_a_range(name: str, backend: str, data: st.DataObject) -> None:
+    p = NARROW[name]
+    w = data.draw(arrays(float, p.shape, elements=st.floats(1e-6, 1e3)))
+    with x64():
+        params = p.section(to(backend, w))
+        assert {n: tuple(a.shape) for n, a in params.items()} == p.shapes
+        np.testing.assert_allclose(back(p(params)), w, rtol=1e-11)
 
 
 @each
@@ -51,8 +64,8 @@ def test_every_bond_has_the_charge(name: str, backend: str, data: st.DataObject)
         norm = max([1.0, *(float(np.sum(back(a) ** 2)) for a in params.values())])
         for charges in map(back, sb.charges(p.symmetry, params).values()):
             wanted = np.full_like(charges, charge)
-            if isinstance(p, sb.MatrixProduct):  # on as many directions as w has
-                wanted = charge * np.diag(np.arange(p.rank) < min(p.rank, *p.shape))
+            if charges.ndim > 1:  # a matrix product's, on as many directions as w has
+                wanted = charge * np.diag(np.arange(len(charges)) < min(len(charges), *p.shape))
             np.testing.assert_allclose(charges, wanted, rtol=0, atol=1e-11 * norm)
 
 

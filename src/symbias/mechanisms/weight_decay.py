@@ -31,7 +31,14 @@ class WeightDecay:
         """strength * 1/2 |balanced theta|^2 over the factors of ``w`` that decay; a scalar.
 
         Computed from `Parameterization.section`, at the cost of one.
+
+        Raises
+        ------
+        ValueError
+            For a sum of designs, whose penalty is a minimum over all splits of w.
         """
+        if not p.balanced_section:
+            raise ValueError(f"{p!r}: the penalty is a minimum over all splits, no closed form")
         balanced = p.section(w)
         xp = namespace(balanced)
         total = sum(xp.sum(a * a) for name, a in balanced.items() if name not in p.free)

@@ -16,11 +16,13 @@ class Parameterization(ABC):
 
     Parameters theta are a flat dict of named arrays (NumPy, JAX or PyTorch); `shape` is the shape
     of w, `shapes` those of the factors. Names in `free` are plain parameters that weight decay
-    must leave alone, because the penalty does not act on them.
+    must leave alone, because the penalty does not act on them. `balanced_section` tells whether
+    `section` finds the least norm.
     """
 
     shape: Shape
     free: frozenset[str] = frozenset()
+    balanced_section: bool = True
 
     @property
     @abstractmethod

@@ -20,7 +20,7 @@ class Synthesis(Parameterization):
     transform : Transform or square matrix
         The map A, along axis 0.
     inner : Parameterization
-        Of the penalised coordinates: w has `transform.free` more rows than it.
+        Of the penalised coordinates: z has `transform.free` more rows than it.
     """
 
     def __init__(self, transform: Transform | Any, inner: Parameterization) -> None:
@@ -28,11 +28,12 @@ class Synthesis(Parameterization):
         self.inner = inner
         if not inner.shape:
             raise ValueError("a synthesis acts along axis 0, but the inner parameter has no axis")
-        rows = inner.shape[0] + self.transform.free
+        rows = self.transform.rows(inner.shape[0] + self.transform.free)
         self.shape = (rows, *inner.shape[1:])
         self._free_name = "free" if "free" not in inner.shapes else f"free{len(inner.free) + 1}"
         own = {self._free_name} if self.transform.free else set()
         self.free = inner.free | own
+        self.balanced_section = inner.balanced_section
 
     def __repr__(self) -> str:
         return f"Synthesis({self.transform!r}, {self.inner!r})"

@@ -1,0 +1,43 @@
+"""An elementwise link behind a parameterization: any increasing penalty from weight decay."""
+
+from symbias._arrays import Array, Params, Shape
+from symbias.parameterizations.base import Parameterization
+from symbias.parameterizations.links import Link, check_link
+from symbias.symmetry import Symmetry
+
+
+class Linked(Parameterization):
+    """w = h(inner(theta)), elementwise.
+
+    With z = u v (`Hadamard`) weight decay lam is the penalty lam sum |h^-1(w_i)|: every R with a
+    corner at 0 is reached by h = R^-1. With z = u (`Plain`) it is (lam/2) sum h^-1(w_i)^2, for
+    penalties that are smooth at 0.
+
+    Parameters
+    ----------
+    inner : Parameterization
+        Of z.
+    link : Link
+    """
+
+    def __init__(self, inner: Parameterization, link: Link) -> None:
+        self.inner, self.link = inner, check_link(link)
+        self.shape, self.free = inner.shape, inner.free
+        self.balanced_section = inner.balanced_section
+
+    def __repr__(self) -> str:
+        return f"Linked({self.inner!r}, {self.link!r})"
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        return self.inner.shapes
+
+    @property
+    def symmetry(self) -> Symmetry:
+        return self.inner.symmetry
+
+    def _effective(self, params: Params) -> Array:
+        return self.link.forward(self.inner(params))
+
+    def _section(self, w: Array, charge: float) -> dict[str, Array]:
+        return self.inner.section(self.link.inverse(w), charge)

@@ -1,0 +1,151 @@
+"""Different designs on different parts of one tensor, and sums of designs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from symbias._arrays import Array, Params, Shape, constant, namespace
+from symbias.parameterizations.base import Parameterization, as_shape
+from symbias.symmetry import Bond, Symmetry
+
+
+class Parts(Parameterization):
+    """One design per part of w: the product of designs, whose penalties add.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+        Shape of w.
+    parts : list of (mask or flat indices, Parameterization)
+        Together they cover every entry once. The entries of a part, in order, fill its design.
+        Factors are named "0.u1", "1.s", ...
+
+    Raises
+    ------
+    ValueError
+        If an entry is in no part or in several, or a design is of another size than its part.
+    """
+
+    def __init__(self, shape: int | Shape, parts: Sequence[tuple[Any, Parameterization]]) -> None:
+        self.shape = as_shape(shape)
+        size = int(np.prod(self.shape))
+        self.parts = [_flat(where, self.shape) for where, _ in parts]
+        self.designs = [p for _, p in parts]
+        for k, (index, p) in enumerate(zip(self.parts, self.designs, strict=True)):
+            if index.size != int(np.prod(p.shape)):
+                raise ValueError(f"part {k} has {index.size} entries, its design {p.shape}")
+        everything = np.concatenate([*self.parts, np.zeros(0, dtype=int)])
+        counts = np.bincount(everything, minlength=size)
+        if np.any(counts != 1):
+            bad = int(np.argmax(counts != 1))
+            raise ValueError(
+                f"entry {bad} of w is in {counts[bad]} parts, wanted in one; for overlapping parts "
+                "take a sum of designs (sb.Sum)"
+            )
+        self._order = np.argsort(everything)
+        self.balanced_section = all(p.balanced_section for p in self.designs)
+        self.free = frozenset(f"{k}.{n}" for k, p in enumerate(self.designs) for n in p.free)
+
+    def __repr__(self) -> str:
+        return f"Parts({self.shape}, {self.designs!r})"
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        return _shapes(self.designs)
+
+    @property
+    def symmetry(self) -> Symmetry:
+        return _union(self.designs)
+
+    def _effective(self, params: Params) -> Array:
+        xp = namespace(params)
+        values = [xp.reshape(p(part), (-1,)) for p, part in _split(self.designs, params)]
+        flat = xp.concat(values)
+        order = constant(self._order, flat, index=True)
+        return xp.reshape(xp.take(flat, order, axis=0), self.shape)
+
+    def _section(self, w: Array, charge: float) -> dict[str, Array]:
+        xp = array_namespace(w)
+        flat = xp.reshape(w, (-1,))
+        factors = {}
+        for k, (index, p) in enumerate(zip(self.parts, self.designs, strict=True)):
+            part = xp.reshape(xp.take(flat, constant(index, w, index=True), axis=0), p.shape)
+            factors |= {f"{k}.{n}": a for n, a in p.section(part, charge).items()}
+        return factors
+
+
+class Sum(Parameterization):
+    """w = w_1 + w_2 + ..., each with a design of its own: sparse plus low rank, and the like.
+
+    The penalty is the least sum over all splits (an infimal convolution), which has no closed
+    form: `section` puts all of w in the first design, and is not balanced.
+
+    Parameters
+    ----------
+    designs : list of Parameterization
+        All of one shape.
+    """
+
+    balanced_section = False
+
+    def __init__(self, designs: Sequence[Parameterization]) -> None:
+        if not designs or len({p.shape for p in designs}) != 1:
+            raise ValueError(f"a sum needs designs of one shape, got {[p.shape for p in designs]}")
+        self.designs = list(designs)
+        self.shape = designs[0].shape
+        self.free = frozenset(f"{k}.{n}" for k, p in enumerate(self.designs) for n in p.free)
+
+    def __repr__(self) -> str:
+        return f"Sum({self.designs!r})"
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        return _shapes(self.designs)
+
+    @property
+    def symmetry(self) -> Symmetry:
+        return _union(self.designs)
+
+    def _effective(self, params: Params) -> Array:
+        first, *rest = [p(part) for p, part in _split(self.designs, params)]
+        return sum(rest, start=first)
+
+    def _section(self, w: Array, charge: float) -> dict[str, Array]:
+        parts = [w, *[array_namespace(w).zeros_like(w) for _ in self.designs[1:]]]
+        factors = {}
+        for k, (part, p) in enumerate(zip(parts, self.designs, strict=True)):
+            factors |= {f"{k}.{n}": a for n, a in p.section(part, charge).items()}
+        return factors
+
+
+def _flat(where: Any, shape: Shape) -> np.ndarray:
+    where = np.asarray(where)
+    if where.dtype == bool:
+        if where.shape != shape:
+            raise ValueError(f"a mask of a part has shape {where.shape}, expected {shape}")
+        return np.flatnonzero(where)
+    return where.ravel().astype(int)
+
+
+def _shapes(designs: Sequence[Parameterization]) -> dict[str, Shape]:
+    return {f"{k}.{n}": s for k, p in enumerate(designs) for n, s in p.shapes.items()}
+
+
+def _split(
+    designs: Sequence[Parameterization], params: Params
+) -> list[tuple[Parameterization, Mapping[str, Array]]]:
+    return [(p, {n: params[f"{k}.{n}"] for n in p.shapes}) for k, p in enumerate(designs)]
+
+
+def _union(designs: Sequence[Parameterization]) -> Symmetry:
+    """All bonds, with the arrays of design k under their names "k.name"."""
+    bonds = []
+    for k, p in enumerate(designs):
+        for b in p.symmetry:
+            vectors, covectors = (
+                [(f"{k}.{end[0]}", *end[1:]) for end in ends] for ends in (b.vectors, b.covectors)
+            )
+            bonds.append(Bond(b.group, vectors, covectors, heads=b.heads, name=f"{k}.{b.name}"))
+    return Symmetry(bonds)

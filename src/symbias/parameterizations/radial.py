@@ -1,0 +1,58 @@
+"""A number as a function of a vector's length: rotations as the redundancy."""
+
+import math
+
+from symbias._arrays import Array, Params, Shape, namespace
+from symbias.parameterizations.base import Parameterization, as_shape
+from symbias.parameterizations.links import Link, PowerLink, check_link
+from symbias.symmetry import Bond, Orthogonal, Symmetry
+
+
+class Radial(Parameterization):
+    """w_i = h(|x_i|) with a vector x_i of n numbers behind every entry of w.
+
+    The symmetry is one Orthogonal(n) bond for each entry (as heads of one bond), whose orbits are
+    spheres of log volume (n - 1) log |x_i|. Only the range of h is reached: w >= 0 for a power.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+        Shape of w; the factor ``x`` has the shape (entries of w * n,).
+    n : int
+        At least 2.
+    link : Link, optional
+        h; the identity by default, w = |x|.
+    """
+
+    def __init__(self, shape: int | Shape, n: int, link: Link | None = None) -> None:
+        if not isinstance(n, int) or n < 2:
+            raise ValueError(f"n must be an integer of at least 2, got {n!r}")
+        self.shape, self.n = as_shape(shape), n
+        self.link = PowerLink(1.0) if link is None else check_link(link)
+        self._count = math.prod(self.shape)
+
+    def __repr__(self) -> str:
+        return f"Radial({self.shape}, {self.n}, {self.link!r})"
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        return {"x": (self._count * self.n,)}
+
+    @property
+    def symmetry(self) -> Symmetry:
+        if self._count == 0:
+            return Symmetry([])
+        heads = self._count if self._count > 1 else None
+        return Symmetry([Bond(Orthogonal(self.n), [("x", 0)], heads=heads, name="rotations")])
+
+    def _effective(self, params: Params) -> Array:
+        xp = namespace(params)
+        squares = xp.sum(xp.reshape(params["x"], (self._count, self.n)) ** 2, axis=1)
+        return xp.reshape(self.link.forward(xp.sqrt(squares)), self.shape)
+
+    def _section(self, w: Array, charge: float) -> dict[str, Array]:
+        """Along the first axis of every sphere; there are no charges."""
+        xp = namespace({"w": w})
+        length = xp.reshape(self.link.inverse(w), (self._count, 1))
+        rest = xp.zeros_like(xp.broadcast_to(length, (self._count, self.n - 1)))
+        return {"x": xp.reshape(xp.concat([length, rest], axis=1), (self._count * self.n,))}

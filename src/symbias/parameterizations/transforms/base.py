@@ -1,0 +1,36 @@
+"""What a linear synthesis w = A z is: the penalty acts on z, except on its first coordinates."""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from symbias._arrays import Array, constant
+
+
+class Transform(ABC):
+    """A linear map z -> w along axis 0 whose first `free` coordinates are not penalised."""
+
+    free: int = 0
+
+    @abstractmethod
+    def forward(self, z: Array) -> Array:
+        """Synthesis: w = A z."""
+
+    @abstractmethod
+    def inverse(self, w: Array) -> Array:
+        """Analysis: z with A z = w; of least penalty where there are several."""
+
+    def rows(self, coordinates: int) -> int:
+        """How many rows w has for so many of z: as many, for an invertible map."""
+        return coordinates
+
+
+def apply(matrix: np.ndarray, z: Array) -> Array:
+    """``matrix`` times z along axis 0."""
+    if not z.shape[0]:
+        return z
+    xp = array_namespace(z)
+    flat = xp.reshape(z, (z.shape[0], -1)) if z.ndim != 2 else z
+    product = xp.matmul(constant(matrix, z), flat)
+    return xp.reshape(product, (matrix.shape[0], *z.shape[1:]))
