@@ -12,6 +12,7 @@ arXiv 2601.06597, for the effective loss.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from math import prod
 from typing import Any, Protocol
 
@@ -95,14 +96,23 @@ def noise_drift(
         return {k: 2 * temperature * np.asarray(v).sum(axis=0) for k, v in parts.items()}
 
 
+@dataclass(frozen=True)
 class Langevin(dynamics.Langevin):
-    __doc__ = dynamics.Langevin.__doc__
+    """Langevin training, as a rule to simulate and as a mechanism with a law.
+
+    Parameters and errors are those of `symbias.dynamics.Langevin`; in addition
+
+    reference : str
+        The measure that `law` and `sb.design` refer to unless told otherwise.
+    """
+
+    reference: str = "predictor"
 
     def law(
         self,
         p: Parameterization,
         loss: Callable[[Array], Array],
-        reference: str = "predictor",
+        reference: str | None = None,
     ) -> Law:
         r"""The stationary law of this training, for parameters theta of w = p(theta).
 
@@ -129,13 +139,15 @@ class Langevin(dynamics.Langevin):
             A map theta -> w with ``symmetry``, ``section`` and ``shape``, for JAX arrays.
         loss : callable
             ``loss(w)``, in JAX.
-        reference : str
+        reference : str, optional
+            ``self.reference`` by default.
 
         Raises
         ------
         ValueError
             Where no such law is known, with the reason.
         """
+        reference = reference or self.reference
         groups = [bond.group for bond in p.symmetry]
         open_bonds = [bond for bond in p.symmetry if not bond.group.compact]
         known: tuple[str, ...] = OPEN if open_bonds else COMPACT

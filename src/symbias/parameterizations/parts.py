@@ -69,7 +69,7 @@ class Parts(Parameterization):
     def _section(self, w: Array, charge: float) -> dict[str, Array]:
         xp = array_namespace(w)
         flat = xp.reshape(w, (-1,))
-        factors = {}
+        factors: dict[str, Array] = {}
         for k, (index, p) in enumerate(zip(self.parts, self.designs, strict=True)):
             part = xp.reshape(xp.take(flat, constant(index, w, index=True), axis=0), p.shape)
             factors |= {f"{k}.{n}": a for n, a in p.section(part, charge).items()}
@@ -114,7 +114,7 @@ class Sum(Parameterization):
 
     def _section(self, w: Array, charge: float) -> dict[str, Array]:
         parts = [w, *[array_namespace(w).zeros_like(w) for _ in self.designs[1:]]]
-        factors = {}
+        factors: dict[str, Array] = {}
         for k, (part, p) in enumerate(zip(parts, self.designs, strict=True)):
             factors |= {f"{k}.{n}": a for n, a in p.section(part, charge).items()}
         return factors

@@ -12,6 +12,7 @@ _DEGREE = 7
 _INTERVALS = 48
 _ACCURACY = 2e-12  # of log|w| and log|z|
 _BISECTIONS = 60
+_KINKS = 64
 _ROUNDS = 45  # of refinement: an interval around a kink shrinks to rounding
 
 Function = Callable[[np.ndarray], np.ndarray]
@@ -21,9 +22,10 @@ class TabulatedLink(Link):
     """The link whose inverse is z = sgn(w) G(|w|), for an increasing G with G(0) = 0.
 
     Both directions are piecewise polynomials of degree 7 in log|z| and log|w|, refined until they
-    are accurate to 1e-10 relative to the value for |w| in [low, high], kinks included; beyond,
-    they go on as the powers that they end with. Derivatives are those of the polynomials. Works
-    in every array library, under jit and grad; G itself is called on NumPy arrays, here only.
+    are accurate to 1e-10 relative to the value for |w| in [low, high], kinks included (or to what
+    rounding in G leaves); beyond, they go on as the powers that they end with. Derivatives are
+    those of the polynomials. Works in every array library, under jit and grad; G itself is called
+    on NumPy arrays, here only.
 
     Parameters
     ----------
@@ -61,14 +63,15 @@ def _tabulate(
     def g(x: np.ndarray) -> np.ndarray:
         return np.log(function(np.exp(x)))
 
-    for _ in range(_ROUNDS):
+    for level in range(_ROUNDS):
         t = g(s)
         forward = _inverse_at(g, s, t, nodes) @ fit
         backward = g(_local(s, nodes)) @ fit
         off = np.abs(forward @ powers - _inverse_at(g, s, t, checks)).max(axis=1)
         off = np.maximum(off, np.abs(backward @ powers - g(_local(s, checks))).max(axis=1))
         split = (off > _ACCURACY) & (np.diff(s) > 1e-12)
-        if not split.any():
+        # a kink is a few intervals; where many are left, G itself is not smooth to this accuracy
+        if not split.any() or (level > 8 and split.sum() > _KINKS):
             break
         s = np.sort(np.concatenate([s, (s[1:] + s[:-1])[split] / 2]))
     return s, t, forward, backward

@@ -61,7 +61,7 @@ def run(out: str | Path, quick: bool = False, progress: bool = True) -> dict[str
         wrong = ", ".join(f"{k} {p:.1e}" for k, p in row["wrong"].items())
         say(f"law {row['law']}: p = {row['p_value']:.2g} ({row['verdict']}); wrong laws: {wrong}")
 
-    calibration = tables.calibration_rows(100 if quick else 1000)
+    calibration = tables.calibration_rows(100 if quick else 4000)
     for row in calibration:
         say(f"judge, {row['test']}: {row['rejected_at_5_percent']:.1%} of true laws at 5%")
 

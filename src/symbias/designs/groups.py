@@ -1,0 +1,110 @@
+"""Penalties on groups of coefficients."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from symbias._arrays import Array, constant
+from symbias.designs.penalty import Penalty
+from symbias.parameterizations import Copies, GroupProduct
+
+
+@dataclass(frozen=True, eq=False)
+class GroupLasso(Penalty):
+    """sum_g weights_g |w_g|_2: whole groups are in or out.
+
+    Parameters
+    ----------
+    groups : int or array of labels
+        One label per coefficient, any values; or the size of consecutive groups (the last one may
+        be smaller).
+    weights : mapping from label to number, or array in the order of sorted labels, optional
+        sqrt(size of the group) by default; 0 leaves a group free.
+    """
+
+    formula: ClassVar[str] = "sum_g weight_g |w_g|_2"
+    belief: ClassVar[str] = "few groups matter"
+
+    groups: Any = 1
+    weights: Any = None
+
+    def labels(self, shape: tuple[int, ...]) -> np.ndarray:
+        """The label of every coefficient, of shape ``shape``.
+
+        Raises
+        ------
+        ValueError
+            If ``groups`` is not one label per coefficient, as overlapping groups are not.
+        """
+        if isinstance(self.groups, int):
+            if self.groups < 1:
+                raise ValueError(f"the size of a group must be at least 1, got {self.groups}")
+            return (np.arange(int(np.prod(shape))) // self.groups).reshape(shape)
+        try:
+            labels = np.asarray(self.groups)
+        except ValueError:  # a ragged list
+            labels = np.empty(0)
+        if labels.shape != shape:
+            raise ValueError(
+                f"groups must be one label per coefficient, shape {shape}. For overlapping groups "
+                "the sum of norms has no such form; sb.LatentGroupLasso(groups) has (the latent "
+                "group lasso, whose supports are unions of groups)"
+            )
+        return labels
+
+    def group_weights(self, product: GroupProduct) -> np.ndarray:
+        """The weight of every group of ``product``."""
+        names = product.group_names
+        if self.weights is None:
+            return np.sqrt(np.bincount(product.labels, minlength=len(names)))
+        if isinstance(self.weights, dict):
+            if missing := [n for n in names.tolist() if n not in self.weights]:
+                raise ValueError(f"no weight for the groups {missing}")
+            return np.array([self.weights[n] for n in names.tolist()], dtype=float)
+        weights = np.asarray(self.weights, dtype=float)
+        if weights.shape != (len(names),):
+            raise ValueError(f"expected {len(names)} group weights, got shape {weights.shape}")
+        return weights
+
+    def __call__(self, w: Array) -> Array:
+        product = GroupProduct(tuple(w.shape), groups=self.labels(tuple(w.shape)))
+        norms = product.group_norms(w)
+        return array_namespace(w).sum(norms * constant(self.group_weights(product), w))
+
+
+@dataclass(frozen=True, eq=False)
+class LatentGroupLasso(Penalty):
+    """min sum_g weights_g |v_g|_2 over all v_g with sum_g v_g = w: a union of groups is in.
+
+    Parameters
+    ----------
+    groups : list of lists of int
+        Members of every group; they may overlap, and together cover all coefficients.
+    weights : array, optional
+        sqrt(size of the group) by default; positive.
+
+    References
+    ----------
+    Jacob, Obozinski, Vert, "Group lasso with overlap and graph lasso", ICML 2009.
+    """
+
+    formula: ClassVar[str] = "min sum_g weight_g |v_g|_2 over sum_g v_g = w"
+    belief: ClassVar[str] = "a union of few, possibly overlapping groups matters"
+
+    groups: Any
+    weights: Any = None
+
+    def copies(self, size: int) -> Copies:
+        """The map from the parts v_g, one after the other, to w."""
+        weights = self.weights
+        if weights is None:
+            weights = np.sqrt([len(g) for g in self.groups])
+        return Copies(self.groups, size, weights)
+
+    def __call__(self, w: Array) -> Array:
+        copies = self.copies(w.shape[0])
+        product = GroupProduct(len(copies.index), groups=copies.labels)
+        norms = product.group_norms(copies.inverse(w))
+        return array_namespace(w).sum(norms * constant(copies.weights, w))
