@@ -48,6 +48,8 @@ _ROOMS: dict[str, tuple[str, ...]] = {
         "Synthesis",
     ),
     "mechanisms": (
+        "GradientFlow",
+        "LabelNoise",
         "Langevin",
         "Law",
         "WeightDecay",
@@ -55,6 +57,7 @@ _ROOMS: dict[str, tuple[str, ...]] = {
         "effective_loss",
         "equilibrium",
         "expected_charge_drift",
+        "flow_bracket",
         "noise_drift",
         "relaxation_time",
     ),
