@@ -70,6 +70,14 @@ class GradientFlow:
         w = np.zeros(p.shape) if self.start is None else np.asarray(self.start, dtype=float)
         return p.section(w, charge=self.init_scale**2)
 
+    def _start(
+        self, p: Parameterization, theta0: Mapping[str, Array] | None
+    ) -> dict[str, np.ndarray]:
+        theta0 = self.init(p) if theta0 is None else theta0
+        theta0 = {k: np.asarray(v, dtype=float) for k, v in theta0.items()}
+        p(theta0)  # checks names and shapes
+        return theta0
+
     def potential(
         self, p: Parameterization, w: Array, theta0: Mapping[str, Array] | None = None
     ) -> Array:
@@ -93,8 +101,7 @@ class GradientFlow:
         """
         if tuple(w.shape) != p.shape:
             raise ValueError(f"w has shape {tuple(w.shape)}, expected {p.shape}")
-        theta0 = self.init(p) if theta0 is None else theta0
-        factors, free = _factors(p, theta0)
+        factors, free = _factors(p, self._start(p, theta0))
         if len(factors) == 2 and np.all(np.abs(factors[0] ** 2 - factors[1] ** 2) > 0):
             return _depth_two(p, w, factors, free)
         seen = concrete(w)
@@ -130,9 +137,8 @@ class GradientFlow:
             As for `potential`, and for data that no w fits.
         """
         rows, target, _ = _data(p, inputs, y)
-        theta0 = self.init(p) if theta0 is None else theta0
-        factors, free = _factors(p, theta0)
-        synthesis = _synthesis(p)
+        factors, free = _factors(p, self._start(p, theta0))
+        synthesis = synthesis_matrix(p)
         features = rows @ synthesis
         if np.linalg.matrix_rank(features) < len(features):
             raise ValueError(f"the {len(features)} predictions are not linearly independent")
@@ -161,7 +167,7 @@ class GradientFlow:
             If the residuals do not get there.
         """
         rows, target, count = _data(p, inputs, y)
-        theta0 = self.init(p) if theta0 is None else theta0
+        theta0 = self._start(p, theta0)
         names = list(p.shapes)
         sizes = np.cumsum([math.prod(p.shapes[k]) for k in names])[:-1]
         with jax.enable_x64(True):
@@ -184,7 +190,7 @@ class GradientFlow:
             flow = solve_ivp(
                 lambda _, flat: -np.asarray(slope(flat)),
                 (0.0, LONGEST),
-                np.concatenate([np.ravel(np.asarray(theta0[k], dtype=float)) for k in names]),
+                np.concatenate([theta0[k].ravel() for k in names]),
                 method="LSODA",
                 jac=lambda _, flat: -np.asarray(curvature(flat)),
                 events=left,
@@ -230,17 +236,16 @@ def flow_bracket(
         return worst
 
 
-def _factors(p: Parameterization, theta0: Mapping[str, Array]) -> tuple[np.ndarray, np.ndarray]:
+def _factors(p: Parameterization, theta0: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Factors of the product coordinates, (depth, size), and the plain ones, both at the start."""
     if isinstance(p, Synthesis):
         factors, free = _factors(p.inner, {k: theta0[k] for k in p.inner.shapes})
-        own = [np.ravel(np.asarray(theta0[k])) for k in p.shapes if k not in p.inner.shapes]
+        own = [theta0[k].ravel() for k in p.shapes if k not in p.inner.shapes]
         return factors, np.concatenate([*own, free])
-    values = {k: np.asarray(v, dtype=float) for k, v in theta0.items()}
     if isinstance(p, Hadamard):
-        return np.stack([np.ravel(values[k]) for k in p.names]), np.zeros(0)
+        return np.stack([theta0[k].ravel() for k in p.names]), np.zeros(0)
     if isinstance(p, GroupProduct) and len(p.group_names) == math.prod(p.shape):
-        return np.stack([values["s"][p.labels], np.ravel(values["v"])]), np.zeros(0)
+        return np.stack([theta0["s"][p.labels], theta0["v"].ravel()]), np.zeros(0)
     bracket = flow_bracket(p)
     if bracket > COMMUTES:
         raise ValueError(
@@ -250,19 +255,19 @@ def _factors(p: Parameterization, theta0: Mapping[str, Array]) -> tuple[np.ndarr
     raise ValueError(f"no potential is known for {p!r}")
 
 
-def _synthesis(p: Parameterization) -> np.ndarray:
+def synthesis_matrix(p: Parameterization) -> np.ndarray:
     """The matrix from coordinates (free ones first, at every level) to w."""
     size = math.prod(p.shape)
     if not isinstance(p, Synthesis):
         return np.eye(size)
     outer = p.transform.forward(np.eye(size).reshape(*p.shape, size)).reshape(size, size)
-    inner = _synthesis(p.inner)
+    inner = synthesis_matrix(p.inner)
     free = size - len(inner)
     return np.concatenate([outer[:, :free], outer[:, free:] @ inner], axis=1)
 
 
 def _flat(p: Parameterization, w: np.ndarray) -> np.ndarray:
-    """Coordinates of w in the order of `_synthesis`."""
+    """Coordinates of w in the order of `synthesis_matrix`."""
     if not isinstance(p, Synthesis):
         return np.ravel(w)
     free, z = coordinates(p, w)
@@ -290,6 +295,6 @@ def _data(p: Parameterization, inputs: Any, y: Any) -> tuple[np.ndarray, np.ndar
     inputs, y = np.asarray(inputs, dtype=float), np.asarray(y, dtype=float)
     check_inputs(inputs, p.shape)
     rows = measurements(inputs, p.shape)
-    if y.size != len(rows) or len(y) != len(inputs):
-        raise ValueError(f"y has shape {y.shape}, but there are {len(rows)} predictions")
+    if y.size != len(rows) or len(y) != len(inputs) or not np.all(np.isfinite(y)):
+        raise ValueError(f"y must be {len(rows)} finite numbers for {len(inputs)} inputs, got {y}")
     return rows, y.ravel(), len(inputs)

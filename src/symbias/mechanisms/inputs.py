@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace
 
-from symbias._arrays import Array, Shape, constant
+from symbias._arrays import Array, Shape, concrete, constant
 from symbias.parameterizations import Diagonal, Synthesis
 
 
@@ -22,6 +22,9 @@ def check_inputs(inputs: Array, shape: Shape) -> None:
             f"inputs have shape {found}, expected (n, {', '.join(map(str, shape))})"
             + (f" or (n, {shape[0]}) for w of shape {tuple(shape)}" if len(shape) > 1 else "")
         )
+    seen = concrete(inputs)
+    if seen is not None and not np.all(np.isfinite(seen)):
+        raise ValueError("inputs have entries that are not finite")
 
 
 def measurements(inputs: Array, shape: Shape) -> Array:

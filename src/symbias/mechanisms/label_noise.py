@@ -9,10 +9,10 @@ flat global minimizers", NeurIPS 2021.
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from array_api_compat import array_namespace
 
@@ -175,13 +175,19 @@ def least_gradients(
     w = np.asarray(w, dtype=float)
     p = _live(p, w)
     with jax.enable_x64(True):
-        theta = {k: jnp.asarray(v) for k, v in p.section(w).items()}
-        pull = jax.vjp(p, theta)[1]
-        grads = jax.vmap(lambda a: pull(a.reshape(p.shape))[0])(jnp.asarray(rows, jnp.float64))
+        theta = {k: np.asarray(v) for k, v in p.section(w).items()}
+        grads = _pulled(p, theta, rows)
         stack = {k: v[None] for k, v in theta.items()}
         stack, grads = settle(p.symmetry, SGD(1.0), stack, grads)
-        total = sum(float(jnp.sum(g**2)) for k, g in grads.items() if k not in p.free)
+        total = sum(float(np.sum(np.asarray(g) ** 2)) for k, g in grads.items() if k not in p.free)
         return {k: np.asarray(v[0]) for k, v in stack.items()}, total
+
+
+@partial(jax.jit, static_argnums=0)
+def _pulled(p: Parameterization, theta: Any, rows: Array) -> Any:
+    """Gradients of <a, p(theta)>, for every row a."""
+    pull = jax.vjp(p, theta)[1]
+    return jax.vmap(lambda a: pull(a.reshape(p.shape))[0])(rows)
 
 
 def _live(p: Parameterization, w: np.ndarray) -> Any:
