@@ -62,6 +62,8 @@ _ROOMS: dict[str, tuple[str, ...]] = {
         "Wavelet",
     ),
     "mechanisms": (
+        "GradientFlow",
+        "LabelNoise",
         "Langevin",
         "Law",
         "WeightDecay",
@@ -69,6 +71,7 @@ _ROOMS: dict[str, tuple[str, ...]] = {
         "effective_loss",
         "equilibrium",
         "expected_charge_drift",
+        "flow_bracket",
         "noise_drift",
         "relaxation_time",
     ),

@@ -1,5 +1,7 @@
 """Training mechanisms: what each of them prefers, and when that holds."""
 
+from symbias.mechanisms.gradient_flow import GradientFlow, flow_bracket
+from symbias.mechanisms.label_noise import LabelNoise
 from symbias.mechanisms.langevin import Langevin, effective_loss, noise_drift
 from symbias.mechanisms.law import Law
 from symbias.mechanisms.sgd import (
@@ -11,6 +13,8 @@ from symbias.mechanisms.sgd import (
 from symbias.mechanisms.weight_decay import WeightDecay
 
 __all__ = [
+    "GradientFlow",
+    "LabelNoise",
     "Langevin",
     "Law",
     "WeightDecay",
@@ -18,6 +22,7 @@ __all__ = [
     "effective_loss",
     "equilibrium",
     "expected_charge_drift",
+    "flow_bracket",
     "noise_drift",
     "relaxation_time",
 ]

@@ -151,7 +151,7 @@ def equilibrium(
         stack, single = _snapshots(problem, params)
         grads = _gradients(problem, stack, rule, key, batches)
     with jax.enable_x64(True):
-        stack, _ = _settle(symmetry, rule, _double(stack), _double(grads))
+        stack, _ = settle(symmetry, rule, _double(stack), _double(grads))
     return {k: np.asarray(v)[0] if single else np.asarray(v) for k, v in stack.items()}
 
 
@@ -173,7 +173,7 @@ def relaxation_time(
         grads = _gradients(problem, stack, rule, key, batches)
     times = {}
     with jax.enable_x64(True):
-        stack, grads = _settle(symmetry, rule, _double(stack), _double(grads))
+        stack, grads = settle(symmetry, rule, _double(stack), _double(grads))
         for bond in _moving(symmetry):
             (m, n), (cx, cy) = _moments(bond, stack), _moments(bond, grads)
             size = np.asarray(m + n)
@@ -295,7 +295,7 @@ def _moments(bond: Bond, stack: Params) -> tuple[Array, Array]:
     return m.mean(axis=0), n.mean(axis=0)
 
 
-def _settle(symmetry: Symmetry, rule: SGD, stack: Params, grads: Params) -> tuple[Params, Params]:
+def settle(symmetry: Symmetry, rule: SGD, stack: Params, grads: Params) -> tuple[Params, Params]:
     """Sweep over the bonds until the drift of each vanishes."""
     bonds = _moving(symmetry)
     if not bonds:

@@ -1,6 +1,7 @@
 """Coupled weight decay: the least norm on the orbit becomes a penalty on the parameter."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from symbias._arrays import Array, namespace
 from symbias.parameterizations import Parameterization
@@ -22,6 +23,13 @@ class WeightDecay:
     """
 
     strength: float
+
+    assumptions: ClassVar[tuple[str, ...]] = (
+        "coupled decay: SGD with or without momentum, or strength/2 |theta|^2 in the loss",
+        "converged: a minimum of the penalised loss, not a saddle at frozen signs",
+        "free coordinates do not decay",
+    )
+    exactness: ClassVar[str] = "exact for full batches, at every strength and learning rate"
 
     def __post_init__(self) -> None:
         if not 0 < self.strength < float("inf"):

@@ -1,0 +1,143 @@
+"""Where gradient flow and gradient descent end, against the Bregman projection.
+
+For each scale of the start: the flow by a stiff solver, the projection without any flow, plain
+descent at halving learning rates, and the distance to the interpolators of least l2 and l1 norm.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.optimize import linprog
+
+from symbias.mechanisms import GradientFlow
+from symbias.mechanisms.gradient_flow import synthesis_matrix
+from symbias.parameterizations import CumulativeSum, Hadamard, Parameterization, Synthesis
+
+SCALES = (10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+RATES = (0.02, 0.01, 0.005)
+MOST_STEPS = 20_000_000
+DESCENT = {2: (1e-6, 1.0), 3: (1e-2, 1.0)}  # depth: scales at which descent takes < 10^7 steps
+Case = tuple[str, Parameterization, np.ndarray, np.ndarray]
+
+
+def cases(key: int = 0, samples: int = 10, size: int = 20) -> list[Case]:
+    """Name, parameterization, inputs and labels of under-determined problems with sparse truth."""
+    rng = np.random.default_rng(key)
+    inputs = rng.normal(size=(samples, size))
+    sparse = np.zeros(size)
+    sparse[:4] = [2.0, -1.0, 0.5, 1.5]
+    y = inputs @ sparse + 0.1 * rng.normal(size=samples)
+    steps = inputs @ np.cumsum(sparse)
+    differences = Synthesis(CumulativeSum(free=0), Hadamard(size))
+    return [
+        ("Hadamard", Hadamard(size), inputs, y),
+        ("Hadamard, depth 3", Hadamard(size, depth=3), inputs, y),
+        ("differences", differences, inputs / np.sqrt(size), steps / np.sqrt(size)),
+    ]
+
+
+def rows(
+    problems: Sequence[Case] | None = None,
+    scales: Sequence[float] = SCALES,
+    rates: Sequence[float] = RATES,
+) -> list[dict[str, Any]]:
+    """One row of `limit_row` for every problem and scale of the start.
+
+    Descent is left out where its rate is too large (scale 10) or its steps too many (depth 3 from
+    tiny starts).
+    """
+    found = []
+    for name, p, inputs, y in cases() if problems is None else problems:
+        low, high = DESCENT[getattr(p, "depth", 2)]
+        for scale in scales:
+            tried = rates if low <= scale <= high else ()
+            found.append({"setting": name, **limit_row(p, inputs, y, scale, tried)})
+    return found
+
+
+def limit_row(
+    p: Parameterization,
+    inputs: np.ndarray,
+    y: np.ndarray,
+    init_scale: float,
+    rates: Sequence[float] = RATES,
+) -> dict[str, Any]:
+    """The selected interpolator, four ways.
+
+    Returns
+    -------
+    dict
+        "init_scale"; "flow_error", the largest entry of flow less projection; "descent_errors",
+        of descent less projection, one for each of "learning_rates"; "to_l2" and "to_l1", relative
+        distances of the projection to the interpolators of least norm of z, w = A z (z = w
+        without a synthesis).
+    """
+    flow = GradientFlow(init_scale)
+    projected = flow.bregman_projection(p, inputs, y)
+    integrated = flow.interpolator(p, inputs, y)
+    descended = [descend(p, inputs, y, flow.init(p), rate) for rate in rates]
+    synthesis = synthesis_matrix(p)
+    features, z = inputs @ synthesis, np.linalg.solve(synthesis, projected)
+    l2, l1 = least_l2(features, y), least_l1(features, y)
+    return {
+        "init_scale": init_scale,
+        "flow_error": float(np.abs(integrated - projected).max()),
+        "learning_rates": list(rates),
+        "descent_errors": [float(np.abs(w - projected).max()) for w in descended],
+        "to_l2": float(np.linalg.norm(z - l2) / np.linalg.norm(l2)),
+        "to_l1": float(np.linalg.norm(z - l1) / np.linalg.norm(l1)),
+        "w": projected.tolist(),
+    }
+
+
+def descend(
+    p: Parameterization,
+    inputs: np.ndarray,
+    y: np.ndarray,
+    start: dict[str, np.ndarray],
+    learning_rate: float,
+    tolerance: float = 1e-10,
+) -> np.ndarray:
+    """Plain gradient descent on 1/(2n) |inputs @ w - y|^2 to residuals of `tolerance`.
+
+    Raises
+    ------
+    ValueError
+        If it does not get there, as for a learning rate that is too large.
+    """
+    with jax.enable_x64(True):
+        x, target = jnp.asarray(inputs), jnp.asarray(y)
+
+        def miss(params: Any) -> Any:
+            return jnp.sum(x * p(params)[None], axis=1) - target
+
+        gradient = jax.grad(lambda params: jnp.mean(miss(params) ** 2) / 2)
+
+        def far(state: Any) -> Any:
+            return (state[1] < MOST_STEPS) & (jnp.abs(miss(state[0])).max() > tolerance)
+
+        def step(state: Any) -> Any:
+            params, count = state
+            grads = gradient(params)
+            return {k: v - learning_rate * grads[k] for k, v in params.items()}, count + 1
+
+        first = {k: jnp.asarray(v) for k, v in start.items()}
+        end = jax.jit(lambda s: jax.lax.while_loop(far, step, s))((first, 0))[0]
+        if not float(jnp.abs(miss(end)).max()) <= tolerance:
+            raise ValueError(f"descent at learning rate {learning_rate} did not converge")
+        return np.asarray(p(end))
+
+
+def least_l2(inputs: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The w of least l2 norm with inputs @ w = y."""
+    return np.linalg.lstsq(inputs, y, rcond=None)[0]
+
+
+def least_l1(inputs: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """A w of least l1 norm with inputs @ w = y, by linear programming."""
+    size = inputs.shape[1]
+    found = linprog(np.ones(2 * size), A_eq=np.hstack([inputs, -inputs]), b_eq=y)
+    return found.x[:size] - found.x[size:]

@@ -1,0 +1,176 @@
+r"""The shift of a least-squares solution under label noise: predicted, then measured.
+
+On an over-determined problem the loss alone has one minimum w. Label noise moves the mean of w by
+:math:`-S^{-1} \nabla R(w)`, S the mean of x x^T and R the penalty of `LabelNoise`. Replicas come in
+pairs whose label noise has opposite signs, so that fluctuations cancel to first order.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from symbias.dynamics import SGD, Problem, simulate
+from symbias.mechanisms import LabelNoise
+from symbias.mechanisms.inputs import measurements
+from symbias.mechanisms.label_noise import least_gradients
+from symbias.parameterizations import GroupProduct, Hadamard, MatrixProduct, Parameterization
+
+RATES = (0.0015, 0.003, 0.006)
+RECORDS = 4  # in a relaxation time
+Setting = tuple[str, Parameterization, np.ndarray, np.ndarray]
+
+
+def settings(key: int = 0) -> list[Setting]:
+    """Name, parameterization, anisotropic inputs and labels of over-determined problems."""
+    rng = np.random.default_rng(key)
+    vector, matrix = np.array([1.0, -0.8, 0.6, 1.2]), np.array([[1.0, 0.3], [-0.4, 0.9], [0.5, 0.2]])
+    groups = np.array([0, 0, 1, 1])
+    sensing = rng.normal(size=(12, 3, 2)) * np.array([[1.3], [1.0], [0.7]])
+    return [
+        ("Hadamard", Hadamard(4), *_labelled(rng, vector, 8)),
+        ("Hadamard, depth 3", Hadamard(4, depth=3), *_labelled(rng, vector, 8)),
+        ("groups", GroupProduct(4, groups=groups), *_labelled(rng, vector, 8)),
+        ("P Q, x @ W", MatrixProduct(3, 2), *_labelled(rng, matrix, 8)),
+        ("P Q, <A, W>", MatrixProduct(3, 2), sensing, _responses(rng, sensing, matrix)),
+    ]
+
+
+def rows(
+    cases: Iterable[Setting] | None = None, rates: Sequence[float] = RATES, **options: Any
+) -> list[dict[str, Any]]:
+    """One row of `shift_row` for every setting and learning rate."""
+    cases = settings() if cases is None else cases
+    return [
+        {"setting": name, **shift_row(p, inputs, y, rate, **options)}
+        for name, p, inputs, y in cases
+        for rate in rates
+    ]
+
+
+def predicted_shift(
+    mechanism: LabelNoise, p: Parameterization, w: np.ndarray, inputs: np.ndarray
+) -> np.ndarray:
+    """-S^-1 grad R(w), to first order in the learning rate, of the shape of w.
+
+    Raises
+    ------
+    ValueError
+        Where the penalty has no closed form to differentiate.
+    """
+    with jax.enable_x64(True):
+        x = jnp.asarray(inputs, jnp.float64)
+        slope = jax.grad(lambda v: mechanism.penalty(p, v, x))(jnp.asarray(w, jnp.float64))
+    features = np.asarray(measurements(np.asarray(inputs), p.shape))
+    second = features.T @ features / len(inputs)
+    return -np.linalg.solve(second, np.ravel(np.asarray(slope))).reshape(p.shape)
+
+
+def shift_row(
+    p: Parameterization,
+    inputs: np.ndarray,
+    y: np.ndarray,
+    learning_rate: float,
+    *,
+    sigma: float = 0.3,
+    pairs: int = 32,
+    burn_in: float = 15.0,
+    relaxations: float = 150.0,
+    start: dict[str, np.ndarray] | None = None,
+    key: int = 0,
+) -> dict[str, Any]:
+    """Predicted against measured shift of the mean of w, for full-batch SGD with label noise.
+
+    Parameters
+    ----------
+    p, inputs, y
+        A linear problem with one minimum in w; shapes as for `LabelNoise.penalty`.
+    learning_rate, sigma : float
+    pairs : int
+        Antithetic pairs of replicas.
+    burn_in, relaxations : float
+        Steps before the measurement, and of it, in relaxation times of the slowest direction of w.
+    start : dict, optional
+        Factors to start at; by default those of the minimum with the least gradients. Elsewhere on
+        the orbit `burn_in` must outlast the gauge, which takes B / (learning_rate^2 sigma^2 tr S)
+        steps.
+    key : int
+
+    Returns
+    -------
+    dict
+        "predicted" (length of the shift), "measured" (component along it), "standard_error",
+        "relative_error" (length of the difference of the vectors over the predicted one), and
+        both vectors.
+    """
+    inputs, y = np.asarray(inputs, dtype=float), np.asarray(y, dtype=float)
+    features = np.asarray(measurements(inputs, p.shape))
+    w = np.linalg.lstsq(features, y.ravel(), rcond=None)[0].reshape(p.shape)
+    predicted = predicted_shift(LabelNoise(sigma, learning_rate), p, w, inputs)
+    settled = least_gradients(p, w, inputs / math.sqrt(len(inputs)))[0]
+    relaxation = 1 / (learning_rate * _slowest(p, settled, features / math.sqrt(len(inputs))))
+    every = max(1, int(relaxation / RECORDS))
+    run = simulate(
+        Problem(_predictor(p, inputs), settled if start is None else start, data=(inputs, y)),
+        SGD(learning_rate, label_noise=sigma),
+        steps=every * int(RECORDS * (burn_in + relaxations)),
+        replicas=2 * pairs,
+        key=key,
+        observe={"w": p},
+        every=every,
+        antithetic=True,
+        progress=False,
+    )
+    trace = run.trace["w"].values[:, int(RECORDS * burn_in) :].mean(axis=1) - w
+    each = trace.reshape(pairs, 2, -1).mean(axis=1)
+    size, direction = float(np.linalg.norm(predicted)), predicted.ravel()
+    along = each @ direction / size
+    measured = each.mean(axis=0)
+    return {
+        "learning_rate": learning_rate,
+        "predicted": size,
+        "measured": float(along.mean()),
+        "standard_error": float(along.std(ddof=1) / math.sqrt(pairs)),
+        "relative_error": float(np.linalg.norm(measured - direction) / size),
+        "predicted_shift": predicted.tolist(),
+        "measured_shift": measured.reshape(p.shape).tolist(),
+    }
+
+
+def _predictor(p: Parameterization, inputs: np.ndarray) -> Any:
+    """predict(params, x) by products and sums, fast for small arrays."""
+    single = inputs.shape[1:] == p.shape
+
+    def predict(params: Any, x: Any) -> Any:
+        w = p(params)
+        if single:
+            return jnp.sum(x * w, axis=tuple(range(1, x.ndim)))
+        return jnp.sum(x[:, :, None] * w[None], axis=1)
+
+    return predict
+
+
+def _slowest(p: Parameterization, params: dict[str, np.ndarray], rows: np.ndarray) -> float:
+    """The smallest rate at which w relaxes: of J J^T S."""
+    with jax.enable_x64(True):
+        slopes = jax.jacobian(p)({k: jnp.asarray(v) for k, v in params.items()})
+    size = math.prod(p.shape)
+    jacobian = np.concatenate([np.asarray(j).reshape(size, -1) for j in slopes.values()], axis=1)
+    return float(np.linalg.svdvals(rows @ jacobian)[size - 1] ** 2)
+
+
+def _labelled(rng: np.random.Generator, w: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    inputs = rng.normal(size=(n, len(w))) @ np.diag(np.linspace(1.3, 0.7, len(w)))
+    return inputs, _responses(rng, inputs, w)
+
+
+def _responses(rng: np.random.Generator, inputs: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """Labels that w fits best, but not exactly."""
+    features = np.asarray(measurements(inputs, w.shape))
+    basis = np.linalg.qr(features)[0]
+    rest = 0.3 * rng.normal(size=len(features))
+    y = features @ w.ravel() + rest - basis @ (basis.T @ rest)
+    return y if inputs.shape[1:] == w.shape else y.reshape(len(inputs), -1)
