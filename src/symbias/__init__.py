@@ -95,6 +95,7 @@ _ROOMS: dict[str, tuple[str, ...]] = {
         "TrendFilter",
         "design",
     ),
+    "report": ("Card", "card"),
     "estimators": ("DesignedRegressor", "DesignedRegressorCV", "fit_series"),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}

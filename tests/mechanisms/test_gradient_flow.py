@@ -32,9 +32,7 @@ def flowed(factors: list[float], duals: np.ndarray) -> np.ndarray:
     def speed(_: float, u: np.ndarray) -> np.ndarray:
         return np.array([np.prod(np.delete(u, k)) for k in range(len(u))])
 
-    path = solve_ivp(
-        speed, (0, duals[-1]), factors, "LSODA", t_eval=duals, rtol=1e-12, atol=1e-20
-    )
+    path = solve_ivp(speed, (0, duals[-1]), factors, "LSODA", t_eval=duals, rtol=1e-12, atol=1e-20)
     assert path.success
     return np.prod(path.y, axis=0)
 
@@ -227,7 +225,9 @@ def test_bad_input() -> None:
     refused("init_scale must be positive", sb.GradientFlow, 0.0)
     refused("init_scale must be positive", sb.GradientFlow, float("nan"))
     refused("w has shape", flow.potential, p, np.ones(2))
-    refused("two factors at zero", flow.potential, p, np.ones(3), dict.fromkeys(p.shapes, np.zeros(3)))
+    refused(
+        "two factors at zero", flow.potential, p, np.ones(3), dict.fromkeys(p.shapes, np.zeros(3))
+    )
     refused("u2", flow.potential, p, np.ones(3), {"u1": np.ones(3)})
     refused("inputs have shape", flow.bregman_projection, p, x[:, :2], y)
     refused("y must be 2 finite numbers", flow.bregman_projection, p, x, np.ones(3))

@@ -1,6 +1,7 @@
 """The command line."""
 
 from symbias.cli.app import app, main
+from symbias.cli.design import design
 from symbias.cli.studies import study
 
-__all__ = ["app", "main", "study"]
+__all__ = ["app", "design", "main", "study"]

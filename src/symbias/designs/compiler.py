@@ -3,10 +3,12 @@
 from typing import Any
 
 from symbias._arrays import Shape
+from symbias.designs.by_gradient_flow import by_gradient_flow
+from symbias.designs.by_label_noise import by_label_noise
 from symbias.designs.by_langevin import by_langevin
 from symbias.designs.by_weight_decay import by_weight_decay
 from symbias.designs.penalties import Penalty, as_penalty
-from symbias.mechanisms import Langevin, WeightDecay
+from symbias.mechanisms import GradientFlow, LabelNoise, Langevin, WeightDecay
 from symbias.parameterizations import Parameterization
 from symbias.parameterizations.base import as_shape
 
@@ -17,6 +19,9 @@ def design(penalty: Penalty | str, mechanism: Any, *, shape: int | Shape) -> Par
     """The parameterization whose bias under ``mechanism`` is ``penalty``.
 
     * `WeightDecay` of any strength: ``mechanism.penalty(p, w) == strength * penalty(w)``.
+    * `LabelNoise`: ``mechanism.penalty(p, w, inputs)`` is eta sigma^2 / (4 B) * penalty(w) for
+      whitened inputs.
+    * `GradientFlow`: l2, and l1 (alone or behind a linear map) in the limit of a small start.
     * `Langevin` with reference "ambient": temperature * log volume of the orbit == penalty(w), for
       w >= 0. With reference "predictor": only `sb.LogPenalty`.
 
@@ -24,7 +29,7 @@ def design(penalty: Penalty | str, mechanism: Any, *, shape: int | Shape) -> Par
     ----------
     penalty : Penalty or str
         What to prefer, such as ``sb.TotalVariation()`` or its short name ``"tv"``.
-    mechanism : WeightDecay or Langevin
+    mechanism : WeightDecay, LabelNoise, GradientFlow or Langevin
         How it will be trained.
     shape : int or tuple of int
         Shape of the effective parameter.
@@ -49,5 +54,7 @@ def design(penalty: Penalty | str, mechanism: Any, *, shape: int | Shape) -> Par
 
 _COMPILERS: dict[type, Any] = {
     WeightDecay: lambda penalty, mechanism, shape: by_weight_decay(penalty, shape),
+    LabelNoise: lambda penalty, mechanism, shape: by_label_noise(penalty, shape),
+    GradientFlow: by_gradient_flow,
     Langevin: by_langevin,
 }

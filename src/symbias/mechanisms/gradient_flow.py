@@ -199,7 +199,9 @@ class GradientFlow:
             )
             end = flow.y[:, -1]
             if left(0.0, end) > tolerance:
-                raise ValueError(f"the flow ends {left(0.0, end):.1e} from the data: {flow.message}")
+                raise ValueError(
+                    f"the flow ends {left(0.0, end):.1e} from the data: {flow.message}"
+                )
             return np.asarray(predict(end)).reshape(p.shape)
 
 
@@ -232,11 +234,15 @@ def flow_bracket(
         for _ in range(pairs):
             at = p.init(rng) if theta is None else theta
             at = {k: jnp.asarray(np.asarray(v), jnp.float64) for k, v in at.items()}
-            worst = max(worst, float(program(at, rng.normal(size=p.shape), rng.normal(size=p.shape))))
+            worst = max(
+                worst, float(program(at, rng.normal(size=p.shape), rng.normal(size=p.shape)))
+            )
         return worst
 
 
-def _factors(p: Parameterization, theta0: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _factors(
+    p: Parameterization, theta0: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
     """Factors of the product coordinates, (depth, size), and the plain ones, both at the start."""
     if isinstance(p, Synthesis):
         factors, free = _factors(p.inner, {k: theta0[k] for k in p.inner.shapes})

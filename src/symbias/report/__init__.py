@@ -1,1 +1,5 @@
-"""Figures and self-contained pages."""
+"""Figures, cards and pages."""
+
+from symbias.report.cards import Card, card
+
+__all__ = ["Card", "card"]
