@@ -32,9 +32,7 @@ def flowed(factors: list[float], duals: np.ndarray) -> np.ndarray:
     def speed(_: float, u: np.ndarray) -> np.ndarray:
         return np.array([np.prod(np.delete(u, k)) for k in range(len(u))])
 
-    path = solve_ivp(
-        speed, (0, duals[-1]), factors, "LSODA", t_eval=duals, rtol=1e-12, atol=1e-20
-    )
+    path = solve_ivp(speed, (0, duals[-1]), factors, "LSODA", t_eval=duals, rtol=1e-12, atol=1e-20)
     assert path.success
     return np.prod(path.y, axis=0)
 
@@ -57,7 +55,7 @@ def test_the_divergence_is_the_integral_of_the_dual(name: str) -> None:
     first = np.prod(STARTS[name])
     assert mirror.bregman(np.array([first])) == pytest.approx(0, abs=1e-15)
     for w in (-2 * first - 1e-3, 0.5 * first + 1e-3, first + 1.0, first - 1.0):
-        if "frozen" in name and w * first <= 0:
+        if mirror.excess[0, 0] == 0 and w * first <= 0:  # the sign is frozen
             assert mirror.bregman(np.array([w]))[0] == np.inf
             continue
         step = 1e-5 * abs(w)
@@ -227,7 +225,9 @@ def test_bad_input() -> None:
     refused("init_scale must be positive", sb.GradientFlow, 0.0)
     refused("init_scale must be positive", sb.GradientFlow, float("nan"))
     refused("w has shape", flow.potential, p, np.ones(2))
-    refused("two factors at zero", flow.potential, p, np.ones(3), dict.fromkeys(p.shapes, np.zeros(3)))
+    refused(
+        "two factors at zero", flow.potential, p, np.ones(3), dict.fromkeys(p.shapes, np.zeros(3))
+    )
     refused("u2", flow.potential, p, np.ones(3), {"u1": np.ones(3)})
     refused("inputs have shape", flow.bregman_projection, p, x[:, :2], y)
     refused("y must be 2 finite numbers", flow.bregman_projection, p, x, np.ones(3))

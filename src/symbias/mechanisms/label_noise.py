@@ -199,4 +199,4 @@ def _live(p: Parameterization, w: np.ndarray) -> Any:
         return p
     s = np.linalg.svdvals(w)
     rank = max(1, int(np.sum(s > RANK_TOLERANCE * s[0])))
-    return p if rank >= p.rank else MatrixProduct(*p.shape, rank, p.depth)
+    return p if rank >= p.rank else MatrixProduct(p.shape[0], p.shape[1], rank, p.depth)

@@ -27,7 +27,10 @@ Setting = tuple[str, Parameterization, np.ndarray, np.ndarray]
 def settings(key: int = 0) -> list[Setting]:
     """Name, parameterization, anisotropic inputs and labels of over-determined problems."""
     rng = np.random.default_rng(key)
-    vector, matrix = np.array([1.0, -0.8, 0.6, 1.2]), np.array([[1.0, 0.3], [-0.4, 0.9], [0.5, 0.2]])
+    vector, matrix = (
+        np.array([1.0, -0.8, 0.6, 1.2]),
+        np.array([[1.0, 0.3], [-0.4, 0.9], [0.5, 0.2]]),
+    )
     groups = np.array([0, 0, 1, 1])
     sensing = rng.normal(size=(12, 3, 2)) * np.array([[1.3], [1.0], [0.7]])
     return [
