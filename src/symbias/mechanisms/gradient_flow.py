@@ -102,12 +102,13 @@ class GradientFlow:
         if tuple(w.shape) != p.shape:
             raise ValueError(f"w has shape {tuple(w.shape)}, expected {p.shape}")
         factors, free = product_factors(p, self._start(p, theta0))
-        if len(factors) == 2 and np.all(np.abs(factors[0] ** 2 - factors[1] ** 2) > 0):
+        charge = factors[0] ** 2 - factors[1] ** 2
+        if len(factors) == 2 and len(factors[0]) and np.all(charge != 0):
             return _depth_two(p, w, factors, free)
         seen = concrete(w)
         if seen is None:
             raise ValueError(f"no closed form is known for {p!r}: its potential cannot be traced")
-        mirror = Mirror.ofproduct_factors(factors).with_plain(free)
+        mirror = Mirror.of_factors(factors).with_plain(free)
         return constant(np.sum(mirror.bregman(flat_coordinates(p, seen))), w)
 
     def bregman_projection(
@@ -142,7 +143,7 @@ class GradientFlow:
         features = rows @ synthesis
         if np.linalg.matrix_rank(features) < len(features):
             raise ValueError(f"the {len(features)} predictions are not linearly independent")
-        mirror = Mirror.ofproduct_factors(factors).with_plain(free)
+        mirror = Mirror.of_factors(factors).with_plain(free)
         scale = max(1.0, float(np.abs(target).max(initial=0.0)))
         z = mirror.project(features, target, tolerance * scale)
         return (synthesis @ z).reshape(p.shape)

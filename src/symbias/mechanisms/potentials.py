@@ -10,7 +10,7 @@ import numpy as np
 
 from symbias._arrays import Array
 from symbias.mechanisms.inputs import coordinates
-from symbias.parameterizations import GroupProduct, Hadamard, Parameterization, Synthesis
+from symbias.parameterizations import GroupProduct, Hadamard, Parameterization, Plain, Synthesis
 
 COMMUTES = 1e-9
 
@@ -61,6 +61,8 @@ def product_factors(
         factors, free = product_factors(p.inner, {k: theta0[k] for k in p.inner.shapes})
         own = [theta0[k].ravel() for k in p.shapes if k not in p.inner.shapes]
         return factors, np.concatenate([*own, free])
+    if isinstance(p, Plain):
+        return np.zeros((2, 0)), theta0["u"].ravel()
     if isinstance(p, Hadamard):
         return np.stack([theta0[k].ravel() for k in p.names]), np.zeros(0)
     if isinstance(p, GroupProduct) and len(p.group_names) == math.prod(p.shape):
@@ -76,10 +78,11 @@ def product_factors(
 
 def synthesis_matrix(p: Parameterization) -> np.ndarray:
     """The matrix from coordinates (free ones first, at every level) to w."""
-    size = math.prod(p.shape)
     if not isinstance(p, Synthesis):
-        return np.eye(size)
-    outer = p.transform.forward(np.eye(size).reshape(*p.shape, size)).reshape(size, size)
+        return np.eye(math.prod(p.shape))
+    shape = (p.inner.shape[0] + p.transform.free, *p.shape[1:])
+    size = math.prod(shape)
+    outer = p.transform.forward(np.eye(size).reshape(*shape, size)).reshape(-1, size)
     inner = synthesis_matrix(p.inner)
     free = size - len(inner)
     return np.concatenate([outer[:, :free], outer[:, free:] @ inner], axis=1)
