@@ -31,6 +31,12 @@ CASES = {
         sb.Synthesis(sb.Diagonal(_RNG.uniform(1, 2, (4, 3))), sb.GroupProduct((4, 3))),
         True,
     ),
+    "linked": (sb.Linked(sb.Hadamard(3), sb.PowerLink(1.5)), False),
+    "linked-outputs": (sb.Linked(sb.Plain((3, 2)), sb.PowerLink(2.0, 0.7)), True),
+    "parts": (
+        sb.Parts((2, 2), [([3, 0], sb.Hadamard(2, depth=3)), ([1, 2], sb.GroupProduct((1, 2)))]),
+        True,
+    ),
     "nested": (
         sb.Synthesis(
             sb.CumulativeSum(), sb.Synthesis(sb.Diagonal([1.0, 0.0, 3.0, 4.0]), sb.Hadamard(3))
@@ -123,7 +129,7 @@ def test_scale_of_the_penalty() -> None:
 
 
 @each
-@pytest.mark.parametrize("name", ["hadamard-3", "groups", "product-arrays", "differences-outputs"])
+@pytest.mark.parametrize("name", ["hadamard-3", "groups", "product-arrays", "parts", "linked"])
 def test_backends(name: str, backend: str) -> None:
     p, rows = CASES[name]
     w, inputs = draw(p, rows)
@@ -134,7 +140,9 @@ def test_backends(name: str, backend: str) -> None:
         np.testing.assert_allclose(back(found), mechanism.penalty(p, w, inputs), rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["hadamard-3", "groups", "product-outputs", "differences"])
+@pytest.mark.parametrize(
+    "name", ["hadamard-3", "groups", "product-outputs", "differences-outputs", "parts"]
+)
 def test_derivatives_are_right_and_finite_at_zero(name: str) -> None:
     p, rows = CASES[name]
     w, inputs = draw(p, rows)
@@ -176,6 +184,10 @@ def test_what_does_not_fit_is_refused() -> None:
         mechanism.penalty(sb.Hadamard(3), np.ones(2), np.ones((5, 3)))
     with pytest.raises(ValueError, match="rank above 1"):
         mechanism.penalty(sb.MatrixProduct(3, 3, rank=1), np.eye(3), np.ones((5, 3)))
+    latent = sb.Synthesis(sb.Copies([[0, 1], [1, 2]], 3), sb.GroupProduct(4, groups=[0, 0, 1, 1]))
+    for p in (latent, sb.Sum([sb.Hadamard(3), sb.GroupProduct(3)])):
+        with pytest.raises(ValueError, match="w has many"):
+            mechanism.penalty(p, np.ones(3), np.ones((5, 3)))
     deep = sb.MatrixProduct(2, 2, depth=3)
     with pytest.raises(ValueError, match="cannot be traced"):
         jax.jit(lambda w: mechanism.penalty(deep, w, jnp.ones((4, 2))))(jnp.eye(2))

@@ -1,9 +1,10 @@
 """Training mechanisms: what each of them prefers, and when that holds."""
 
-from symbias.mechanisms.gradient_flow import GradientFlow, flow_bracket
+from symbias.mechanisms.gradient_flow import GradientFlow
 from symbias.mechanisms.label_noise import LabelNoise
 from symbias.mechanisms.langevin import Langevin, effective_loss, noise_drift
 from symbias.mechanisms.law import Law
+from symbias.mechanisms.potentials import flow_bracket
 from symbias.mechanisms.sgd import (
     charge_drift,
     equilibrium,

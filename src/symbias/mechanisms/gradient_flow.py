@@ -21,9 +21,9 @@ from scipy.integrate import solve_ivp
 from symbias._arrays import Array, concrete, constant
 from symbias.mechanisms.inputs import check_inputs, coordinates, measurements
 from symbias.mechanisms.mirror import Mirror
-from symbias.parameterizations import GroupProduct, Hadamard, Parameterization, Synthesis
+from symbias.mechanisms.potentials import flat_coordinates, product_factors, synthesis_matrix
+from symbias.parameterizations import Parameterization, Synthesis
 
-COMMUTES = 1e-9
 RTOL, ATOL, LONGEST = 1e-11, 1e-16, 1e14
 
 
@@ -101,14 +101,15 @@ class GradientFlow:
         """
         if tuple(w.shape) != p.shape:
             raise ValueError(f"w has shape {tuple(w.shape)}, expected {p.shape}")
-        factors, free = _factors(p, self._start(p, theta0))
-        if len(factors) == 2 and np.all(np.abs(factors[0] ** 2 - factors[1] ** 2) > 0):
+        factors, free = product_factors(p, self._start(p, theta0))
+        charge = factors[0] ** 2 - factors[1] ** 2
+        if len(factors) == 2 and len(factors[0]) and np.all(charge != 0):
             return _depth_two(p, w, factors, free)
         seen = concrete(w)
         if seen is None:
             raise ValueError(f"no closed form is known for {p!r}: its potential cannot be traced")
         mirror = Mirror.of_factors(factors).with_plain(free)
-        return constant(np.sum(mirror.bregman(_flat(p, seen))), w)
+        return constant(np.sum(mirror.bregman(flat_coordinates(p, seen))), w)
 
     def bregman_projection(
         self,
@@ -137,7 +138,7 @@ class GradientFlow:
             As for `potential`, and for data that no w fits.
         """
         rows, target, _ = _data(p, inputs, y)
-        factors, free = _factors(p, self._start(p, theta0))
+        factors, free = product_factors(p, self._start(p, theta0))
         synthesis = synthesis_matrix(p)
         features = rows @ synthesis
         if np.linalg.matrix_rank(features) < len(features):
@@ -203,81 +204,6 @@ class GradientFlow:
                     f"the flow ends {left(0.0, end):.1e} from the data: {flow.message}"
                 )
             return np.asarray(predict(end)).reshape(p.shape)
-
-
-def flow_bracket(
-    p: Parameterization, theta: Mapping[str, Array] | None = None, *, key: int = 0, pairs: int = 8
-) -> float:
-    r"""How far gradient flow on w = p(theta) is from having a potential; 0 where it has one.
-
-    For entries or combinations a, b of w the bracket :math:`[\nabla a, \nabla b] =
-    \nabla^2 b\,\nabla a - \nabla^2 a\,\nabla b` must not move w: the largest
-    :math:`|J [\nabla a, \nabla b]| / (|J \nabla^2 b\,\nabla a| + |J \nabla^2 a\,\nabla b|)`, J =
-    dw/d theta, over random pairs of combinations, each at another random point unless `theta` is
-    given. Any value above rounding proves that there is none.
-    """
-    with jax.enable_x64(True):
-
-        def both(theta: Any, a: Array, b: Array) -> Array:
-            def gradient(c: Array, at: Any) -> Any:
-                return jax.grad(lambda q: jnp.sum(c * p(q)))(at)
-
-            def along(c: Array, d: Array) -> Array:
-                turned = jax.jvp(lambda q: gradient(c, q), (theta,), (gradient(d, theta),))[1]
-                return jax.jvp(p, (theta,), (turned,))[1]
-
-            one, two = along(b, a), along(a, b)
-            size = jnp.linalg.norm(one) + jnp.linalg.norm(two)
-            return jnp.linalg.norm(one - two) / jnp.where(size > 0, size, 1.0)
-
-        program, rng, worst = jax.jit(both), np.random.default_rng(key), 0.0
-        for _ in range(pairs):
-            at = p.init(rng) if theta is None else theta
-            at = {k: jnp.asarray(np.asarray(v), jnp.float64) for k, v in at.items()}
-            worst = max(
-                worst, float(program(at, rng.normal(size=p.shape), rng.normal(size=p.shape)))
-            )
-        return worst
-
-
-def _factors(
-    p: Parameterization, theta0: Mapping[str, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Factors of the product coordinates, (depth, size), and the plain ones, both at the start."""
-    if isinstance(p, Synthesis):
-        factors, free = _factors(p.inner, {k: theta0[k] for k in p.inner.shapes})
-        own = [theta0[k].ravel() for k in p.shapes if k not in p.inner.shapes]
-        return factors, np.concatenate([*own, free])
-    if isinstance(p, Hadamard):
-        return np.stack([theta0[k].ravel() for k in p.names]), np.zeros(0)
-    if isinstance(p, GroupProduct) and len(p.group_names) == math.prod(p.shape):
-        return np.stack([theta0["s"][p.labels], theta0["v"].ravel()]), np.zeros(0)
-    bracket = flow_bracket(p)
-    if bracket > COMMUTES:
-        raise ValueError(
-            f"{p!r} has no potential: gradient flows of different entries of w do not commute "
-            f"(relative bracket {bracket:.2g}), so the limit depends on the path"
-        )
-    raise ValueError(f"no potential is known for {p!r}")
-
-
-def synthesis_matrix(p: Parameterization) -> np.ndarray:
-    """The matrix from coordinates (free ones first, at every level) to w."""
-    size = math.prod(p.shape)
-    if not isinstance(p, Synthesis):
-        return np.eye(size)
-    outer = p.transform.forward(np.eye(size).reshape(*p.shape, size)).reshape(size, size)
-    inner = synthesis_matrix(p.inner)
-    free = size - len(inner)
-    return np.concatenate([outer[:, :free], outer[:, free:] @ inner], axis=1)
-
-
-def _flat(p: Parameterization, w: np.ndarray) -> np.ndarray:
-    """Coordinates of w in the order of `synthesis_matrix`."""
-    if not isinstance(p, Synthesis):
-        return np.ravel(w)
-    free, z = coordinates(p, w)
-    return np.concatenate([np.ravel(free), _flat(p.inner, z)])
 
 
 def _depth_two(p: Parameterization, w: Array, factors: np.ndarray, free: np.ndarray) -> Array:

@@ -62,8 +62,15 @@ def behind(p: Synthesis, inputs: Array) -> Array:
     return xp.reshape(moved, (inputs.shape[0], *p.inner.shape))
 
 
+def check_square(p: Synthesis) -> None:
+    """Raise ValueError where several z give one w: a minimum over an orbit is not all there is."""
+    if p.shape[0] != p.inner.shape[0] + p.transform.free:
+        raise ValueError(f"{p!r}: w has many coordinates: a minimum over all splits, not known")
+
+
 def coordinates(p: Synthesis, w: Array) -> tuple[Array, Array]:
-    """z = A^-1 w as its free part and the penalised one."""
+    """z = A^-1 w as its free part and the penalised one; refuses an A that is not invertible."""
+    check_square(p)
     z: Any = p.transform.inverse(w)
     count = p.transform.free
     return z[:count, ...], z[count:, ...]

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import jax
 import numpy as np
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, is_jax_array
 
 from symbias._arrays import Array, concrete, constant
 from symbias.dynamics import SGD
@@ -23,8 +23,11 @@ from symbias.mechanisms.sgd import settle
 from symbias.parameterizations import (
     GroupProduct,
     Hadamard,
+    Linked,
     MatrixProduct,
     Parameterization,
+    Parts,
+    Plain,
     Synthesis,
 )
 
@@ -50,6 +53,8 @@ class LabelNoise:
                           <A_i, W>: 2 nuclear(B^(1/2) W A^(1/2)), A the mean of A_i^T A_i, B
                           that of A_i A_i^T
     Synthesis             that of the inner one, for the inputs A^T x
+    Linked                that of the inner one, for the inputs h'(z) x
+    Parts                 the sum over the parts
     others                by sweeps over the bonds (no derivative)
     ====================  ====================================================================
 
@@ -117,12 +122,20 @@ class LabelNoise:
 
 def _least(p: Parameterization, w: Array, inputs: Array) -> Array:
     """Minimum over the orbit of sum_i |d f_i / d theta|^2."""
+    xp = array_namespace(w, inputs)
     if isinstance(p, Synthesis):
         return _least(p.inner, coordinates(p, w)[1], behind(p, inputs))
+    if isinstance(p, Linked | Parts):
+        full = xp.reshape(measurements(inputs, p.shape), (-1, *p.shape))
+        return _linked(p, w, full) if isinstance(p, Linked) else _parts(p, w, full)
+    if isinstance(p, Plain):
+        return xp.sum(_moments(w, inputs) * xp.ones_like(w))
     if isinstance(p, Hadamard):
-        return _hadamard(p, w, inputs)
+        return p.depth * xp.sum(_moments(w, inputs) * xp.abs(w) ** (2 - 2 / p.depth))
     if isinstance(p, GroupProduct):
         return _groups(p, w, inputs)
+    if not p.balanced_section:
+        raise ValueError(f"{p!r}: w has many splits: a minimum over all of them, not known")
     seen, data = concrete(w), concrete(inputs)
     if isinstance(p, MatrixProduct) and seen is not None and p.rank < min(p.shape):
         p.section(seen)  # refuses a w of higher rank
@@ -133,12 +146,34 @@ def _least(p: Parameterization, w: Array, inputs: Array) -> Array:
     return constant(least_gradients(p, seen, data)[1], w)
 
 
-def _hadamard(p: Hadamard, w: Array, inputs: Array) -> Array:
+def _moments(w: Array, inputs: Array) -> Array:
+    """Sums of squares of the inputs of every entry of w, or of its row."""
     xp = array_namespace(w, inputs)
     moments = xp.sum(inputs**2, axis=0)
-    if moments.ndim != w.ndim:  # rows of x @ w: the same for every output
-        moments = xp.reshape(moments, (-1,) + (1,) * (w.ndim - 1))
-    return p.depth * xp.sum(moments * xp.abs(w) ** (2 - 2 / p.depth))
+    return moments if moments.ndim == w.ndim else moments[(...,) + (None,) * (w.ndim - 1)]
+
+
+def _linked(p: Linked, w: Array, inputs: Array) -> Array:
+    """The chain rule: inputs a h'(z) of the inner parameter; h' is constant outside of JAX."""
+    z = p.link.inverse(w)
+    if is_jax_array(z):
+        slope = jax.jvp(p.link.forward, (z,), (jax.numpy.ones_like(z),))[1]
+    else:
+        with jax.enable_x64(True):
+            at = jax.numpy.asarray(concrete(z))
+            one = jax.numpy.ones_like(at)
+            slope = constant(np.array(jax.jvp(p.link.forward, (at,), (one,))[1]), w)
+    return _least(p.inner, z, inputs * slope[None, ...])
+
+
+def _parts(p: Parts, w: Array, inputs: Array) -> Array:
+    xp = array_namespace(w, inputs)
+    flat, rows, total = xp.reshape(w, (-1,)), xp.reshape(inputs, (inputs.shape[0], -1)), 0.0
+    for index, design in zip(p.parts, p.designs, strict=True):
+        where = constant(index, w, index=True)
+        part = xp.reshape(xp.take(rows, where, axis=1), (-1, *design.shape))
+        total = total + _least(design, xp.reshape(xp.take(flat, where, axis=0), design.shape), part)
+    return total
 
 
 def _groups(p: GroupProduct, w: Array, inputs: Array) -> Array:
@@ -199,4 +234,4 @@ def _live(p: Parameterization, w: np.ndarray) -> Any:
         return p
     s = np.linalg.svdvals(w)
     rank = max(1, int(np.sum(s > RANK_TOLERANCE * s[0])))
-    return p if rank >= p.rank else MatrixProduct(*p.shape, rank, p.depth)
+    return p if rank >= p.rank else MatrixProduct(p.shape[0], p.shape[1], rank, p.depth)

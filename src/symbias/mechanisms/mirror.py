@@ -48,9 +48,8 @@ class Mirror:
         sign = np.where(np.prod(np.sign(factors), axis=0) < 0, -1.0, 1.0)
         start = np.sqrt(squares[0]) * sign
         if np.any(stuck := (start == 0) & (excess[0] == 0)):
-            raise ValueError(
-                f"coordinate {int(np.argmax(stuck))} starts with two factors at zero and never moves"
-            )
+            where = int(np.argmax(stuck))
+            raise ValueError(f"coordinate {where} starts with two factors at zero: it never moves")
         return cls(start, excess, np.zeros(start.shape, dtype=bool))
 
     def with_plain(self, values: np.ndarray) -> "Mirror":
@@ -91,7 +90,7 @@ class Mirror:
             w, rate = self._value(t)
             ahead = features.T @ nu - self._dual(t)
             miss = y - features @ w
-            root = np.linalg.qr((features * np.sqrt(rate)).T, mode="r")
+            root = np.linalg.qr((features * np.sqrt(rate)).T).R
             rhs = miss - features @ (rate * ahead)
             toward = np.linalg.solve(root, np.linalg.solve(root.T, rhs))
             move = (features.T @ toward + ahead) / self._slope(t)

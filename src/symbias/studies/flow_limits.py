@@ -13,7 +13,7 @@ import numpy as np
 from scipy.optimize import linprog
 
 from symbias.mechanisms import GradientFlow
-from symbias.mechanisms.gradient_flow import synthesis_matrix
+from symbias.mechanisms.potentials import synthesis_matrix
 from symbias.parameterizations import CumulativeSum, Hadamard, Parameterization, Synthesis
 
 SCALES = (10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
