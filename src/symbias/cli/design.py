@@ -70,7 +70,7 @@ def design(
     wish = Wish(f"sb.{kind.__name__}()", text, mechanism, strength, sizes)
     code = snippets(wish)
     page = _page(wish, kind, found, code)
-    record = {"symbias": __version__, "penalty": penalty, "mechanism": mechanism}
+    record: dict[str, Any] = {"symbias": __version__, "penalty": penalty, "mechanism": mechanism}
     record |= {"strength": strength, "shape": list(sizes), "card": found.to_dict()}
     record["warnings"] = [str(w.message) for w in caught]
     files = {f"train_{name}.py": snippet for name, snippet in code.items()}
