@@ -3,9 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
-from symbias.studies import evidence
+from symbias.studies import design_grid, evidence
+from symbias.studies.verification import Verification, verify
 
 # name -> run(out, quick=False): writes JSON and figures to a folder, gives back what the JSON holds
-STUDIES: dict[str, Callable[..., dict[str, Any]]] = {"evidence": evidence.run}
+STUDIES: dict[str, Callable[..., dict[str, Any]]] = {
+    "evidence": evidence.run,
+    "design-grid": design_grid.run,
+}
 
-__all__ = ["STUDIES"]
+__all__ = ["STUDIES", "Verification", "verify"]

@@ -1,0 +1,259 @@
+"""A design against its training: one number, a bound, and a verdict that can be wrong.
+
+Each check trains a parameterization on a generated problem under its mechanism and holds what comes
+out against a computation that knows nothing of factors.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from symbias._arrays import Shape
+from symbias.designs import Penalty, as_penalty, design
+from symbias.designs.by_langevin import LogPenalty
+from symbias.estimators import DesignedRegressor
+from symbias.evidence import compare
+from symbias.mechanisms import GradientFlow, LabelNoise, Langevin, WeightDecay
+from symbias.parameterizations import Parameterization
+from symbias.parameterizations.base import as_shape
+from symbias.studies.flow_limits import limit_row
+from symbias.studies.label_shift import shift_row
+from symbias.studies.tables import law_samples
+
+GAP = 1e-6  # of the objective, to a convex solver
+WORST = 1e-2  # of the objective, to the best of several starts where it is not convex
+FLOW = 1e-6  # of an interpolator, to its Bregman projection
+SHIFT = 0.02  # of a shift, to its prediction, beside 3 standard errors
+LEVEL = 0.01  # of a test of a law
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Outcome of one check.
+
+    Attributes
+    ----------
+    mechanism, quantity : str
+    value, bound : float
+        `verdict` is "verified" where value is at most bound ("p-value": at least).
+    verdict : str
+        Or "failed"; or "refused", with the reason in `note`.
+    note : str
+    points : pair of arrays
+        Predicted and measured numbers, entry by entry; for a law the samples and its densities.
+    """
+
+    mechanism: str
+    quantity: str = ""
+    value: float = math.nan
+    bound: float = math.nan
+    verdict: Literal["verified", "failed", "refused"] = "refused"
+    note: str = ""
+    points: tuple[np.ndarray, np.ndarray] | None = field(default=None, repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers and strings, for JSON."""
+        return {k: v for k, v in asdict(self).items() if k != "points"}
+
+
+def verify(
+    penalty: Penalty | str, mechanism: Any, *, shape: int | Shape, key: int = 0
+) -> Verification:
+    """Train ``design(penalty, mechanism, shape=shape)`` under its mechanism, and judge it.
+
+    * `WeightDecay`: objective of the trained estimator over that of a direct solver in w (cvxpy
+      where convex, proximal gradient from 20 starts where not).
+    * `LabelNoise`: shift of the mean of w, against the predicted one, by antithetic replicas.
+    * `GradientFlow`: the flow's interpolator (stiff solver) against the Bregman projection.
+    * `Langevin`: samples of w against the law; for gauge designs also T log volume against the
+      penalty.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Where `design` refuses.
+    ImportError
+        For convex penalties without cvxpy (``symbias[verify]``).
+    """
+    penalty, shape = as_penalty(penalty), as_shape(shape)
+    p = design(penalty, mechanism, shape=shape)
+    if isinstance(mechanism, WeightDecay):
+        return check_weight_decay(penalty, mechanism.strength, shape, key=key)
+    if isinstance(mechanism, LabelNoise):
+        return check_label_noise(p, mechanism.learning_rate, sigma=mechanism.sigma, key=key)
+    if isinstance(mechanism, GradientFlow):
+        return check_gradient_flow(p, mechanism.init_scale, key=key)
+    if isinstance(mechanism, Langevin) and not isinstance(penalty, LogPenalty):
+        small = design(penalty, mechanism, shape=())
+        return check_langevin(small, mechanism.temperature, key=key)
+    return check_langevin(design(penalty, mechanism, shape=()), mechanism.temperature, key=key)
+
+
+def refused(mechanism: str, reason: str) -> Verification:
+    """A check that was not made, and why."""
+    return Verification(mechanism, note=reason)
+
+
+def attempt(mechanism: str, check: Callable[[], Verification]) -> Verification:
+    """The check, or the mechanism's own refusal."""
+    try:
+        return check()
+    except (ValueError, TypeError) as error:
+        return refused(mechanism, str(error))
+
+
+def regression(shape: Shape, key: int, samples: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs of unequal sizes, and labels of a sparse (low-rank, jumping) truth with noise."""
+    rng = np.random.default_rng(key)
+    size = shape[0]
+    samples = 3 * size if samples is None else samples
+    X = rng.normal(size=(samples, size)) * np.linspace(1.4, 0.6, size)
+    truth = np.zeros(shape)
+    truth[: max(1, size // 3)] = rng.choice([-1.0, 1.0]) * (1 + rng.random())
+    y = X @ truth
+    return X, y + 0.2 * rng.normal(size=y.shape)
+
+
+def check_weight_decay(
+    penalty: Penalty, strength: float, shape: Shape, *, key: int = 0, starts: int = 20
+) -> Verification:
+    """Objective of trained factors over that of a direct solver."""
+    from symbias.solvers.reference import convex_reference, proximal_reference
+
+    X, y = regression(shape, key)
+    model = DesignedRegressor(penalty, strength).fit(X, y)
+    coef = model.coef_ if y.ndim == 1 else model.coef_.T
+    if penalty.convex:
+        reference = convex_reference(penalty, strength, X, y)
+    else:
+        reference = proximal_reference(penalty, strength, X, y, starts=starts)
+    residual = y - X @ coef - model.intercept_
+    objective = np.sum(residual**2) / (2 * len(y)) + strength * float(penalty(coef))
+    gap = float(objective / reference.objective - 1)
+    bound = GAP if penalty.convex else WORST
+    return Verification(
+        "weight decay",
+        f"relative objective gap to {reference.solver}",
+        gap,
+        bound,
+        "verified" if gap <= bound else "failed",
+        f"objective {objective:.8g}",
+        (np.ravel(reference.coef), np.ravel(coef)),
+    )
+
+
+def check_label_noise(
+    p: Parameterization,
+    learning_rate: float = 0.003,
+    *,
+    sigma: float = 0.3,
+    key: int = 0,
+    **options: Any,
+) -> Verification:
+    """Shift of the mean of w under label noise, against -S^-1 grad R(w)."""
+    rng = np.random.default_rng(key)
+    truth = 0.8 + 0.4 * rng.random(p.shape)
+    if len(p.shape) == 1:
+        truth[1::2] *= -1
+    inputs = rng.normal(size=(2 * p.shape[0] + 4, p.shape[0])) * np.linspace(1.2, 0.8, p.shape[0])
+    basis = np.linalg.qr(inputs)[0]
+    rest = 0.3 * rng.normal(size=(len(inputs), *p.shape[1:]))
+    y = inputs @ truth + rest - basis @ (basis.T @ rest)  # the truth fits best
+    row = shift_row(p, inputs, y, learning_rate, sigma=sigma, key=key, **options)
+    error, spread = row["relative_error"], 3 * row["standard_error"] / row["predicted"]
+    bound = SHIFT + spread
+    return Verification(
+        "label noise",
+        "relative error of the shift",
+        error,
+        bound,
+        "verified" if error <= bound else "failed",
+        f"shift {row['predicted']:.3e} predicted, {row['measured']:.3e} measured",
+        (np.ravel(row["predicted_shift"]), np.ravel(row["measured_shift"])),
+    )
+
+
+def check_gradient_flow(
+    p: Parameterization, init_scale: float = 1e-2, *, key: int = 0
+) -> Verification:
+    """The flow's interpolator against the projection that its potential predicts."""
+    size = p.shape[0]
+    X, y = regression(p.shape, key, samples=max(2, size // 2))
+    row = limit_row(p, X, y, init_scale, rates=())
+    flow = GradientFlow(init_scale)
+    error = row["flow_error"]
+    return Verification(
+        "gradient flow",
+        "largest difference to the Bregman projection",
+        error,
+        FLOW,
+        "verified" if error <= FLOW else "failed",
+        f"distance to least l1: {row['to_l1']:.2g}, to least l2: {row['to_l2']:.2g}",
+        (np.ravel(row["w"]), np.ravel(flow.interpolator(p, X, y))),
+    )
+
+
+def check_langevin(
+    p: Parameterization, temperature: float = 0.2, *, replicas: int = 4000, key: int = 0
+) -> Verification:
+    """Samples of w under Langevin noise without orbital part, against the law."""
+    centre = jnp.ones(p.shape)
+    if len(p.shape) == 2:
+        centre = jnp.diag(jnp.linspace(1.6, 1.0, p.shape[0]))
+    rule, loss, w = law_samples(
+        p, centre, 0.0, replicas=replicas, curvature=_curvature(p, centre), relaxations=20
+    )
+    law = rule.law(p, loss)
+    found = compare(law, w, level=LEVEL, key=key)
+    first = np.ravel(w.reshape(len(w), -1)[:, 0])
+    return Verification(
+        "Langevin",
+        f"p-value ({found.test})",
+        found.p_value,
+        LEVEL,
+        "verified" if found.p_value > LEVEL else "failed",
+        f"{len(w)} samples, against dw",
+        (first, np.ravel(law.sample(2000).reshape(2000, -1)[:, 0])),
+    )
+
+
+def _curvature(p: Parameterization, w: Any) -> float:
+    """Largest eigenvalue of J J^T at the section of w: how much faster theta moves than w."""
+    params = p.section(w)
+    slopes = jax.jacobian(lambda q: jnp.ravel(p(q)))(params)
+    size = math.prod(p.shape)
+    jacobian = np.concatenate([np.asarray(j).reshape(size, -1) for j in slopes.values()], axis=1)
+    return float(np.linalg.norm(jacobian, 2) ** 2)
+
+
+def adaptive_gap(p: Parameterization, strength: float, penalty: Penalty, *, key: int = 0) -> float:
+    """How far above the optimum AdamW on the factors ends, relative to it."""
+    X, y = regression(p.shape, key)
+    model = DesignedRegressor(penalty, strength, fit_intercept=False).fit(X, y)
+    mask = {name: name not in p.free for name in p.shapes}
+    optimizer = optax.adamw(
+        optax.cosine_decay_schedule(0.05, 4000), weight_decay=strength, mask=mask
+    )
+
+    def loss(theta: Any) -> Any:
+        return jnp.sum((X @ p(theta) - y) ** 2) / (2 * len(X))
+
+    with jax.enable_x64(True):
+        theta = {k: jnp.asarray(v) for k, v in p.section(np.zeros(p.shape), charge=0.5).items()}
+
+        def step(carry: Any, _: None) -> Any:
+            theta, state = carry
+            updates, state = optimizer.update(jax.grad(loss)(theta), state, theta)
+            return (optax.apply_updates(theta, updates), state), None
+
+        start = (theta, optimizer.init(theta))
+        end = jax.jit(lambda s: jax.lax.scan(step, s, length=4000)[0])(start)[0]
+        w = np.asarray(p(end))
+        reached = float(loss(end)) + strength * float(penalty(w))
+    return reached / float(np.sum(model.objective_)) - 1
