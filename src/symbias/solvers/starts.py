@@ -1,0 +1,93 @@
+"""Where to start on a problem that is not convex: minima of proximal gradient descent."""
+
+import numpy as np
+
+from symbias.solvers import cores
+from symbias.solvers.objective import Objective
+from symbias.solvers.proximal import descend, scalar_prox, tabulated_prox
+
+_STEPS = 1_000
+_EXACT_STEPS = 30
+
+
+def least_squares_start(objective: Objective) -> np.ndarray:
+    """c of least norm for the quadratic model of the loss at c = 0: the end of no penalty."""
+    A, y = working_model(objective)
+    return np.linalg.lstsq(A, y)[0] if A.size else np.zeros(objective.size)
+
+
+def working_model(objective: Objective) -> tuple[np.ndarray, np.ndarray]:
+    """B and y of the model 1/2 |y - B c|^2 of the loss at c = 0, free directions projected out.
+
+    The loss itself (but for a constant) where it is a squared error.
+    """
+    eta = objective.offset(objective.null_offset)
+    bend = objective.loss.curvature(eta, objective.Y)
+    bend = np.maximum(bend, 1e-3 * np.average(bend, weights=objective.weights))
+    root = np.sqrt(objective.weights * bend).ravel()
+    y = root * (-objective.loss.gradient(eta, objective.Y) / bend).ravel()
+    model = objective.model
+    if model.joint:
+        blocks = np.kron(model.X, np.eye(objective.targets))
+        B = np.asarray(blocks @ objective.linear.columns)
+    else:
+        B = model.inputs
+    seen = root > 0
+    B, y, root = root[seen, None] * B[seen], y[seen], root[seen]
+    Q = np.linalg.qr(root[:, None] * objective.basis[seen])[0]
+    return B - Q @ (Q.T @ B), y - Q @ (Q.T @ y)
+
+
+def proximal_starts(objective: Objective, strength: float, count: int, seed: int = 0) -> np.ndarray:
+    """Local minima, one per row, of the quadratic model with the penalty; best first, distinct.
+
+    Zero, the least-squares solution, and random points between: normal numbers of the size of the
+    least-squares solution.
+    """
+    parts = objective.linear.cores
+    if any(cores.scalar(core.design) is None for core in parts):
+        return np.zeros((0, objective.size))
+    B, y = working_model(objective)
+    lipschitz = float(np.linalg.norm(B, 2)) ** 2
+    if not lipschitz > 0:
+        return np.zeros((1, objective.size))
+    full = np.linalg.lstsq(B, y)[0]
+    rng = np.random.default_rng(seed)
+    spread = np.abs(full).mean() * np.exp(rng.uniform(-2, 1, size=(count, 1)))
+    starts = spread * rng.standard_normal((count, len(full)))
+    starts[: min(2, count)] = np.stack([np.zeros_like(full), full])[: min(2, count)]
+    largest = 10 * max(np.abs(starts).max(), np.abs(B.T @ y).max() / lipschitz)
+
+    def shrink(exact: bool) -> list:
+        maps = []
+        for core in parts:
+            R, tau = cores.scalar(core.design), strength / lipschitz
+            assert R is not None
+            table = None if exact else tabulated_prox(R, tau, largest)
+            maps.append(table or (lambda t, R=R, tau=tau: scalar_prox(R, t, tau)))
+        return maps
+
+    def prox_with(maps: list) -> object:
+        def prox(rows: np.ndarray) -> np.ndarray:
+            return np.array([_resize(objective, row, maps) for row in rows])
+
+        return prox
+
+    def gradient(rows: np.ndarray) -> np.ndarray:
+        return (rows @ B.T - y) @ B
+
+    found = descend(gradient, prox_with(shrink(False)), starts, 1 / lipschitz, _STEPS)
+    values = [
+        0.5 * float(np.sum((y - B @ c) ** 2)) + strength * objective.penalty(c) for c in found
+    ]
+    order = np.argsort(values)
+    distinct: list[int] = []
+    for k in order:
+        if not distinct or values[k] > values[distinct[-1]] * (1 + 1e-7):
+            distinct.append(int(k))
+    return found[distinct]
+
+
+def _resize(objective: Objective, row: np.ndarray, maps: list) -> np.ndarray:
+    parts = zip(objective.linear.cores, objective.linear.split(row), maps, strict=True)
+    return np.concatenate([np.ravel(cores.resize(k.design, c, f)) for k, c, f in parts])
