@@ -95,7 +95,14 @@ _ROOMS: dict[str, tuple[str, ...]] = {
         "TrendFilter",
         "design",
     ),
-    "estimators": ("DesignedRegressor", "DesignedRegressorCV", "fit_series"),
+    "estimators": (
+        "DesignedClassifier",
+        "DesignedRegressor",
+        "DesignedRegressorCV",
+        "complete",
+        "fit_series",
+    ),
+    "solvers": ("Huber", "Logistic", "Poisson", "SquaredError"),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 

@@ -102,21 +102,12 @@ def slope_at_zero(p: Parameterization) -> float:
     return 1.0 if is_gauge(p) else math.inf
 
 
-def steepest(p: Parameterization) -> float:
-    """R'(inf) of a convex penalty: stronger pulls have no conjugate. Infinite for ridge."""
-    if is_gauge(p):
-        return 1.0
-    if isinstance(p, Plain) or (isinstance(p, Linked) and isinstance(p.link, ElasticLink)):
-        return math.inf
-    R = scalar(p)
-    assert R is not None
-    low, middle, high = R(np.array([1e5])), R(np.array([5e5])), R(np.array([1e6]))
-    first, last = float((middle - low)[0]) / 4e5, float((high - middle)[0]) / 5e5
-    return last if last < 1.01 * first else math.inf
+def conjugate(p: Parameterization, g: np.ndarray, strength: float, budget: float) -> float:
+    """sup over c of <g, c> - strength R(c), over all c with strength R(c_i) <= ``budget``.
 
-
-def conjugate(p: Parameterization, g: np.ndarray, strength: float) -> float:
-    """sup over c of <g, c> - strength R(c), for sizes of g up to strength * `steepest`."""
+    No other c can be the solution where the budget is the value of the objective somewhere. For
+    gauges 0: they take sizes of g up to the strength.
+    """
     if is_gauge(p):
         return 0.0
     pull = np.abs(g).reshape(-1)
@@ -127,21 +118,23 @@ def conjugate(p: Parameterization, g: np.ndarray, strength: float) -> float:
             return float(np.sum(np.maximum(pull - strength * l1, 0) ** 2)) / (2 * strength * l2)
     R = scalar(p)
     assert R is not None
-    return float(np.sum(_sup(R, pull / strength))) * strength
+    return strength * float(np.sum(_sup(R, pull / strength, budget / strength)))
 
 
-def _sup(R: Scalar, slope: np.ndarray) -> np.ndarray:
-    """max over t >= 0 of slope t - R(t), for convex R: a grid, then golden section."""
-    values = slope[:, None] * _GRID - R(_GRID)
+def _sup(R: Scalar, slope: np.ndarray, budget: float) -> np.ndarray:
+    """max over t >= 0, R(t) <= budget, of slope t - R(t), R convex: a grid, then golden section."""
+    costs = R(_GRID)
+    grid = _GRID[: int(np.searchsorted(costs, budget)) + 1]
+    values = slope[:, None] * grid - costs[: len(grid)]
     best = np.argmax(values, axis=1)
-    low, high = _GRID[np.maximum(best - 1, 0)], _GRID[np.minimum(best + 1, len(_GRID) - 1)]
+    low, high = grid[np.maximum(best - 1, 0)], grid[np.minimum(best + 1, len(grid) - 1)]
     ratio = (math.sqrt(5) - 1) / 2
     for _ in range(50):
         a, b = high - ratio * (high - low), low + ratio * (high - low)
         left = slope * a - R(a) > slope * b - R(b)
         low, high = np.where(left, low, a), np.where(left, b, high)
     middle = (low + high) / 2
-    return np.maximum(slope * middle - R(middle), 0.0)
+    return np.maximum(np.maximum(slope * middle - R(middle), slope * high - R(high)), 0.0)
 
 
 def link_slope(p: Linked, z: np.ndarray) -> np.ndarray:

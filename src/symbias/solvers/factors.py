@@ -35,7 +35,7 @@ class Trained:
         self._profiled = isinstance(objective.loss, SquaredError)
         with jax.enable_x64(True):
             example, _ = self.start(np.zeros(objective.size), objective.null_offset, 1.0)
-            flat, self._unravel = ravel_pytree(example)
+            _, self._unravel = ravel_pytree(example)
             self._value_and_grad = jax.jit(jax.value_and_grad(self._function()))
 
     def start(self, c: np.ndarray, g: np.ndarray, charge: float) -> tuple[Any, np.ndarray]:

@@ -153,9 +153,7 @@ class LeastSquares(Solver):
         if problem.power > 1 and options.starts and start is None:
             minima = proximal_starts(self.objective, strength, options.starts)
             for c in minima[:_REFINED]:
-                found.append(
-                    solve(problem, strength / total, start=c, **_training(options))
-                )
+                found.append(solve(problem, strength / total, start=c, **_training(options)))
                 steps += found[-1].n_iter
             best = min(found, key=lambda s: s.certificate.objective)
         values = [total * s.certificate.objective for s in found]
@@ -163,6 +161,9 @@ class LeastSquares(Solver):
 
     def path(self, strengths: Iterable[float], options: Options) -> Iterator[Fit]:
         _, _, problem, total = self._reduced
+        if problem.power > 1:  # several starts each, as a single fit has
+            yield from (self.fit(strength, options) for strength in strengths)
+            return
         scaled = [s / total for s in strengths]
         for solution in solve_path(problem, scaled, **_training(options)):
             yield self._fit(solution, [total * solution.certificate.objective])
@@ -299,14 +300,12 @@ def _largest_gain(
         return 0.0
     bend = objective.weights * objective.loss.curvature(eta, objective.Y)
     flat = np.zeros(objective.size)
-    if len(b) == pull.size:
-        directions = np.argsort(-b)[:32]
-    else:
-        directions = np.array([0])
+    elementwise = len(b) == pull.size
+    directions = np.argsort(-b)[:32] if elementwise else np.array([0])
     best = 0.0
     for k in directions:
         flat[:] = 0.0
-        if len(b) == pull.size:
+        if elementwise:
             flat[at + k] = 1.0
         else:
             only = cores.resize(p, pull, lambda s: (s == s.max()).astype(float))
@@ -325,4 +324,3 @@ def _projection(objective: Objective, along: np.ndarray, bend: np.ndarray) -> np
     root = np.sqrt(bend).ravel()
     weighted = root[:, None] * objective.basis
     return -np.linalg.lstsq(weighted, root * along.ravel())[0]
-

@@ -165,7 +165,7 @@ def name_products(cores: list[Core], u: np.ndarray, t: np.ndarray) -> dict[str, 
         else:
             assert isinstance(p, Hadamard)
             count = core.size
-            scales = t[:, group : group + count].reshape(-1, *p.shape)
+            scales = t[:, group : group + count].reshape(len(t), *p.shape)
             factors = dict(zip(p.names, [*scales, own], strict=True))
         named |= core.rename(factors)
         at, group = at + core.size, group + count

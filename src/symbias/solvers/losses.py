@@ -37,7 +37,7 @@ class Loss(ABC):
         """The inverse link: what is predicted for y."""
         return eta
 
-    def check(self, y: np.ndarray) -> None:
+    def check(self, y: np.ndarray) -> None:  # noqa: B027
         """Refuse targets that the loss is not defined for, with a ValueError."""
 
 
@@ -70,9 +70,7 @@ class Logistic(Loss):
         xp = array_namespace(eta)
         # no cancellation where eta is large and y = 1
         sign = 1 - 2 * y
-        return xp.where(
-            (y == 0) | (y == 1), _softplus(sign * eta), _softplus(eta) - y * eta
-        )
+        return xp.where((y == 0) | (y == 1), _softplus(sign * eta), _softplus(eta) - y * eta)
 
     def gradient(self, eta: Array, y: Array) -> Array:
         return self.mean(eta) - y
@@ -164,7 +162,9 @@ def as_loss(loss: str | Loss) -> Loss:
         return loss
     if isinstance(loss, str) and loss in LOSSES:
         return LOSSES[loss]()
-    raise ValueError(f"unknown loss {loss!r}; expected a symbias loss or one of {', '.join(LOSSES)}")
+    raise ValueError(
+        f"unknown loss {loss!r}; expected a symbias loss or one of {', '.join(LOSSES)}"
+    )
 
 
 def _softplus(x: Array) -> Array:

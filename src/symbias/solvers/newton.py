@@ -69,5 +69,5 @@ def proximal_newton(
     return c, g, certificate, steps
 
 
-def _size(problem) -> float:  # noqa: ANN001
+def _size(problem) -> float:
     return 0.5 * float(problem.target @ problem.target)

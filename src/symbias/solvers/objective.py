@@ -180,12 +180,12 @@ class Objective:
         a = 1.0
         for core, part in zip(self.linear.cores, pulls, strict=True):
             largest = float(cores.sizes(core.design, part).max(initial=0.0))
-            if largest > 0:
-                a = min(a, strength * cores.steepest(core.design) / largest)
+            if cores.is_gauge(core.design) and largest > strength:
+                a = min(a, strength / largest)
         scaled = a * np.where(self.weights > 0, self.loss.gradient(eta, self.Y), 0.0)
         dual = -float(np.sum(self.weights * self.loss.conjugate(scaled, self.Y)))
         for core, part in zip(self.linear.cores, pulls, strict=True):
-            dual -= cores.conjugate(core.design, a * part, strength)
+            dual -= cores.conjugate(core.design, a * part, strength, objective)
         gap = max(objective - dual, 0.0)
         return Certificate(objective, gap, gap / floor)
 
