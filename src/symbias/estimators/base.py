@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from symbias.designs import Penalty, as_penalty, design
+from symbias.designs import L1, GroupLasso, Penalty, Schatten, as_penalty, design
 from symbias.mechanisms import WeightDecay
 from symbias.parameterizations import Parameterization
 from symbias.solvers import (
@@ -84,7 +84,7 @@ class DesignedBase(BaseEstimator):
         self.strength_max_ = max(solver.strength_max for solver in solvers)
         self.n_iter_ = max(1, *(fit.n_iter for fit in fits))
         self.converged_ = all(fit.converged for fit in fits)
-        per_target = {
+        per_target: dict[str, list[Any]] = {
             "penalized_": [_shaped(model, fit.penalized) for fit in fits],
             "objective_": [c.objective for c in certificates],
             "dual_gap_": [c.gap for c in certificates],
@@ -93,17 +93,18 @@ class DesignedBase(BaseEstimator):
         if model.joint:
             (fit,) = fits
             self.coef_, self.intercept_ = fit.coef.T, fit.intercept
-            self.params_, self.objectives_ = fit.params, fit.objectives
+            self.params_, objectives = fit.params, [fit.objectives]
         else:
             self.coef_ = np.array([fit.coef for fit in fits])
             self.intercept_ = np.array([float(fit.intercept[0]) for fit in fits])
             self.params_ = {n: np.array([fit.params[n] for fit in fits]) for n in fits[0].params}
-            self.objectives_ = [fit.objectives for fit in fits]
+            objectives = [fit.objectives for fit in fits]
+        self.objectives_: Any = objectives[0] if squeeze or model.joint else objectives
         if squeeze:
-            self.coef_, self.intercept_ = self.coef_[0], float(self.intercept_[0])
+            coef, intercept = self.coef_[0], float(self.intercept_[0])
+            self.coef_, self.intercept_ = coef, intercept  # type: ignore[assignment]
             if not model.joint:
                 self.params_ = {n: a[0] for n, a in self.params_.items()}
-                self.objectives_ = self.objectives_[0]
         for name, values in per_target.items():
             setattr(self, name, values[0] if squeeze or model.joint else np.array(values))
         self._warn_if_not_converged(certificates)
@@ -176,10 +177,15 @@ def couples(penalty: Penalty | Parameterization | str) -> bool:
         return len(penalty.shape) == 2
     penalty = as_penalty(penalty)
     return (
-        type(penalty).__name__ in ("Schatten", "Nuclear")
+        isinstance(penalty, Schatten)
         or bool(getattr(penalty, "joint", False))
         or getattr(penalty, "axis", None) is not None
-        or any(np.ndim(getattr(penalty, name, None)) == 2 for name in ("groups", "weights"))
+        or (isinstance(penalty, GroupLasso) and np.ndim(penalty.groups) == 2)
+        or (
+            isinstance(penalty, L1)
+            and penalty.weights is not None
+            and np.ndim(penalty.weights) == 2
+        )
     )
 
 

@@ -13,6 +13,7 @@ import scipy.sparse
 
 from symbias._arrays import Array, Shape
 from symbias.parameterizations import (
+    Diagonal,
     GroupProduct,
     Hadamard,
     Parameterization,
@@ -68,12 +69,9 @@ def linear_parts(p: Parameterization, prefix: str = "") -> Linear:
     match p:
         case Synthesis():
             inner = linear_parts(p.inner, prefix)
-            count, rest = p.inner.shape[0] + p.transform.free, p.inner.shape[1:]
-            coordinates = count * math.prod(rest)
-            A = p.transform.forward(np.eye(coordinates).reshape(count, *rest, coordinates))
-            A, k = A.reshape(size, coordinates), p.transform.free * math.prod(rest)
+            A, k = _matrix(p), p.transform.free * math.prod(p.shape[1:])
             own = [(prefix + n, p.shapes[n]) for n in p.free - p.inner.free]
-            free = np.hstack([A[:, :k], A[:, k:] @ inner.free])
+            free = np.hstack([_dense(A[:, :k]), A[:, k:] @ inner.free])
             return Linear(free, A[:, k:] @ inner.columns, own + inner.names, inner.cores)
         case Parts():
             inside = [linear_parts(q, f"{prefix}{k}.") for k, q in enumerate(p.designs)]
@@ -88,6 +86,24 @@ def linear_parts(p: Parameterization, prefix: str = "") -> Linear:
             return _join([linear_parts(q, f"{prefix}{k}.") for k, q in enumerate(p.designs)])
     identity = scipy.sparse.eye_array(size, format="csr")
     return Linear(np.zeros((size, 0)), identity, [], [Core(prefix, p)])
+
+
+def _matrix(p: Synthesis) -> Array:
+    """The transform on flattened coordinates; sparse for weights."""
+    count, rest = p.inner.shape[0] + p.transform.free, p.inner.shape[1:]
+    size = count * math.prod(rest)
+    if isinstance(p.transform, Diagonal):
+        # entry i is its weight times one coordinate, told by its number
+        entries = p.transform.forward(np.ones((count, *rest))).ravel()
+        order = p.transform.forward(np.arange(1.0, size + 1).reshape(count, *rest)).ravel()
+        at = np.rint(order / entries).astype(int) - 1
+        return scipy.sparse.csr_array((entries, (np.arange(size), at)), shape=(size, size))
+    A = p.transform.forward(np.eye(size).reshape(count, *rest, size))
+    return np.asarray(A).reshape(-1, size)
+
+
+def _dense(matrix: Array) -> np.ndarray:
+    return matrix.toarray() if scipy.sparse.issparse(matrix) else matrix
 
 
 def _place(matrix: Array, index: np.ndarray, size: int) -> Array:
@@ -106,8 +122,7 @@ def _join(parts: list[Linear]) -> Linear:
     if all(map(scipy.sparse.issparse, columns)):
         joined = scipy.sparse.hstack(columns, format="csr")
     else:
-        dense = [a.toarray() if scipy.sparse.issparse(a) else a for a in columns]
-        joined = np.hstack(dense)
+        joined = np.hstack([_dense(a) for a in columns])
     return Linear(
         np.hstack([part.free for part in parts]),
         joined,
@@ -155,7 +170,8 @@ def _(inner: GroupProduct) -> Products | None:
 
 def name_products(cores: list[Core], u: np.ndarray, t: np.ndarray) -> dict[str, np.ndarray]:
     """u (coordinates,) and t (power, groups) of `as_products` under the names of the cores."""
-    named, at, group = {}, 0, 0
+    named: dict[str, np.ndarray] = {}
+    at = group = 0
     for core in cores:
         p = core.design
         own = u[at : at + core.size].reshape(p.shape)

@@ -11,6 +11,7 @@ import numpy as np
 
 from symbias.solvers.certificate import Certificate
 from symbias.solvers.objective import Objective
+from symbias.solvers.problem import ReducedProblem
 from symbias.solvers.rows import Rows
 from symbias.solvers.solve import solve
 from symbias.solvers.train import Options
@@ -69,5 +70,5 @@ def proximal_newton(
     return c, g, certificate, steps
 
 
-def _size(problem) -> float:
+def _size(problem: ReducedProblem) -> float:
     return 0.5 * float(problem.target @ problem.target)

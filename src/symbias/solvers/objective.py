@@ -10,9 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-import scipy.sparse
 
-from symbias._arrays import Array
 from symbias.parameterizations import Parameterization
 from symbias.solvers import cores
 from symbias.solvers.certificate import Certificate
@@ -202,8 +200,3 @@ class Objective:
     def null_pull(self) -> list[np.ndarray]:
         """The gradient in every core where c = 0."""
         return self.linear.split(self.pull(self.gradient(self.offset(self.null_offset))))
-
-
-def dense(matrix: Array) -> np.ndarray:
-    """A NumPy array from one, or from a sparse array."""
-    return matrix.toarray() if scipy.sparse.issparse(matrix) else np.asarray(matrix)

@@ -4,10 +4,9 @@ import numpy as np
 
 from symbias.solvers import cores
 from symbias.solvers.objective import Objective
-from symbias.solvers.proximal import descend, scalar_prox, tabulated_prox
+from symbias.solvers.proximal import Scalar, descend, tabulated_prox
 
 _STEPS = 1_000
-_EXACT_STEPS = 30
 
 
 def least_squares_start(objective: Objective) -> np.ndarray:
@@ -58,25 +57,19 @@ def proximal_starts(objective: Objective, strength: float, count: int, seed: int
     starts[: min(2, count)] = np.stack([np.zeros_like(full), full])[: min(2, count)]
     largest = 10 * max(np.abs(starts).max(), np.abs(B.T @ y).max() / lipschitz)
 
-    def shrink(exact: bool) -> list:
-        maps = []
-        for core in parts:
-            R, tau = cores.scalar(core.design), strength / lipschitz
-            assert R is not None
-            table = None if exact else tabulated_prox(R, tau, largest)
-            maps.append(table or (lambda t, R=R, tau=tau: scalar_prox(R, t, tau)))
-        return maps
+    maps = []
+    for core in parts:
+        R = cores.scalar(core.design)
+        assert R is not None
+        maps.append(tabulated_prox(R, strength / lipschitz, largest))
 
-    def prox_with(maps: list) -> object:
-        def prox(rows: np.ndarray) -> np.ndarray:
-            return np.array([_resize(objective, row, maps) for row in rows])
-
-        return prox
+    def prox(rows: np.ndarray) -> np.ndarray:
+        return np.array([_resize(objective, row, maps) for row in rows])
 
     def gradient(rows: np.ndarray) -> np.ndarray:
         return (rows @ B.T - y) @ B
 
-    found = descend(gradient, prox_with(shrink(False)), starts, 1 / lipschitz, _STEPS)
+    found = descend(gradient, prox, starts, 1 / lipschitz, _STEPS)
     values = [
         0.5 * float(np.sum((y - B @ c) ** 2)) + strength * objective.penalty(c) for c in found
     ]
@@ -88,6 +81,6 @@ def proximal_starts(objective: Objective, strength: float, count: int, seed: int
     return found[distinct]
 
 
-def _resize(objective: Objective, row: np.ndarray, maps: list) -> np.ndarray:
+def _resize(objective: Objective, row: np.ndarray, maps: list[Scalar]) -> np.ndarray:
     parts = zip(objective.linear.cores, objective.linear.split(row), maps, strict=True)
     return np.concatenate([np.ravel(cores.resize(k.design, c, f)) for k, c, f in parts])
