@@ -31,7 +31,8 @@ def complete(
     strength : float
         Positive.
     **options
-        Of `DesignedRegressor`: ``loss``, ``tol``, ``fit_intercept``, ...
+        Of `DesignedRegressor`: ``loss``, ``fit_intercept``, ``tol`` (here 1e-8: at strengths near
+        zero, where the solution is the matrix of least norm through the data, more is slow), ...
 
     Returns
     -------
@@ -60,7 +61,7 @@ def complete(
     Y = np.asarray(Y, dtype=float)
     if Y.ndim != 2 or not Y.size:
         raise ValueError(f"expected a matrix with nan for missing entries, got shape {Y.shape}")
-    model = DesignedRegressor(penalty, strength, **{"fit_intercept": False, **options})
+    model = DesignedRegressor(penalty, strength, **{"fit_intercept": False, "tol": 1e-8, **options})
     if not couples(penalty):
         raise ValueError(f"{penalty!r} acts on each column alone: it says nothing of missing ones")
     model.fit(np.eye(len(Y)), Y)

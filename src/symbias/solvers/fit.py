@@ -30,6 +30,7 @@ from symbias.solvers.starts import least_squares_start, proximal_starts
 from symbias.solvers.train import Options, Solution
 
 _CONTINUATION = np.geomspace(0.01, 1, 12)
+_LOOSE_STEPS = 200
 _REFINED = 3  # proximal minima that training goes on from
 
 
@@ -243,7 +244,7 @@ class General(Solver):
         zero = np.zeros(objective.size)
         found = [(zero, g, objective.certify(zero, g, strength), 0)]
         c, steps = start, 0
-        loose = replace(options, tol=max(options.tol, 1e-4))
+        loose = replace(options, tol=max(options.tol, 1e-4), max_iter=_LOOSE_STEPS)
         if c is None:
             c = least_squares_start(objective)
             for fraction in _CONTINUATION[:-1]:
@@ -259,7 +260,7 @@ class General(Solver):
                     g = objective.polish(objective.forward(c))
                     found.append(self._trained.train(c, g, strength, options, steps))
         best = min(found, key=lambda f: f[2].objective)
-        values = [f[2].objective for f in found if f is not best]
+        values = [f[2].objective for f in found[1:] if f is not best]
         return self._finish(*best[:3], found[-1][3], options.tol, values)
 
 

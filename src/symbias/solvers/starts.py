@@ -7,6 +7,8 @@ from symbias.solvers.objective import Objective
 from symbias.solvers.proximal import Scalar, descend, tabulated_prox
 
 _STEPS = 1_000
+_ROUNDS = 10
+_NEIGHBOURS = 20
 
 
 def least_squares_start(objective: Objective) -> np.ndarray:
@@ -69,16 +71,34 @@ def proximal_starts(objective: Objective, strength: float, count: int, seed: int
     def gradient(rows: np.ndarray) -> np.ndarray:
         return (rows @ B.T - y) @ B
 
+    def cost(c: np.ndarray) -> float:
+        return 0.5 * float(np.sum((y - B @ c) ** 2)) + strength * objective.penalty(c)
+
     found = descend(gradient, prox, starts, 1 / lipschitz, _STEPS)
-    values = [
-        0.5 * float(np.sum((y - B @ c) ** 2)) + strength * objective.penalty(c) for c in found
-    ]
-    order = np.argsort(values)
+    values = [cost(c) for c in found]
+    for _ in range(_ROUNDS):
+        best = int(np.argmin(values))
+        near = descend(gradient, prox, _neighbours(found[best], B, y), 1 / lipschitz, _STEPS)
+        found, values = np.concatenate([found, near]), values + [cost(c) for c in near]
+        if not min(values) < values[best] * (1 - 1e-9):
+            break
     distinct: list[int] = []
-    for k in order:
+    for k in np.argsort(values):
         if not distinct or values[k] > values[distinct[-1]] * (1 + 1e-7):
             distinct.append(int(k))
     return found[distinct]
+
+
+def _neighbours(c: np.ndarray, B: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """``c`` without one of its largest entries, or with one more where the residual pulls most."""
+    live = np.argsort(-np.abs(c))[: min(_NEIGHBOURS, np.count_nonzero(c))]
+    pull = (y - B @ c) @ B
+    reach = pull / np.maximum(np.sum(B**2, axis=0), 1e-300)
+    new = np.argsort(-np.where(c == 0, np.abs(pull), 0.0))[:_NEIGHBOURS]
+    rows = np.tile(c, (len(live) + len(new), 1))
+    rows[np.arange(len(live)), live] = 0.0
+    rows[len(live) + np.arange(len(new)), new] += 2 * reach[new]
+    return rows
 
 
 def _resize(objective: Objective, row: np.ndarray, maps: list[Scalar]) -> np.ndarray:
