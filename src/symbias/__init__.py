@@ -96,7 +96,15 @@ _ROOMS: dict[str, tuple[str, ...]] = {
         "design",
     ),
     "report": ("Card", "card"),
-    "estimators": ("DesignedRegressor", "DesignedRegressorCV", "fit_series"),
+    "studies": ("Verification", "verify"),
+    "estimators": (
+        "DesignedClassifier",
+        "DesignedRegressor",
+        "DesignedRegressorCV",
+        "complete",
+        "fit_series",
+    ),
+    "solvers": ("Huber", "Logistic", "Poisson", "SquaredError"),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 

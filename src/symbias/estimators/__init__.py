@@ -1,7 +1,16 @@
 """The scikit-learn face: designed regression, its cross-validation, and series."""
 
+from symbias.estimators.classifier import DesignedClassifier
+from symbias.estimators.completion import complete
 from symbias.estimators.cross_validation import DesignedRegressorCV
 from symbias.estimators.regressor import DesignedRegressor
 from symbias.estimators.series import SeriesFit, fit_series
 
-__all__ = ["DesignedRegressor", "DesignedRegressorCV", "SeriesFit", "fit_series"]
+__all__ = [
+    "DesignedClassifier",
+    "DesignedRegressor",
+    "DesignedRegressorCV",
+    "SeriesFit",
+    "complete",
+    "fit_series",
+]

@@ -1,79 +1,140 @@
-"""What both regressors share: checked input, the reduced problem, the fitted attributes."""
+"""What all designed estimators share: checked input, the design, the fitted attributes."""
 
 import warnings
 from copy import copy
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from symbias.designs import as_penalty, design
+from symbias.designs import L1, GroupLasso, Penalty, Schatten, as_penalty, design
 from symbias.mechanisms import WeightDecay
-from symbias.solvers import SOLVERS, Reduction, Solution, least_squares
+from symbias.parameterizations import Parameterization
+from symbias.solvers import (
+    SOLVERS,
+    Fit,
+    Loss,
+    Model,
+    Objective,
+    Options,
+    Solver,
+    SquaredError,
+    solver_for,
+)
 
 _LARGEST = 1e100
 
 
-class DesignedBase(MultiOutputMixin, RegressorMixin, BaseEstimator):
+class DesignedBase(BaseEstimator):
     """A linear model whose coefficients are a designed product of trained factors."""
 
-    def _validate(
-        self, X: Any, y: Any, sample_weight: Any
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _check_options(self) -> None:
         if self.solver not in SOLVERS:
             raise ValueError(f"solver must be one of {', '.join(SOLVERS)}, got {self.solver!r}")
         if not self.tol > 0:
             raise ValueError(f"tol must be positive, got {self.tol}")
         if self.max_iter is not None and self.max_iter < 1:
             raise ValueError(f"max_iter must be at least 1, got {self.max_iter}")
-        X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
+
+    def _validate(
+        self, X: Any, y: Any, sample_weight: Any
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        self._check_options()
+        if couples(self.penalty):  # entries of y may be missing
+            X = validate_data(self, X, dtype=np.float64)
+            y = check_array(y, dtype=np.float64, ensure_2d=False, ensure_all_finite="allow-nan")
+            check_consistent_length(X, y)
+            if np.isnan(y).reshape(len(y), -1).all(axis=0).any():
+                raise ValueError("every target needs at least one value that is not missing")
+        else:
+            X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
         weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        if max(np.abs(X).max(), np.abs(y).max()) > _LARGEST:
-            raise ValueError(
-                f"X and y must stay below {_LARGEST:g}, whose square overflows; rescale"
-            )
-        return X, np.asarray(y, dtype=np.float64), weights
+        check_size(X, y)
+        y = np.asarray(y, dtype=np.float64)
+        self._loss().check(y[~np.isnan(y)])
+        return X, y, weights
 
-    def _reduce(self, X: np.ndarray, weights: np.ndarray, strength: float = 1.0) -> Reduction:
-        penalty = as_penalty(self.penalty)
-        p = design(penalty, WeightDecay(strength), shape=X.shape[1])
-        return Reduction(p, X, weights, self.fit_intercept)
+    def _loss(self) -> Loss:
+        return SquaredError()
 
-    def _store(self, reduction: Reduction, Y: np.ndarray, solutions: list[Solution]) -> None:
-        """Set the fitted attributes from one solution per column of ``Y``."""
-        recovered = [reduction.recover(y, s.z) for y, s in zip(Y.T, solutions, strict=True)]
-        factors = [
-            reduction.name_factors(s.factors, free)
-            for s, (_, free, _) in zip(solutions, recovered, strict=True)
-        ]
-        certificates = [s.certificate for s in solutions]
-        self.parameterization_ = reduction.parameterization
-        self.coef_ = np.array([w for w, _, _ in recovered])
-        self.intercept_ = np.array([b for _, _, b in recovered])
-        self.penalized_ = np.array([s.z for s in solutions])
-        self.objective_ = np.array([c.objective for c in certificates])
-        self.dual_gap_ = np.array([c.gap for c in certificates])
-        self.params_ = {n: np.array([f[n] for f in factors]) for n in factors[0]}
-        self.n_iter_ = max(1, *(s.n_iter for s in solutions))
-        self.converged_ = all(s.converged for s in solutions)
-        if not self.converged_:
-            worst = max(c.violation for c in certificates)
-            warnings.warn(
-                f"not converged after {self.n_iter_} steps: relative "
-                f"{'gap' if np.isfinite(self.dual_gap_).all() else 'violation'} {worst:.1e}, "
-                f"wanted {self.tol:.1e}. Raise max_iter, or take solver='lbfgs'",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+    def _options(self) -> Options:
+        return Options(self.solver, self.tol, self.max_iter, getattr(self, "callback", None))
 
-    def _squeeze(self) -> None:
-        """One output given as a vector: attributes lose their leading axis."""
-        for name in ("coef_", "intercept_", "penalized_", "objective_", "dual_gap_"):
-            value = getattr(self, name)[0]
-            setattr(self, name, value if value.ndim else float(value))
-        self.params_ = {n: a[0] for n, a in self.params_.items()}
+    def _model(
+        self, X: np.ndarray, weights: np.ndarray, targets: int, strength: float = 1.0
+    ) -> Model:
+        shape = (X.shape[1], targets) if couples(self.penalty) else (X.shape[1],)
+        mechanism = WeightDecay(strength)
+        if isinstance(self.penalty, Parameterization):
+            p = self.penalty
+            if p.shape != shape:
+                raise ValueError(f"the design has shape {p.shape}, the coefficients {shape}")
+        else:
+            p = design(as_penalty(self.penalty), mechanism, shape=shape)
+        return Model(p, X, weights / weights.sum(), self.fit_intercept, self._loss())
+
+    def _store(self, solvers: list[Solver], fits: list[Fit], squeeze: bool) -> None:
+        """Set the fitted attributes from one fit per target, or one for all of them."""
+        model = solvers[0].objective.model
+        certificates = [fit.certificate for fit in fits]
+        self.parameterization_ = model.design
+        self.strength_max_ = max(solver.strength_max for solver in solvers)
+        self.n_iter_ = max(1, *(fit.n_iter for fit in fits))
+        self.converged_ = all(fit.converged for fit in fits)
+        per_target: dict[str, list[Any]] = {
+            "penalized_": [_shaped(model, fit.penalized) for fit in fits],
+            "objective_": [c.objective for c in certificates],
+            "dual_gap_": [c.gap for c in certificates],
+            "spread_": [float(f.objectives[-1] / (f.objectives[0] or 1.0) - 1) for f in fits],
+        }
+        if model.joint:
+            (fit,) = fits
+            self.coef_, self.intercept_ = fit.coef.T, fit.intercept
+            self.params_, objectives = fit.params, [fit.objectives]
+        else:
+            self.coef_ = np.array([fit.coef for fit in fits])
+            self.intercept_ = np.array([float(fit.intercept[0]) for fit in fits])
+            self.params_ = {n: np.array([fit.params[n] for fit in fits]) for n in fits[0].params}
+            objectives = [fit.objectives for fit in fits]
+        self.objectives_: Any = objectives[0] if squeeze or model.joint else objectives
+        if squeeze:
+            coef, intercept = self.coef_[0], float(self.intercept_[0])
+            self.coef_, self.intercept_ = coef, intercept  # type: ignore[assignment]
+            if not model.joint:
+                self.params_ = {n: a[0] for n, a in self.params_.items()}
+        for name, values in per_target.items():
+            setattr(self, name, values[0] if squeeze or model.joint else np.array(values))
+        self._warn_if_not_converged(certificates)
+
+    def _warn_if_not_converged(self, certificates: list[Any]) -> None:
+        if self.converged_:
+            return
+        worst = max(c.violation for c in certificates)
+        kind = "gap" if np.isfinite([c.gap for c in certificates]).all() else "violation"
+        warnings.warn(
+            f"not converged after {self.n_iter_} steps: relative {kind} {worst:.1e}, "
+            f"wanted {self.tol:.1e}. Raise max_iter, or take solver='lbfgs'",
+            ConvergenceWarning,
+            stacklevel=5,
+        )
+
+    @property
+    def support_(self) -> np.ndarray:
+        """Which penalised coordinates are not zero: features, groups' members, jumps, ..."""
+        check_is_fitted(self)
+        return self.penalized_ != 0
+
+    def _decision(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        return X @ self.coef_.T + self.intercept_
+
+
+class Refit(DesignedBase):
+    """Estimators whose shrinkage can be undone on a support."""
 
     def refit(self, X: Any, y: Any, support: Any = None, sample_weight: Any = None) -> Self:
         """A copy with plain least squares on a support: shrinkage undone.
@@ -85,13 +146,17 @@ class DesignedBase(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If ``support`` is not a boolean mask of the shape of ``penalized_``.
+            If ``support`` is not a boolean mask of the shape of ``penalized_``; for a loss that is
+            not the squared error, and for penalties that are not a sum over coordinates or groups.
         """
         check_is_fitted(self)
         X, y, weights = self._validate(X, y, sample_weight)
-        reduction = self._reduce(X, weights)
         Y = as_columns(y)
-        shape = (Y.shape[1], len(reduction.labels))
+        solvers = solvers_of(self._model(X, weights, Y.shape[1]), Y)
+        inner = np.shape(self.penalized_)
+        if not solvers[0].objective.model.joint and y.ndim > 1:
+            inner = inner[1:]
+        shape = (len(solvers), *inner)
         mask = np.asarray(self.support_ if support is None else support)
         if mask.dtype != bool or mask.shape not in (shape, shape[1:]):
             raise ValueError(
@@ -99,31 +164,49 @@ class DesignedBase(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 f"{mask.dtype} of shape {mask.shape}"
             )
         again = copy(self)
-        again._store(
-            reduction,
-            Y,
-            [
-                least_squares(reduction.problem(column), keep)
-                for column, keep in zip(Y.T, np.broadcast_to(mask, shape), strict=True)
-            ],
-        )
-        if y.ndim == 1:
-            again._squeeze()
+        masks = np.broadcast_to(mask, shape).reshape(len(solvers), -1)
+        fits = [s.refit(keep) for s, keep in zip(solvers, masks, strict=True)]
+        again._store(solvers, fits, y.ndim == 1)
+        again.strength_max_ = self.strength_max_
         return again
 
-    @property
-    def support_(self) -> np.ndarray:
-        """Which penalised coordinates are not zero: features, groups' members, jumps, ..."""
-        check_is_fitted(self)
-        return self.penalized_ != 0
 
-    def predict(self, X: Any) -> np.ndarray:
-        """X coef_ + intercept_, shape (n_samples,) or (n_samples, n_targets)."""
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
-        return X @ self.coef_.T + self.intercept_
+def couples(penalty: Penalty | Parameterization | str) -> bool:
+    """Whether the penalty acts on all targets together: on a matrix (n_features, n_targets)."""
+    if isinstance(penalty, Parameterization):
+        return len(penalty.shape) == 2
+    penalty = as_penalty(penalty)
+    return (
+        isinstance(penalty, Schatten)
+        or bool(getattr(penalty, "joint", False))
+        or getattr(penalty, "axis", None) is not None
+        or (isinstance(penalty, GroupLasso) and np.ndim(penalty.groups) == 2)
+        or (
+            isinstance(penalty, L1)
+            and penalty.weights is not None
+            and np.ndim(penalty.weights) == 2
+        )
+    )
+
+
+def check_size(*arrays: np.ndarray) -> None:
+    """Refuse numbers whose square overflows."""
+    if max(np.nanmax(np.abs(a)) for a in arrays) > _LARGEST:
+        raise ValueError(f"X and y must stay below {_LARGEST:g}, whose square overflows; rescale")
+
+
+def solvers_of(model: Model, Y: np.ndarray) -> list[Solver]:
+    """One solver per target (n_samples,), or one for all where the design couples them."""
+    targets = [Y] if model.joint else list(Y.T)
+    return [solver_for(Objective(model, y)) for y in targets]
 
 
 def as_columns(y: np.ndarray) -> np.ndarray:
     """``y`` with one column per target."""
     return y[:, None] if y.ndim == 1 else y
+
+
+def _shaped(model: Model, c: np.ndarray) -> np.ndarray:
+    """The penalised coordinates in the shape of the only core, or in a row."""
+    parts = model.linear.split(c)
+    return parts[0] if len(parts) == 1 else c

@@ -1,19 +1,22 @@
 """Choose the strength: a warm path per fold, and the one-standard-error rule."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
+from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.model_selection import check_cv
 
 from symbias.designs import Penalty
-from symbias.estimators.base import DesignedBase, as_columns
-from symbias.solvers import solve, solve_path, strength_max
+from symbias.estimators.base import Refit, as_columns, solvers_of
+from symbias.parameterizations import Parameterization
+from symbias.solvers import Options
 
 RULES = ("one_standard_error", "min")
 
 
-class DesignedRegressorCV(DesignedBase):
+class DesignedRegressorCV(MultiOutputMixin, RegressorMixin, Refit):
     """`DesignedRegressor` with the strength chosen by cross-validation.
 
     Every fold runs along the same strengths, each warm from the one before; the whole data are
@@ -51,7 +54,7 @@ class DesignedRegressorCV(DesignedBase):
 
     def __init__(
         self,
-        penalty: str | Penalty = "l1",
+        penalty: str | Penalty | Parameterization = "l1",
         *,
         strengths: Any = 30,
         min_ratio: float = 1e-2,
@@ -87,38 +90,44 @@ class DesignedRegressorCV(DesignedBase):
         if self.rule not in RULES:
             raise ValueError(f"rule must be one of {', '.join(RULES)}, got {self.rule!r}")
         Y = as_columns(y)
-        reduction = self._reduce(X, weights)
-        problems = [reduction.problem(column) for column in Y.T]
-        self.strength_max_ = max(map(strength_max, problems))
-        self.strengths_ = self._grid()
+        solvers = solvers_of(self._model(X, weights, Y.shape[1]), Y)
+        self.strengths_ = self._grid(max(solver.strength_max for solver in solvers))
         folds = list(check_cv(self.cv).split(X, y))
         self.mse_path_ = np.column_stack(
             [self._score(k, folds, X, Y, weights) for k in range(len(folds))]
         )
         chosen = choose(self.mse_path_, self.rule)
         self.strength_ = float(self.strengths_[chosen])
-        solutions = [solve(problem, self.strength_, **self._training()) for problem in problems]
-        self._store(reduction, Y, solutions)
-        if y.ndim == 1:
-            self._squeeze()
+        fits = [solver.fit(self.strength_, self._training()) for solver in solvers]
+        self._store(solvers, fits, y.ndim == 1)
         return self
 
-    def _grid(self) -> np.ndarray:
+    def predict(self, X: Any) -> np.ndarray:
+        """X coef_ + intercept_, shape (n_samples,) or (n_samples, n_targets)."""
+        return self._decision(X)
+
+    def _grid(self, largest: float) -> np.ndarray:
         if isinstance(self.strengths, int | np.integer):
             if self.strengths < 1 or not 0 < self.min_ratio < 1:
                 raise ValueError(
                     "strengths must be at least 1 and min_ratio between 0 and 1, got "
                     f"{self.strengths} and {self.min_ratio}"
                 )
-            top = self.strength_max_ or 1.0
+            if not np.isfinite(largest):
+                raise ValueError(
+                    "no strength makes every coefficient zero under this penalty: give the "
+                    "strengths themselves"
+                )
+            top = largest or 1.0
             return np.geomspace(top, top * self.min_ratio, int(self.strengths))
         grid = np.sort(np.asarray(self.strengths, dtype=float).ravel())[::-1]
         if not grid.size or not (np.all(grid > 0) and np.all(np.isfinite(grid))):
             raise ValueError("strengths must be positive and finite")
         return grid
 
-    def _training(self) -> dict[str, Any]:
-        return {"solver": self.solver, "tol": self.tol, "max_iter": self.max_iter}
+    def _training(self) -> Options:
+        # the callback counts strengths, not steps
+        return replace(self._options(), callback=None)
 
     def _score(
         self, k: int, folds: list[Any], X: np.ndarray, Y: np.ndarray, weights: np.ndarray
@@ -127,20 +136,20 @@ class DesignedRegressorCV(DesignedBase):
         train, test = folds[k]
         if not weights[train].sum() > 0:
             raise ValueError(f"fold {k} leaves no sample weight to train on")
-        reduction = self._reduce(X[train], weights[train])
-        total = len(folds) * Y.shape[1] * len(self.strengths_)
-        errors = np.zeros((len(self.strengths_), len(test)))
-        for j, y in enumerate(Y.T):
-            done = (k * Y.shape[1] + j) * len(self.strengths_)
-            problem = reduction.problem(y[train])
-            path = solve_path(problem, self.strengths_, **self._training())
-            for i, solution in enumerate(path):
-                w, _, intercept = reduction.recover(y[train], solution.z)
-                errors[i] += (y[test] - X[test] @ w - intercept) ** 2 / Y.shape[1]
+        solvers = solvers_of(self._model(X[train], weights[train], Y.shape[1]), Y[train])
+        steps = len(self.strengths_)
+        errors = np.zeros((steps, len(test)))
+        targets = [Y[test]] if len(solvers) < Y.shape[1] else list(Y[test].T)
+        for j, (solver, y) in enumerate(zip(solvers, targets, strict=True)):
+            for i, fit in enumerate(solver.path(self.strengths_, self._training())):
+                left = as_columns(y) - as_columns(X[test] @ fit.coef) - fit.intercept
+                errors[i] += np.nansum(left**2, axis=1) / Y.shape[1]
                 if self.callback:
-                    self.callback(done + i + 1, total, solution.certificate.objective)
+                    done = (k * len(solvers) + j) * steps + i + 1
+                    total = len(folds) * len(solvers) * steps
+                    self.callback(done, total, fit.certificate.objective)
         if not weights[test].sum() > 0:
-            return np.full(len(self.strengths_), np.nan)
+            return np.full(steps, np.nan)
         return np.average(errors, axis=1, weights=weights[test])
 
 

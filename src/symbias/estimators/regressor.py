@@ -3,13 +3,18 @@
 from collections.abc import Callable
 from typing import Any, Self
 
+import numpy as np
+from sklearn.base import MultiOutputMixin, RegressorMixin
+from sklearn.utils import Tags
+
 from symbias.designs import Penalty
-from symbias.estimators.base import DesignedBase, as_columns
-from symbias.solvers import solve, strength_max
+from symbias.estimators.base import Refit, as_columns, solvers_of
+from symbias.parameterizations import Parameterization
+from symbias.solvers import Loss, Poisson, as_loss
 
 
-class DesignedRegressor(DesignedBase):
-    """Least squares with a penalty that is built into the parameterization.
+class DesignedRegressor(MultiOutputMixin, RegressorMixin, Refit):
+    """A regression with a penalty that is built into the parameterization.
 
     Minimises ``|y - X w - b|^2 / (2 n) + strength * penalty(w)``, as scikit-learn's Lasso does,
     by training the factors of ``sb.design(penalty, WeightDecay(strength))`` with weight decay
@@ -73,9 +78,10 @@ class DesignedRegressor(DesignedBase):
 
     def __init__(
         self,
-        penalty: str | Penalty = "l1",
+        penalty: str | Penalty | Parameterization = "l1",
         strength: float = 0.1,
         *,
+        loss: str | Loss = "squared",
         fit_intercept: bool = True,
         solver: str = "lbfgs",
         tol: float = 1e-10,
@@ -84,6 +90,7 @@ class DesignedRegressor(DesignedBase):
     ) -> None:
         self.penalty = penalty
         self.strength = strength
+        self.loss = loss
         self.fit_intercept = fit_intercept
         self.solver = solver
         self.tol = tol
@@ -93,30 +100,34 @@ class DesignedRegressor(DesignedBase):
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit to X of shape (n_samples, n_features) and y (n_samples,) or (n_samples, n_targets).
 
-        ``sample_weight`` weighs the squared errors, and the n of the objective is its sum.
+        ``sample_weight`` weighs the losses, and the n of the objective is its sum. Where the
+        penalty couples the targets, entries of y that are nan are missing and cost nothing.
 
         Raises
         ------
         ValueError
-            For input that scikit-learn's checks refuse, an unknown penalty or solver, a strength
-            that is not positive, or a penalty that no design reaches.
+            For input that scikit-learn's checks refuse, an unknown penalty, loss or solver, a
+            strength that is not positive, or a penalty that no design reaches.
         """
         X, y, weights = self._validate(X, y, sample_weight)
-        reduction = self._reduce(X, weights, self.strength)
-        problems = [reduction.problem(column) for column in as_columns(y).T]
-        solutions = [
-            solve(
-                problem,
-                self.strength,
-                solver=self.solver,
-                tol=self.tol,
-                max_iter=self.max_iter,
-                callback=self.callback,
-            )
-            for problem in problems
-        ]
-        self.strength_max_ = max(map(strength_max, problems))
-        self._store(reduction, as_columns(y), solutions)
-        if y.ndim == 1:
-            self._squeeze()
+        Y = as_columns(y)
+        solvers = solvers_of(self._model(X, weights, Y.shape[1], self.strength), Y)
+        fits = [solver.fit(self.strength, self._options()) for solver in solvers]
+        self._store(solvers, fits, y.ndim == 1)
         return self
+
+    def _loss(self) -> Loss:
+        return as_loss(self.loss)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The mean: X coef_ + intercept_, or its exponential for the Poisson loss.
+
+        Shape (n_samples,) or (n_samples, n_targets).
+        """
+        return self._loss().mean(self._decision(X))
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        poisson = self.loss == "poisson" or isinstance(self.loss, Poisson)
+        tags.target_tags.positive_only = poisson
+        return tags

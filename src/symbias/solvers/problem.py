@@ -8,14 +8,14 @@ eliminated exactly, and what remains is
 """
 
 from dataclasses import dataclass
-from functools import cached_property, singledispatch
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse
 
 from symbias._arrays import Array
-from symbias.parameterizations import GroupProduct, Hadamard, Parameterization, Synthesis
+from symbias.parameterizations import Parameterization
+from symbias.solvers.linear import Linear, as_products, linear_parts, name_products
 
 
 class Factors(NamedTuple):
@@ -86,108 +86,88 @@ class Reduction:
 
     Parameters
     ----------
-    p : Parameterization
-        As `symbias.designs` makes them for weight decay, of shape (n_features,).
+    p : Parameterization or Linear
+        As `symbias.designs` makes them for weight decay, of n_features entries: products behind a
+        linear map.
     X : array (n_samples, n_features)
     sample_weight : array (n_samples,)
     fit_intercept : bool
+    blocks : array (n_samples,) of int, optional
+        Samples of one block share an intercept; all of them by default.
+
+    Raises
+    ------
+    TypeError
+        For a design of another kind.
     """
 
     def __init__(
-        self, p: Parameterization, X: np.ndarray, sample_weight: np.ndarray, fit_intercept: bool
+        self,
+        p: Parameterization | Linear,
+        X: np.ndarray,
+        sample_weight: np.ndarray,
+        fit_intercept: bool,
+        blocks: np.ndarray | None = None,
     ) -> None:
-        self.parameterization = p
+        self.linear = p if isinstance(p, Linear) else linear_parts(p)
+        products = as_products(self.linear.cores)
+        if products is None:
+            raise TypeError(f"no least-squares solver for {p!r}")
+        self.labels, self.power = products
         self.weights = sample_weight / np.sum(sample_weight)
         self.fit_intercept = fit_intercept
-        self.X_mean = self.weights @ X if fit_intercept else np.zeros(X.shape[1])
+        self._blocks = np.zeros(len(X), dtype=int) if blocks is None else blocks
+        self.X_mean = self._means(X)
         self._root = np.sqrt(self.weights)[:, None]
-        self._X = self._root * (X - self.X_mean)
-        self.free_columns, self.columns, self.inner = linear_parts(p)
-        F = self._X @ self.free_columns
+        self._X = self._root * (X - self.X_mean[self._blocks])
+        free, columns = self.linear.free, self.linear.columns
+        F = self._X @ free
         # the tolerance is set by X before centring: a centred constant column is zero
-        floor = float(np.linalg.norm(self._root * X) * np.linalg.norm(self.free_columns))
-        self._basis, self._solve_free = _range_and_pinv(F, 1e-12 * floor)
-        columns = self._project(self._X @ self.columns)
+        floor = float(np.linalg.norm(self._root * X) * np.linalg.norm(free))
+        self._basis, self._solve_free = range_and_pinv(F, 1e-12 * floor)
+        projected = self._project(self._X @ columns)
         # what is left of a column that the free part explains is rounding
-        before = np.linalg.norm(self._root * (X @ self.columns), axis=0)
-        self.design = np.where(np.linalg.norm(columns, axis=0) > 1e-12 * before, columns, 0.0)
-        self.labels, self.power = scales_of(self.inner)
+        before = np.linalg.norm(self._root * (X @ columns), axis=0)
+        kept = np.linalg.norm(projected, axis=0) > 1e-12 * before
+        self.design = np.where(kept, projected, 0.0)
+
+    def _means(self, a: np.ndarray) -> np.ndarray:
+        """Weighted means over every block: what the intercepts take."""
+        count = int(self._blocks.max(initial=0)) + 1
+        if not self.fit_intercept:
+            return np.zeros((count, *a.shape[1:]))
+        return np.array([self._mean(a, self._blocks == k) for k in range(count)])
+
+    def _mean(self, a: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        if np.all(rows):
+            return self.weights @ a
+        return (self.weights[rows] / self.weights[rows].sum()) @ a[rows]
 
     def _project(self, a: np.ndarray) -> np.ndarray:
         return a - self._basis @ (self._basis.T @ a)
 
+    def _centred(self, y: np.ndarray) -> np.ndarray:
+        return self._root[:, 0] * (y - self._means(y)[self._blocks])
+
     def problem(self, y: np.ndarray) -> ReducedProblem:
         """The reduced problem of the target ``y``, shape (n_samples,)."""
-        target = self._project(self._root[:, 0] * (y - self._y_mean(y)))
-        return ReducedProblem(self.design, target, self.labels, self.power)
+        return ReducedProblem(self.design, self._project(self._centred(y)), self.labels, self.power)
 
-    def _y_mean(self, y: np.ndarray) -> float:
-        return float(self.weights @ y) if self.fit_intercept else 0.0
-
-    def recover(self, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-        """Effective parameter w, free coordinates and intercept that go with ``z``."""
-        residual = self._root[:, 0] * (y - self._y_mean(y)) - self._X @ (self.columns @ z)
-        free = self._solve_free @ residual
-        w = self.columns @ z + self.free_columns @ free
-        return w, free, self._y_mean(y) - float(self.X_mean @ w)
+    def recover(self, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Effective parameter w, free coordinates and intercepts (blocks,) that go with ``z``."""
+        inner = np.asarray(self.linear.columns @ z)
+        free = self._solve_free @ (self._centred(y) - self._X @ inner)
+        w = inner + self.linear.free @ free
+        return w, free, self._means(y) - self.X_mean @ w
 
     def name_factors(self, factors: Factors, free: np.ndarray) -> dict[str, np.ndarray]:
         """The factors under the names of the parameterization, plain coordinates included."""
-        named, start = {}, 0
-        for name in (n for n in self.parameterization.shapes if n in self.parameterization.free):
-            size = self.parameterization.shapes[name][0]
-            named[name] = free[start : start + size]
-            start += size
-        return named | named_factors(self.inner, factors)
+        named = name_products(self.linear.cores, factors.u, factors.t)
+        return self.linear.name_free(free) | named
 
 
-def linear_parts(p: Parameterization) -> tuple[np.ndarray, Array, Parameterization]:
-    """A_free (p, k), A (p, m) and the innermost parameterization: w = A_free f + A inner.
-
-    Without a synthesis A is a sparse identity, so that p may be large.
-    """
-    size = p.shape[0]
-    if not isinstance(p, Synthesis):
-        return np.zeros((size, 0)), scipy.sparse.eye_array(size, format="csr"), p
-    A, k = p.transform.forward(np.eye(size)), p.transform.free
-    free, columns, inner = linear_parts(p.inner)
-    return np.hstack([A[:, :k], A[:, k:] @ free]), A[:, k:] @ columns, inner
-
-
-def _range_and_pinv(F: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray]:
+def range_and_pinv(F: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray]:
     """An orthonormal basis of the range of F, and F^+, singular values below ``floor`` dropped."""
     U, s, Vt = np.linalg.svd(F, full_matrices=False)
     keep = s > max(floor, 1e-12 * s.max(initial=0.0))
     return U[:, keep], (Vt[keep].T / s[keep]) @ U[:, keep].T
-
-
-@singledispatch
-def scales_of(inner: Parameterization) -> tuple[np.ndarray, int]:
-    """The group of every coordinate, and the power with which a group's scale enters."""
-    raise TypeError(f"no least-squares solver for {inner!r}")
-
-
-@scales_of.register
-def _(inner: Hadamard) -> tuple[np.ndarray, int]:
-    return np.arange(inner.shape[0]), inner.depth - 1
-
-
-@scales_of.register
-def _(inner: GroupProduct) -> tuple[np.ndarray, int]:
-    return inner.labels, 1
-
-
-@singledispatch
-def named_factors(inner: Parameterization, factors: Factors) -> dict[str, np.ndarray]:
-    """The solver's factors under the names of ``inner``."""
-    raise TypeError(f"no least-squares solver for {inner!r}")
-
-
-@named_factors.register
-def _(inner: Hadamard, factors: Factors) -> dict[str, np.ndarray]:
-    return dict(zip(inner.names, [*factors.t, factors.u], strict=True))
-
-
-@named_factors.register
-def _(inner: GroupProduct, factors: Factors) -> dict[str, np.ndarray]:
-    return {"s": factors.t[0], "v": factors.u}

@@ -45,12 +45,15 @@ class Options:
         Steps at most, of one round of training; by default what suits the solver.
     callback : function of (steps, objective), optional
         Called now and then.
+    starts : int
+        Proximal starts of a problem that is not convex, beside the continuation.
     """
 
     solver: str = "lbfgs"
     tol: float = 1e-10
     max_iter: int | None = None
     callback: Callback | None = None
+    starts: int = 20
 
     @property
     def limit(self) -> int:

@@ -1,0 +1,124 @@
+"""Classification with a designed bias: the logistic loss over a designed product of factors."""
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.preprocessing import label_binarize
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from symbias.designs import Penalty
+from symbias.estimators.base import DesignedBase, check_size, solvers_of
+from symbias.parameterizations import Parameterization
+from symbias.solvers import Logistic, Loss
+
+
+class DesignedClassifier(ClassifierMixin, DesignedBase):
+    """Logistic regression with a penalty that is built into the parameterization.
+
+    Minimises ``mean(log(1 + exp(-s (X w + b)))) + strength * penalty(w)`` with s = 1 for the second
+    class and -1 for the first; scikit-learn's ``LogisticRegression(C=1 / (n strength))`` for l1.
+    More than two classes are fitted one against the rest; a penalty on matrices, such as
+    ``sb.Nuclear()``, couples them. Each proximal Newton step trains the factors of
+    ``sb.design(penalty, WeightDecay(strength))`` on a weighted least-squares problem.
+
+    Parameters
+    ----------
+    penalty, fit_intercept, solver, tol, max_iter, callback
+        As in `DesignedRegressor`.
+    strength : float
+        Positive. From ``strength_max_`` on all penalised coordinates are zero.
+    class_weight : dict from class to weight, "balanced" or None
+        Weights of the classes, times ``sample_weight``.
+
+    Attributes
+    ----------
+    classes_ : array (n_classes,)
+        In sorted order.
+    coef_ : array (1, n_features) or (n_classes, n_features)
+    intercept_ : array (1,) or (n_classes,)
+    parameterization_, params_, penalized_, support_, objective_, dual_gap_, ...
+        As in `DesignedRegressor` for several targets, one per row of ``coef_``.
+
+    Examples
+    --------
+    >>> import numpy as np, symbias as sb
+    >>> X = np.array([[-2.0, 0.1], [-1.0, -0.3], [1.0, 0.2], [2.0, -0.1]])
+    >>> model = sb.DesignedClassifier(strength=0.1).fit(X, ["no", "no", "yes", "yes"])
+    >>> model.predict([[1.5, 0.0]]).tolist(), model.support_.tolist()
+    (['yes'], [[True, False]])
+    """
+
+    def __init__(
+        self,
+        penalty: str | Penalty | Parameterization = "l1",
+        strength: float = 0.01,
+        *,
+        class_weight: Any = None,
+        fit_intercept: bool = True,
+        solver: str = "lbfgs",
+        tol: float = 1e-10,
+        max_iter: int | None = None,
+        callback: Callable[[int, float], None] | None = None,
+    ) -> None:
+        self.penalty = penalty
+        self.strength = strength
+        self.class_weight = class_weight
+        self.fit_intercept = fit_intercept
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.callback = callback
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Fit to X of shape (n_samples, n_features) and labels y (n_samples,).
+
+        Raises
+        ------
+        ValueError
+            For input that scikit-learn's checks refuse, fewer than two classes, an unknown penalty
+            or solver, a strength that is not positive, or a penalty that no design reaches.
+        """
+        self._check_options()
+        X, y = validate_data(self, X, y, dtype=np.float64)
+        check_size(X)
+        check_classification_targets(y)
+        weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        if self.class_weight is not None:
+            weights = weights * compute_sample_weight(self.class_weight, y)
+        if not weights.sum() > 0:
+            raise ValueError("all weights are zero")
+        self.classes_ = np.unique(y)
+        if len(self.classes_) < 2:
+            raise ValueError(f"a classifier needs at least 2 classes, got 1 class: {self.classes_}")
+        Y = label_binarize(y, classes=self.classes_).astype(float)
+        solvers = solvers_of(self._model(X, weights, Y.shape[1], self.strength), Y)
+        fits = [solver.fit(self.strength, self._options()) for solver in solvers]
+        self._store(solvers, fits, squeeze=False)
+        return self
+
+    def _loss(self) -> Loss:
+        return Logistic()
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """X coef_ + intercept_: (n_samples,) for two classes, else (n_samples, n_classes)."""
+        scores = self._decision(X)
+        return scores[:, 0] if scores.shape[1] == 1 else scores
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities (n_samples, n_classes); those of one against the rest, normalised."""
+        check_is_fitted(self)
+        second = Logistic().mean(self._decision(X))
+        if second.shape[1] == 1:
+            return np.hstack([1 - second, second])
+        return second / np.maximum(second.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The most probable class of every sample."""
+        scores = self.decision_function(X)
+        if scores.ndim == 1:
+            return self.classes_[(scores > 0).astype(int)]
+        return self.classes_[scores.argmax(axis=1)]

@@ -1,0 +1,177 @@
+"""Losses l(eta, y) in the linear predictor eta, with what solvers and certificates need of them."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from symbias._arrays import Array
+
+
+class Loss(ABC):
+    """A convex loss, elementwise in eta and y; never negative.
+
+    `curvature` is at most `bound` where that is finite.
+    """
+
+    bound: float = np.inf
+
+    @abstractmethod
+    def value(self, eta: Array, y: Array) -> Array:
+        """l(eta, y)."""
+
+    @abstractmethod
+    def gradient(self, eta: Array, y: Array) -> Array:
+        """dl/deta."""
+
+    @abstractmethod
+    def curvature(self, eta: Array, y: Array) -> Array:
+        """d^2 l/deta^2."""
+
+    @abstractmethod
+    def conjugate(self, nu: Array, y: Array) -> Array:
+        """sup over eta of nu eta - l(eta, y), for nu = a dl/deta with 0 <= a <= 1."""
+
+    def mean(self, eta: Array) -> Array:
+        """The inverse link: what is predicted for y."""
+        return eta
+
+    def check(self, y: np.ndarray) -> None:  # noqa: B027
+        """Refuse targets that the loss is not defined for, with a ValueError."""
+
+
+@dataclass(frozen=True)
+class SquaredError(Loss):
+    """(eta - y)^2 / 2."""
+
+    bound = 1.0
+
+    def value(self, eta: Array, y: Array) -> Array:
+        return (eta - y) ** 2 / 2
+
+    def gradient(self, eta: Array, y: Array) -> Array:
+        return eta - y
+
+    def curvature(self, eta: Array, y: Array) -> Array:
+        return array_namespace(eta).ones_like(eta)
+
+    def conjugate(self, nu: Array, y: Array) -> Array:
+        return nu**2 / 2 + nu * y
+
+
+@dataclass(frozen=True)
+class Logistic(Loss):
+    """log(1 + exp(eta)) - y eta, for y in {0, 1} (or a probability)."""
+
+    bound = 0.25
+
+    def value(self, eta: Array, y: Array) -> Array:
+        xp = array_namespace(eta)
+        # no cancellation where eta is large and y = 1
+        sign = 1 - 2 * y
+        return xp.where((y == 0) | (y == 1), _softplus(sign * eta), _softplus(eta) - y * eta)
+
+    def gradient(self, eta: Array, y: Array) -> Array:
+        return self.mean(eta) - y
+
+    def curvature(self, eta: Array, y: Array) -> Array:
+        return self.mean(eta) * self.mean(-eta)
+
+    def conjugate(self, nu: Array, y: Array) -> Array:
+        xp = array_namespace(nu)
+        t = xp.clip(nu + y, 0.0, 1.0)
+        return _xlogx(t) + _xlogx(1 - t)
+
+    def mean(self, eta: Array) -> Array:
+        xp = array_namespace(eta)
+        return 0.5 * (1 + xp.tanh(eta / 2))
+
+    def check(self, y: np.ndarray) -> None:
+        if not np.all((y >= 0) & (y <= 1)):
+            raise ValueError("the logistic loss needs targets between 0 and 1")
+
+
+@dataclass(frozen=True)
+class Poisson(Loss):
+    """exp(eta) - y eta - y + y log y: half the deviance, with a log link, for y >= 0."""
+
+    def value(self, eta: Array, y: Array) -> Array:
+        xp = array_namespace(eta)
+        return xp.exp(eta) - y * eta - y + _xlogx(y)
+
+    def gradient(self, eta: Array, y: Array) -> Array:
+        return array_namespace(eta).exp(eta) - y
+
+    def curvature(self, eta: Array, y: Array) -> Array:
+        return array_namespace(eta).exp(eta)
+
+    def conjugate(self, nu: Array, y: Array) -> Array:
+        xp = array_namespace(nu)
+        t = xp.clip(nu + y, 0.0, np.inf)
+        return _xlogx(t) - t + y - _xlogx(y)
+
+    def mean(self, eta: Array) -> Array:
+        return array_namespace(eta).exp(eta)
+
+    def check(self, y: np.ndarray) -> None:
+        if not np.all(y >= 0):
+            raise ValueError("the Poisson loss needs targets that are not negative")
+
+
+@dataclass(frozen=True)
+class Huber(Loss):
+    """r^2 / 2 for |r| <= delta, else delta |r| - delta^2 / 2, with r = eta - y."""
+
+    delta: float = 1.35
+    bound = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.delta < np.inf:
+            raise ValueError(f"delta must be positive and finite, got {self.delta}")
+
+    def value(self, eta: Array, y: Array) -> Array:
+        xp = array_namespace(eta)
+        size = xp.abs(eta - y)
+        inner = xp.clip(size, 0.0, self.delta)
+        return inner**2 / 2 + self.delta * (size - inner)
+
+    def gradient(self, eta: Array, y: Array) -> Array:
+        return array_namespace(eta).clip(eta - y, -self.delta, self.delta)
+
+    def curvature(self, eta: Array, y: Array) -> Array:
+        xp = array_namespace(eta)
+        return xp.where(xp.abs(eta - y) <= self.delta, xp.ones_like(eta), xp.zeros_like(eta))
+
+    def conjugate(self, nu: Array, y: Array) -> Array:
+        return nu**2 / 2 + nu * y
+
+
+LOSSES: dict[str, type[Loss]] = {"squared": SquaredError, "huber": Huber, "poisson": Poisson}
+
+
+def as_loss(loss: str | Loss) -> Loss:
+    """A loss object from its short name, or as it is.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, with the list of names.
+    """
+    if isinstance(loss, Loss):
+        return loss
+    if isinstance(loss, str) and loss in LOSSES:
+        return LOSSES[loss]()
+    raise ValueError(
+        f"unknown loss {loss!r}; expected a symbias loss or one of {', '.join(LOSSES)}"
+    )
+
+
+def _softplus(x: Array) -> Array:
+    xp = array_namespace(x)
+    return xp.clip(x, 0.0, np.inf) + xp.log1p(xp.exp(-xp.abs(x)))
+
+
+def _xlogx(x: Array) -> Array:
+    xp = array_namespace(x)
+    return xp.where(x > 0, x * xp.log(xp.where(x > 0, x, xp.ones_like(x))), xp.zeros_like(x))
