@@ -80,10 +80,12 @@ COMPOSED: dict[str, tuple[sb.Parameterization, Any]] = {
     ),
     "parts": (
         sb.Parts((P, K), [(HALF, ELASTIC), (~HALF, sb.Hadamard(24))]),
-        lambda s: FIT
-        + s * (0.5 * cp.sum(cp.abs(cp.multiply(HALF, W))))
-        + s * (0.25 * cp.sum_squares(cp.multiply(HALF, W)))
-        + s * cp.sum(cp.abs(cp.multiply(~HALF, W))),
+        lambda s: (
+            FIT
+            + s * (0.5 * cp.sum(cp.abs(cp.multiply(HALF, W))))
+            + s * (0.25 * cp.sum_squares(cp.multiply(HALF, W)))
+            + s * cp.sum(cp.abs(cp.multiply(~HALF, W)))
+        ),
     ),
     "smooth custom": (
         sb.Linked(sb.Plain((P, K)), huber_link(0.5)),
@@ -181,8 +183,8 @@ def test_a_dead_coordinate_that_is_pulled_is_not_stationary() -> None:
     c = np.array([1.0, 0.0])
     g = np.array([-0.4 / 1.1, 0.0])  # the first is stationary: R' = 1 / (|w| + eps)
     assert cores.stationarity(p, c, g, 0.4) == pytest.approx(0, abs=1e-12)
-    assert cores.stationarity(p, c, g + [0, 3.9], 0.4) == pytest.approx(0, abs=1e-12)
-    assert cores.stationarity(p, c, g + [0, 4.1], 0.4) > 0.01
+    assert cores.stationarity(p, c, [*g, 0, 3.9], 0.4) == pytest.approx(0, abs=1e-12)
+    assert cores.stationarity(p, c, [*g, 0, 4.1], 0.4) > 0.01
 
 
 def test_linear_parts_are_the_design() -> None:

@@ -14,6 +14,7 @@ from symbias.designs.penalties import (
     LatentGroupLasso,
     Lq,
     Penalty,
+    Ridge,
     Schatten,
     Spectral,
     TotalVariation,
@@ -63,6 +64,11 @@ def _(penalty: Elementwise, shape: Shape) -> Parameterization:
     if p <= 1 + 1e-3:
         return Linked(Hadamard(shape), penalty.link())
     return Linked(Plain(shape), _one_factor(penalty))
+
+
+@by_weight_decay.register
+def _(penalty: Ridge, shape: Shape) -> Parameterization:
+    return Plain(shape)
 
 
 def _one_factor(penalty: Elementwise) -> PowerLink | TabulatedLink:

@@ -20,9 +20,9 @@ from scipy.integrate import solve_ivp
 
 from symbias._arrays import Array, concrete, constant
 from symbias.mechanisms.inputs import check_inputs, coordinates, measurements
-from symbias.mechanisms.mirror import Mirror
+from symbias.mechanisms.linked_mirror import mirror_of
 from symbias.mechanisms.potentials import flat_coordinates, product_factors, synthesis_matrix
-from symbias.parameterizations import Parameterization, Synthesis
+from symbias.parameterizations import Linked, Parameterization, Radial, Synthesis
 
 RTOL, ATOL, LONGEST = 1e-11, 1e-16, 1e14
 
@@ -101,15 +101,16 @@ class GradientFlow:
         """
         if tuple(w.shape) != p.shape:
             raise ValueError(f"w has shape {tuple(w.shape)}, expected {p.shape}")
-        factors, free = product_factors(p, self._start(p, theta0))
-        charge = factors[0] ** 2 - factors[1] ** 2
-        if len(factors) == 2 and len(factors[0]) and np.all(charge != 0):
-            return _depth_two(p, w, factors, free)
+        start = self._start(p, theta0)
+        if not isinstance(p, Linked | Radial):
+            factors, free = product_factors(p, start)
+            charge = factors[0] ** 2 - factors[1] ** 2
+            if len(factors) == 2 and len(factors[0]) and np.all(charge != 0):
+                return _depth_two(p, w, factors, free)
         seen = concrete(w)
         if seen is None:
             raise ValueError(f"no closed form is known for {p!r}: its potential cannot be traced")
-        mirror = Mirror.of_factors(factors).with_plain(free)
-        return constant(np.sum(mirror.bregman(flat_coordinates(p, seen))), w)
+        return constant(np.sum(mirror_of(p, start).bregman(flat_coordinates(p, seen))), w)
 
     def bregman_projection(
         self,
@@ -138,12 +139,11 @@ class GradientFlow:
             As for `potential`, and for data that no w fits.
         """
         rows, target, _ = _data(p, inputs, y)
-        factors, free = product_factors(p, self._start(p, theta0))
+        mirror = mirror_of(p, self._start(p, theta0))
         synthesis = synthesis_matrix(p)
         features = rows @ synthesis
         if np.linalg.matrix_rank(features) < len(features):
             raise ValueError(f"the {len(features)} predictions are not linearly independent")
-        mirror = Mirror.of_factors(factors).with_plain(free)
         scale = max(1.0, float(np.abs(target).max(initial=0.0)))
         z = mirror.project(features, target, tolerance * scale)
         return (synthesis @ z).reshape(p.shape)

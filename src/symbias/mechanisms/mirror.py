@@ -94,7 +94,7 @@ class Mirror:
             rhs = miss - features @ (rate * ahead)
             toward = np.linalg.solve(root, np.linalg.solve(root.T, rhs))
             move = (features.T @ toward + ahead) / self._slope(t)
-            longest = np.abs(np.where(self.plain, 0.0, move)).max(initial=0.0)
+            longest = np.abs(np.where(self._linear, 0.0, move)).max(initial=0.0)
             step = 1.0 / max(1.0, longest)
             t, nu = t + step * move, nu + step * toward
             if longest < 1e-9 and np.abs(miss).max() <= tolerance:
@@ -114,6 +114,11 @@ class Mirror:
             if np.abs(change[live]).max(initial=0.0) < 1e-15:
                 break
         return np.where(self.plain, w, np.where(live, np.sign(w) * np.exp(log_x), 0.0))
+
+    @property
+    def _linear(self) -> np.ndarray:
+        """Coordinates for which a Newton step of any length is right."""
+        return self.plain
 
     @property
     def _frozen(self) -> np.ndarray:

@@ -1,0 +1,96 @@
+r"""Mirror geometry behind an elementwise link: w = h(z) with z a product or a plain parameter.
+
+With t the chart of z and :math:`s_z` its dual, the chain rule gives :math:`\dot w = -g\,h'(z)^2\,
+dz/ds_z`, hence
+
+.. math:: \frac{ds}{dt} = \frac{1}{h'(z)} \frac{ds_z}{dt}, \qquad
+    D(w, w_0) = \int_{t_0}^{t} \bigl(w - h(z(t'))\bigr) \frac{ds}{dt'}\,dt',
+
+integrals by Gauss-Legendre panels.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from symbias.mechanisms.mirror import NODES, WEIGHTS, Mirror
+from symbias.mechanisms.potentials import product_factors
+from symbias.parameterizations import Link, Linked, Parameterization, Radial
+
+PANEL = 0.25  # longest panel in t
+
+
+@dataclass(frozen=True, eq=False)
+class LinkedMirror(Mirror):
+    """A `Mirror` of z, seen through w = h(z)."""
+
+    link: Link
+
+    @classmethod
+    def behind(cls, mirror: Mirror, link: Link) -> "LinkedMirror":
+        """The geometry of h(z)."""
+        return cls(*(getattr(mirror, f.name) for f in fields(Mirror)), link)
+
+    def bregman(self, w: np.ndarray) -> np.ndarray:
+        t = self._t(self._smallest(w))
+        return self._integral(t, lambda at: (w - self._value(at)[0]) * self._slope(at))
+
+    @property
+    def _linear(self) -> np.ndarray:
+        return np.zeros_like(self.plain)
+
+    def _smallest(self, w: np.ndarray) -> np.ndarray:
+        return super()._smallest(np.asarray(self.link.inverse(w)))
+
+    def _value(self, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        z, rate = super()._value(t)
+        w, slope = self._link(z)
+        return w, slope**2 * rate
+
+    def _slope(self, t: np.ndarray) -> np.ndarray:
+        return super()._slope(t) / self._link(super()._value(t)[0])[1]
+
+    def _dual(self, t: np.ndarray) -> np.ndarray:
+        return self._integral(t, self._slope)
+
+    def _link(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """h and h' in float64."""
+        with jax.enable_x64(True):
+            at = jnp.asarray(z)
+            w, slope = jax.jvp(self.link.forward, (at,), (jnp.ones_like(at),))
+            return np.asarray(w), np.asarray(slope)
+
+    def _integral(self, t: np.ndarray, of: Callable[[np.ndarray], Any]) -> np.ndarray:
+        start = self._t(self.start)
+        panels = max(1, math.ceil(float(np.abs(t - start).max(initial=0.0)) / PANEL))
+        width = (t - start) / panels
+        total = np.zeros_like(start)
+        for panel in range(panels):
+            for node, weight in zip(NODES, WEIGHTS, strict=True):
+                total += weight * of(start + width * (panel + (1 + node) / 2))
+        return total * width / 2
+
+
+def mirror_of(p: Parameterization, theta0: Mapping[str, np.ndarray]) -> Mirror:
+    """The mirror geometry of p from these factors, free coordinates first.
+
+    Raises
+    ------
+    ValueError
+        Where gradient flow has no potential, none is known, or a coordinate never moves.
+    """
+    if isinstance(p, Linked):
+        return LinkedMirror.behind(mirror_of(p.inner, theta0), p.link)
+    if isinstance(p, Radial):
+        lengths = np.linalg.norm(theta0["x"].reshape(-1, p.n), axis=1)
+        if not np.all(lengths > 0):
+            raise ValueError(f"{p!r} starts at |x| = 0: it never moves. Give a start above 0")
+        empty = Mirror(np.zeros(0), np.zeros((1, 0)), np.zeros(0, dtype=bool))
+        return LinkedMirror.behind(empty.with_plain(lengths), p.link)
+    factors, free = product_factors(p, theta0)
+    return Mirror.of_factors(factors).with_plain(free)
