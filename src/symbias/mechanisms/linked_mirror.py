@@ -11,7 +11,8 @@ integrals by Gauss-Legendre panels.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -34,7 +35,7 @@ class LinkedMirror(Mirror):
     @classmethod
     def behind(cls, mirror: Mirror, link: Link) -> "LinkedMirror":
         """The geometry of h(z)."""
-        return cls(*(getattr(mirror, f.name) for f in fields(Mirror)), link)
+        return cls(mirror.start, mirror.excess, mirror.plain, link)
 
     def bregman(self, w: np.ndarray) -> np.ndarray:
         t = self._t(self._smallest(w))
@@ -59,10 +60,8 @@ class LinkedMirror(Mirror):
         return self._integral(t, self._slope)
 
     def _link(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """h and h' in float64."""
         with jax.enable_x64(True):
-            at = jnp.asarray(z)
-            w, slope = jax.jvp(self.link.forward, (at,), (jnp.ones_like(at),))
+            w, slope = _with_slope(self.link, jnp.asarray(z))
             return np.asarray(w), np.asarray(slope)
 
     def _integral(self, t: np.ndarray, of: Callable[[np.ndarray], Any]) -> np.ndarray:
@@ -74,6 +73,12 @@ class LinkedMirror(Mirror):
             for node, weight in zip(NODES, WEIGHTS, strict=True):
                 total += weight * of(start + width * (panel + (1 + node) / 2))
         return total * width / 2
+
+
+@partial(jax.jit, static_argnums=0)
+def _with_slope(link: Link, z: Any) -> tuple[Any, Any]:
+    """h and h'."""
+    return jax.jvp(link.forward, (z,), (jnp.ones_like(z),))
 
 
 def mirror_of(p: Parameterization, theta0: Mapping[str, np.ndarray]) -> Mirror:

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ def run(out: str | Path, quick: bool = False, progress: bool = True) -> dict[str
     for entry in entries:
         grid[entry.name] = []
         for mechanism in MECHANISMS:
-            cell = attempt(mechanism, lambda e=entry, m=mechanism: CHECKS[m](e, quick))
+            cell = attempt(mechanism, partial(CHECKS[mechanism], entry, quick))
             grid[entry.name].append(cell)
             if progress:
                 number = f"{cell.quantity} {cell.value:.2g}" if cell.quantity else cell.note
@@ -128,6 +129,8 @@ def _label_noise(entry: Entry, quick: bool) -> Verification:
 
 
 def _gradient_flow(entry: Entry, quick: bool) -> Verification:
+    if entry.penalty is None:
+        raise ValueError("w = |x|^2 is never negative: it does not fit data of both signs")
     return check_gradient_flow(entry.design)
 
 

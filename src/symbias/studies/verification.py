@@ -16,10 +16,9 @@ import optax
 
 from symbias._arrays import Shape
 from symbias.designs import Penalty, as_penalty, design
-from symbias.designs.by_langevin import LogPenalty
 from symbias.estimators import DesignedRegressor
 from symbias.evidence import compare
-from symbias.mechanisms import GradientFlow, LabelNoise, Langevin, WeightDecay
+from symbias.mechanisms import GradientFlow, LabelNoise, WeightDecay
 from symbias.parameterizations import Parameterization
 from symbias.parameterizations.base import as_shape
 from symbias.studies.flow_limits import limit_row
@@ -89,9 +88,6 @@ def verify(
         return check_label_noise(p, mechanism.learning_rate, sigma=mechanism.sigma, key=key)
     if isinstance(mechanism, GradientFlow):
         return check_gradient_flow(p, mechanism.init_scale, key=key)
-    if isinstance(mechanism, Langevin) and not isinstance(penalty, LogPenalty):
-        small = design(penalty, mechanism, shape=())
-        return check_langevin(small, mechanism.temperature, key=key)
     return check_langevin(design(penalty, mechanism, shape=()), mechanism.temperature, key=key)
 
 
@@ -165,6 +161,9 @@ def check_label_noise(
     basis = np.linalg.qr(inputs)[0]
     rest = 0.3 * rng.normal(size=(len(inputs), *p.shape[1:]))
     y = inputs @ truth + rest - basis @ (basis.T @ rest)  # the truth fits best
+    mechanism, x = LabelNoise(sigma, learning_rate), inputs
+    if mechanism.penalty(p, truth, x) == mechanism.penalty(p, 2 * truth, x):
+        raise ValueError("the squared gradients do not depend on w: no penalty, no shift")
     row = shift_row(p, inputs, y, learning_rate, sigma=sigma, key=key, **options)
     error, spread = row["relative_error"], 3 * row["standard_error"] / row["predicted"]
     bound = SHIFT + spread
