@@ -242,3 +242,31 @@ def test_bad_input() -> None:
     refused("no potential is known", flow.potential, sb.MatrixProduct(1, 1), np.ones((1, 1)))
     frozen = {"u1": np.ones(3), "u2": np.ones(3)}
     refused("did not converge", flow.bregman_projection, p, x, -y, frozen)
+
+
+@pytest.mark.parametrize(
+    ("p", "start"),
+    [
+        (sb.Linked(sb.Hadamard(6), sb.ExponentialLink(0.3)), None),
+        (sb.Linked(sb.Hadamard(6, depth=3), sb.ElasticLink(0.5, 0.5)), None),
+        (sb.Linked(sb.Plain(6), sb.ExponentialLink(0.5)), None),
+        (sb.Radial(6, 3, sb.PowerLink(2.0)), np.full(6, 0.5)),
+    ],
+)
+def test_the_flow_behind_a_link_ends_at_its_projection(p, start) -> None:
+    rng = np.random.default_rng(3)
+    inputs = np.abs(rng.normal(size=(3, 6)))
+    y = inputs @ np.array([1.0, 0.4, 0.2, 0.6, 0.3, 0.8])
+    flow = sb.GradientFlow(0.3, start=start)
+    found = flow.bregman_projection(p, inputs, y)
+    np.testing.assert_allclose(found, flow.interpolator(p, inputs, y), atol=1e-8)
+    # and no other interpolator has less potential
+    away = np.linalg.svd(inputs)[2][3:].T @ rng.normal(size=3)
+    least = float(flow.potential(p, found))
+    for step in (-0.05, 0.05):
+        assert float(flow.potential(p, found + step * away)) > least
+
+
+def test_a_radius_that_starts_at_zero_is_refused() -> None:
+    with pytest.raises(ValueError, match="never moves"):
+        sb.GradientFlow(0.1).potential(sb.Radial(2, 2), np.ones(2))

@@ -23,11 +23,13 @@ from symbias.mechanisms.sgd import settle
 from symbias.parameterizations import (
     GroupProduct,
     Hadamard,
+    Link,
     Linked,
     MatrixProduct,
     Parameterization,
     Parts,
     Plain,
+    Radial,
     Synthesis,
 )
 
@@ -128,6 +130,9 @@ def _least(p: Parameterization, w: Array, inputs: Array) -> Array:
     if isinstance(p, Linked | Parts):
         full = xp.reshape(measurements(inputs, p.shape), (-1, *p.shape))
         return _linked(p, w, full) if isinstance(p, Linked) else _parts(p, w, full)
+    if isinstance(p, Radial):  # |d w / d x| = h'(|x|) everywhere on the sphere
+        slope = _slope(p.link, p.link.inverse(w))
+        return xp.sum(_moments(w, inputs) * slope**2)
     if isinstance(p, Plain):
         return xp.sum(_moments(w, inputs) * xp.ones_like(w))
     if isinstance(p, Hadamard):
@@ -156,14 +161,17 @@ def _moments(w: Array, inputs: Array) -> Array:
 def _linked(p: Linked, w: Array, inputs: Array) -> Array:
     """The chain rule: inputs a h'(z) of the inner parameter; h' is constant outside of JAX."""
     z = p.link.inverse(w)
+    return _least(p.inner, z, inputs * _slope(p.link, z)[None, ...])
+
+
+def _slope(link: Link, z: Array) -> Array:
+    """h'(z)."""
     if is_jax_array(z):
-        slope = jax.jvp(p.link.forward, (z,), (jax.numpy.ones_like(z),))[1]
-    else:
-        with jax.enable_x64(True):
-            at = jax.numpy.asarray(concrete(z))
-            one = jax.numpy.ones_like(at)
-            slope = constant(np.array(jax.jvp(p.link.forward, (at,), (one,))[1]), w)
-    return _least(p.inner, z, inputs * slope[None, ...])
+        return jax.jvp(link.forward, (z,), (jax.numpy.ones_like(z),))[1]
+    with jax.enable_x64(True):
+        at = jax.numpy.asarray(concrete(z))
+        one = jax.numpy.ones_like(at)
+        return constant(np.array(jax.jvp(link.forward, (at,), (one,))[1]), z)
 
 
 def _parts(p: Parts, w: Array, inputs: Array) -> Array:

@@ -10,7 +10,7 @@ integrals by Gauss-Legendre panels.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -39,7 +39,9 @@ class LinkedMirror(Mirror):
 
     def bregman(self, w: np.ndarray) -> np.ndarray:
         t = self._t(self._smallest(w))
-        return self._integral(t, lambda at: (w - self._value(at)[0]) * self._slope(at))
+        nodes, weights, many = self._nodes(t)
+        left = np.tile(w, len(weights)) - many._value(nodes.ravel())[0]
+        return np.sum(weights * (left * many._slope(nodes.ravel())).reshape(nodes.shape), axis=0)
 
     @property
     def _linear(self) -> np.ndarray:
@@ -57,22 +59,29 @@ class LinkedMirror(Mirror):
         return super()._slope(t) / self._link(super()._value(t)[0])[1]
 
     def _dual(self, t: np.ndarray) -> np.ndarray:
-        return self._integral(t, self._slope)
+        nodes, weights, many = self._nodes(t)
+        return np.sum(weights * many._slope(nodes.ravel()).reshape(nodes.shape), axis=0)
 
     def _link(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         with jax.enable_x64(True):
             w, slope = _with_slope(self.link, jnp.asarray(z))
             return np.asarray(w), np.asarray(slope)
 
-    def _integral(self, t: np.ndarray, of: Callable[[np.ndarray], Any]) -> np.ndarray:
+    def _nodes(self, t: np.ndarray) -> tuple[np.ndarray, np.ndarray, "LinkedMirror"]:
+        """Points from t_0 to t and their weights, shape (points, size), and a mirror for them all.
+
+        Panels in u with t - t_0 = sinh u, so that a long way takes few of them.
+        """
         start = self._t(self.start)
-        panels = max(1, math.ceil(float(np.abs(t - start).max(initial=0.0)) / PANEL))
-        width = (t - start) / panels
-        total = np.zeros_like(start)
-        for panel in range(panels):
-            for node, weight in zip(NODES, WEIGHTS, strict=True):
-                total += weight * of(start + width * (panel + (1 + node) / 2))
-        return total * width / 2
+        end = np.arcsinh(t - start)
+        panels = max(1, math.ceil(float(np.abs(end).max(initial=0.0)) / PANEL))
+        middle = (np.arange(panels)[:, None] + (1 + NODES) / 2).reshape(-1, 1)
+        u = end / panels * middle
+        weights = np.tile(WEIGHTS, panels)[:, None] * np.cosh(u) * end / (2 * panels)
+        count = len(u)
+        excess, plain = np.tile(self.excess, (1, count)), np.tile(self.plain, count)
+        many = LinkedMirror(np.tile(self.start, count), excess, plain, self.link)
+        return start + np.sinh(u), weights, many
 
 
 @partial(jax.jit, static_argnums=0)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import singledispatch
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -140,28 +141,29 @@ def card(
     return Card(repr(p), variable, sample, rows)
 
 
-def small(p: Parameterization) -> Parameterization:
+def small(p: Parameterization, shape: tuple[int, ...] = (2,)) -> Parameterization:
     """The same kind of parameterization of two numbers, or of a 2 x 2 matrix."""
     match p:
         case Hadamard():
-            return Hadamard(2, p.depth)
+            return Hadamard(shape, p.depth)
         case GroupProduct():
             several = len(p.group_names) < len(p.labels)
-            return GroupProduct(2, groups=[0, 0] if several else [0, 1])
+            groups = np.zeros(shape, dtype=int) if several else np.arange(prod(shape))
+            return GroupProduct(shape, groups=groups.reshape(shape))
         case MatrixProduct():
             return MatrixProduct(2, 2, depth=p.depth)
         case Plain():
-            return Plain(2)
+            return Plain(shape)
         case Radial():
-            return Radial(2, p.n, p.link)
+            return Radial(shape, p.n, p.link)
         case Linked():
-            return Linked(small(p.inner), p.link)
+            return Linked(small(p.inner, shape), p.link)
         case Synthesis():
-            return small(p.inner)
+            return small(p.inner, shape)
         case Parts():
-            return small(p.designs[0])
+            return small(p.designs[0], shape)
         case Sum():
-            return Sum([small(q) for q in p.designs])
+            return Sum([small(q, (2,) * len(p.shape)) for q in p.designs])
     return p
 
 
@@ -210,7 +212,7 @@ def penalty_of(mechanism: Any, p: Parameterization) -> Penalty:
 
     def value(w: np.ndarray) -> float:
         nonlocal law
-        law = law or mechanism.law(p, lambda w: 0.0 * w.sum())
+        law = law or mechanism.law(p, lambda w: 0.0 * w.sum(), "predictor")
         return -mechanism.temperature * float(law.evaluate(np.asarray(w)[None])[0])
 
     return value

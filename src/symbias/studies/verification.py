@@ -146,13 +146,17 @@ def check_weight_decay(
 
 def check_label_noise(
     p: Parameterization,
-    learning_rate: float = 0.003,
+    learning_rate: float | None = None,
     *,
     sigma: float = 0.3,
     key: int = 0,
     **options: Any,
 ) -> Verification:
-    """Shift of the mean of w under label noise, against -S^-1 grad R(w)."""
+    """Shift of the mean of w under label noise, against -S^-1 grad R(w).
+
+    The learning rate is 1.5% of the inverse curvature unless it is given: the prediction is of
+    first order in it.
+    """
     rng = np.random.default_rng(key)
     truth = 0.8 + 0.4 * rng.random(p.shape)
     if len(p.shape) == 1:
@@ -161,6 +165,9 @@ def check_label_noise(
     basis = np.linalg.qr(inputs)[0]
     rest = 0.3 * rng.normal(size=(len(inputs), *p.shape[1:]))
     y = inputs @ truth + rest - basis @ (basis.T @ rest)  # the truth fits best
+    if learning_rate is None:
+        steepest = float(np.linalg.norm(inputs, 2) ** 2 / len(inputs))
+        learning_rate = 0.015 / (steepest * _curvature(p, jnp.asarray(truth)))
     mechanism, x = LabelNoise(sigma, learning_rate), inputs
     if mechanism.penalty(p, truth, x) == mechanism.penalty(p, 2 * truth, x):
         raise ValueError("the squared gradients do not depend on w: no penalty, no shift")

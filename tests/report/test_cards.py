@@ -1,0 +1,83 @@
+"""Cards say what each mechanism computes, and refuse for its reasons."""
+
+import numpy as np
+import pytest
+
+import symbias as sb
+from symbias.report.cards import formula, small
+
+CARDS = {
+    "product": sb.Hadamard(9),
+    "depth 3": sb.Hadamard(9, depth=3),
+    "groups": sb.GroupProduct((4, 3)),
+    "matrix": sb.MatrixProduct(4, 3),
+    "series": sb.Synthesis(sb.CumulativeSum(), sb.Hadamard(9)),
+    "linked": sb.Linked(sb.Hadamard(5), sb.ExponentialLink(0.1)),
+    "plain": sb.Plain(3),
+    "radial": sb.Radial(3, 2, sb.PowerLink(2.0)),
+    "parts": sb.Parts(3, [([0, 2], sb.Hadamard(2)), ([1], sb.Plain(1))]),
+    "sum": sb.Sum([sb.Hadamard((2, 2)), sb.MatrixProduct(2, 2)]),
+}
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_every_row_has_a_penalty_or_a_reason(name: str) -> None:
+    card = sb.card(CARDS[name])
+    assert [row.mechanism for row in card.rows[:4]] == [
+        "weight decay",
+        "label noise",
+        "gradient flow",
+        "Langevin, against dw",
+    ]
+    for row in card.rows:
+        assert row.note
+        assert (row.value is None) == (row.status in ("refused", "no penalty"))
+    assert [row.status for row in card.rows[-2:]] == ["refused", "refused"]
+    assert len({len(line) for line in card.table()}) == 1
+
+
+def test_values_are_those_of_the_formulas() -> None:
+    rows = {row.mechanism: row.value for row in sb.card(sb.Hadamard(9)).rows}
+    w = np.array([0.7, -1.2])
+    assert rows["weight decay"](w) == pytest.approx(np.abs(w).sum())
+    assert rows["label noise"](w) == pytest.approx(np.abs(w).sum() / 2)
+    c = 1e-6
+    psi = 0.5 * w * np.arcsinh(2 * w / c) - 0.25 * (np.sqrt(4 * w**2 + c**2) - c)
+    assert rows["gradient flow"](w) == pytest.approx(psi.sum())
+    langevin = rows["Langevin, against dw"]
+    ones = np.ones(2)
+    assert langevin(w) - langevin(ones) == pytest.approx(0.5 * np.log(np.abs(w)).sum())
+
+
+def test_groups_and_matrices_have_no_potential() -> None:
+    for name in ("groups", "matrix"):
+        row = next(r for r in sb.card(CARDS[name]).rows if r.mechanism == "gradient flow")
+        assert row.status == "refused"
+        assert "do not commute" in row.note
+
+
+def test_a_gauge_design_shows_both_measures() -> None:
+    penalty = sb.LogSum(0.5)
+    langevin = sb.Langevin(0.3, reference="ambient")
+    card = sb.card(sb.design(penalty, langevin, shape=3), langevin=langevin)
+    rows = {row.mechanism: row.value for row in card.rows}
+    w, far = np.array([0.7, 1.3]), np.array([1.7, 2.3])
+    assert rows["Langevin, ambient"](w) == pytest.approx(float(penalty(w)))
+    # against dw the same process prefers large w
+    assert rows["Langevin, against dw"](far) < rows["Langevin, against dw"](w)
+
+
+def test_the_sample_is_of_the_same_kind() -> None:
+    for p in CARDS.values():
+        inner = small(p)
+        assert inner.shape in ((2,), (2, 2), (1,))
+        assert formula(inner, "weight decay")
+
+
+@pytest.mark.parametrize("name", ["product", "matrix", "groups"])
+def test_the_figure_is_drawn(name: str) -> None:
+    from symbias.report.style import svg_text
+
+    text = svg_text(sb.card(CARDS[name]).figure())
+    assert text.startswith("<?xml")
+    assert len(text) > 20_000

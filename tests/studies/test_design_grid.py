@@ -1,0 +1,99 @@
+"""A reduced design grid: every check passes on a right design, and fails on a wrong one."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import symbias as sb
+from symbias.studies import design_grid, verification
+
+QUICK = {"pairs": 12, "relaxations": 40, "burn_in": 10}
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory, monkeypatch_module=None):
+    folder = tmp_path_factory.mktemp("grid")
+    chosen = design_grid.ENTRIES[:3]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(design_grid, "ENTRIES", chosen)
+        patch.setattr(
+            design_grid,
+            "_label_noise",
+            None,
+        )
+        checks = dict(design_grid.CHECKS)
+        checks["label noise"] = lambda entry, quick: verification.check_label_noise(
+            entry.of((3,)), 0.01, **QUICK
+        )
+        patch.setattr(design_grid, "CHECKS", checks)
+        return folder, design_grid.run(folder, quick=True, progress=False)
+
+
+def test_no_cell_is_empty_and_none_fails(grid: tuple[Path, dict]) -> None:
+    folder, result = grid
+    verdicts = {}
+    for name, cells in result["grid"].items():
+        assert [c["mechanism"] for c in cells] == list(design_grid.MECHANISMS)
+        for c in cells:
+            assert c["verdict"] == "verified" or (c["verdict"] == "refused" and c["note"])
+        verdicts[name] = [c["verdict"] for c in cells]
+    assert verdicts["u v"] == ["verified"] * 4 + ["refused"] * 2
+    assert verdicts["s v, groups of 3"][2:4] == ["refused"] * 2
+    assert json.loads((folder / "design-grid.json").read_text())["quick"] is True
+    assert "<img" in (folder / "index.html").read_text()
+
+
+def test_a_wrong_prediction_of_the_shift_fails(monkeypatch) -> None:
+    right = sb.LabelNoise.penalty
+    monkeypatch.setattr(sb.LabelNoise, "penalty", lambda self, p, w, x: 1.2 * right(self, p, w, x))
+    found = verification.check_label_noise(sb.Hadamard(3), 0.01, **QUICK)
+    assert found.verdict == "failed"
+
+
+def test_a_wrong_law_fails() -> None:
+    p = sb.Radial((), 3, sb.PowerLink(2.0))
+
+    class Other(sb.Radial):
+        """The law of another power, for samples of this one."""
+
+        def __call__(self, params):
+            return super().__call__(params)
+
+        def section(self, w, charge=0.0):
+            return {"x": super().section(w**2)["x"] / 1.0}
+
+    assert verification.check_langevin(p, replicas=1000).verdict == "verified"
+    assert verification.check_langevin(Other((), 3, sb.PowerLink(2.0)), replicas=1000).value < 0.01
+
+
+def test_a_trained_estimator_that_stops_early_fails() -> None:
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = verification.check_weight_decay(sb.LogSum(0.3), 0.05, (6,), starts=6)
+    assert found.verdict == "verified"
+    assert found.value > -1e-2
+
+
+@pytest.mark.parametrize(
+    ("penalty", "mechanism", "shape"),
+    [
+        ("elastic", sb.WeightDecay(0.05), 6),
+        ("tv", sb.GradientFlow(0.1), 8),
+        (sb.L1(), sb.Langevin(0.2, reference="ambient"), 3),
+    ],
+)
+def test_verify_takes_what_design_takes(penalty, mechanism, shape) -> None:
+    found = sb.verify(penalty, mechanism, shape=shape)
+    assert found.verdict == "verified", found
+    assert np.isfinite(found.value)
+
+
+def test_verify_refuses_what_design_refuses() -> None:
+    with pytest.raises(ValueError, match="no potential"):
+        sb.verify("group", sb.GradientFlow(0.1), shape=6)
+    with pytest.raises(TypeError, match="Adam"):
+        sb.verify("l1", "adam", shape=6)
