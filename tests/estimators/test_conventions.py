@@ -30,7 +30,6 @@ PENALTIES = ["l1", "lq", sb.GroupLasso(3), "tv", "trend", "spectral"]
         *(sb.DesignedRegressor(name, solver="gd") for name in ["l1", "lq", "tv"]),
         sb.DesignedRegressor(sb.GroupLasso(2), solver="gd"),
         *(sb.DesignedRegressorCV(name, strengths=3, cv=3) for name in ["l1", "group", "tv"]),
-        sb.DesignedRegressor("nuclear"),
         sb.DesignedRegressor(loss="huber"),
         sb.DesignedRegressor(loss="poisson"),
         sb.DesignedClassifier("l1"),
@@ -41,7 +40,10 @@ PENALTIES = ["l1", "lq", sb.GroupLasso(3), "tv", "trend", "spectral"]
 def test_check_estimator(estimator: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SkipTestWarning)
-        check_estimator(estimator)
+        # that check has negative targets, whatever the tags say
+        expected = {"check_regressor_multioutput": "targets of a Poisson loss are not negative"}
+        poisson = getattr(estimator, "loss", None) == "poisson"
+        check_estimator(estimator, expected_failed_checks=expected if poisson else None)
 
 
 @pytest.mark.parametrize("penalty", PENALTIES, ids=str)
@@ -127,8 +129,8 @@ def test_too_few_steps_warn(penalty: Any, solver: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"penalty": "ridge"}, "unknown penalty 'ridge'.*l1, lq, group, tv, trend, spectral"),
-        ({"penalty": sb.Lq(0.9)}, "the nearest is q = 2/2"),
+        ({"penalty": "bic"}, "unknown penalty 'bic'.*l1, lq, .*group, tv, trend"),
+        ({"penalty": sb.Lq(3.0)}, "0 < q <= 2"),
         ({"penalty": sb.L1([1.0, 2.0])}, "one per coefficient"),
         ({"strength": 0.0}, "strength must be positive and finite, got 0.0"),
         ({"strength": -1.0}, "strength must be positive"),
@@ -199,7 +201,7 @@ def test_bad_options_and_labels_of_the_classifier() -> None:
     for options, y, message in (
         ({"penalty": "bic"}, labels, "unknown penalty"),
         ({"strength": 0.0}, labels, "strength must be positive"),
-        ({"class_weight": {7: 1.0}}, labels, "7"),
+        ({"class_weight": {7: 1.0}}, labels, "not in class_weight"),
         ({}, np.zeros(40), "at least 2 classes"),
         ({}, Y[:, 0], "Unknown label type"),
     ):

@@ -299,7 +299,7 @@ def _largest_gain(
     b = cores.sizes(p, pull)
     if R is None or not b.max(initial=0.0) > 0:
         return 0.0
-    bend = objective.weights * objective.loss.curvature(eta, objective.Y)
+    bend = objective.weights * objective.loss.bend(eta, objective.Y, objective.weights)
     flat = np.zeros(objective.size)
     elementwise = len(b) == pull.size
     directions = np.argsort(-b)[:32] if elementwise else np.array([0])
