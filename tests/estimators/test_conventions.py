@@ -207,7 +207,7 @@ def test_bad_options_and_labels_of_the_classifier() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             sb.DesignedClassifier(**options).fit(X, y)
-    with pytest.raises(ValueError, match="all weights are zero|zero"):
+    with pytest.raises(ValueError, match="zero"):
         sb.DesignedClassifier().fit(X, labels, np.zeros(40))
 
 

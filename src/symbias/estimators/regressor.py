@@ -66,7 +66,8 @@ class DesignedRegressor(MultiOutputMixin, RegressorMixin, Refit):
     support_ : array of bool
         Which of them are not zero.
     objective_, dual_gap_ : float or array (n_targets,)
-        One number where the penalty couples the targets. Gap in units of the objective; nan where the problem is not convex.
+        One number where the penalty couples the targets. The gap is in units of the objective;
+        nan where the problem is not convex.
     objectives_, spread_ : array and float, or one for each target
         What the starts of a problem that is not convex ended in, best first; and how much worse
         the last is than the best, relative. One start and 0 for convex problems.
