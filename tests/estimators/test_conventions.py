@@ -30,13 +30,20 @@ PENALTIES = ["l1", "lq", sb.GroupLasso(3), "tv", "trend", "spectral"]
         *(sb.DesignedRegressor(name, solver="gd") for name in ["l1", "lq", "tv"]),
         sb.DesignedRegressor(sb.GroupLasso(2), solver="gd"),
         *(sb.DesignedRegressorCV(name, strengths=3, cv=3) for name in ["l1", "group", "tv"]),
+        sb.DesignedRegressor(loss="huber"),
+        sb.DesignedRegressor(loss="poisson"),
+        sb.DesignedClassifier("l1"),
+        sb.DesignedClassifier("tv"),
     ],
     ids=repr,
 )
 def test_check_estimator(estimator: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SkipTestWarning)
-        check_estimator(estimator)
+        # that check has negative targets, whatever the tags say
+        expected = {"check_regressor_multioutput": "targets of a Poisson loss are not negative"}
+        poisson = getattr(estimator, "loss", None) == "poisson"
+        check_estimator(estimator, expected_failed_checks=expected if poisson else None)
 
 
 @pytest.mark.parametrize("penalty", PENALTIES, ids=str)
@@ -122,14 +129,16 @@ def test_too_few_steps_warn(penalty: Any, solver: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"penalty": "ridge"}, "unknown penalty 'ridge'.*l1, lq, group, tv, trend, spectral"),
-        ({"penalty": sb.Lq(0.9)}, "the nearest is q = 2/2"),
+        ({"penalty": "bic"}, "unknown penalty 'bic'.*l1, lq, .*group, tv, trend"),
+        ({"penalty": sb.Lq(3.0)}, "0 < q <= 2"),
         ({"penalty": sb.L1([1.0, 2.0])}, "one per coefficient"),
         ({"strength": 0.0}, "strength must be positive and finite, got 0.0"),
         ({"strength": -1.0}, "strength must be positive"),
         ({"strength": np.nan}, "strength must be positive"),
         ({"strength": np.inf}, "strength must be positive"),
         ({"solver": "adam"}, "solver must be one of lbfgs, gd, got 'adam'"),
+        ({"loss": "hinge"}, "unknown loss 'hinge'; .* squared, huber, poisson"),
+        ({"loss": "poisson"}, "targets that are not negative"),
         ({"tol": 0.0}, "tol must be positive"),
         ({"max_iter": 0}, "max_iter must be at least 1"),
     ],
@@ -185,3 +194,45 @@ def test_a_fold_without_weight_is_refused() -> None:
         sb.DesignedRegressorCV(cv=halves, strengths=2).fit(X, Y[:, 0], weights)
     with pytest.raises(ValueError, match="no fold has a sample of positive weight"):
         sb.DesignedRegressorCV(cv=halves[:1], strengths=2).fit(X, Y[:, 0], weights)
+
+
+def test_bad_options_and_labels_of_the_classifier() -> None:
+    labels = Y[:, 0] > 0
+    for options, y, message in (
+        ({"penalty": "bic"}, labels, "unknown penalty"),
+        ({"strength": 0.0}, labels, "strength must be positive"),
+        ({"class_weight": {7: 1.0}}, labels, "not in class_weight"),
+        ({}, np.zeros(40), "at least 2 classes"),
+        ({}, Y[:, 0], "Unknown label type"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            sb.DesignedClassifier(**options).fit(X, y)
+    with pytest.raises(ValueError, match="zero"):
+        sb.DesignedClassifier().fit(X, labels, np.zeros(40))
+
+
+def test_classes_are_fitted_one_against_the_rest() -> None:
+    labels = np.array(["a", "b", "c"])[np.digitize(Y[:, 0], [-0.5, 0.5])]
+    model = sb.DesignedClassifier("l1", 0.02).fit(X, labels)
+    assert model.coef_.shape == (3, 12)
+    one = sb.DesignedClassifier("l1", 0.02).fit(X, labels == "b")
+    np.testing.assert_array_equal(model.coef_[1], one.coef_[0])
+    np.testing.assert_allclose(model.predict_proba(X).sum(axis=1), 1)
+    assert model.score(X, labels) > 0.6
+    # a matrix penalty couples the classes
+    coupled = sb.DesignedClassifier("nuclear", 0.05).fit(X, labels)
+    assert coupled.coef_.shape == (3, 12)
+    assert np.sum(np.linalg.svd(coupled.coef_, compute_uv=False) > 1e-9) < 3
+
+
+@pytest.mark.parametrize("loss", ["huber", "poisson", sb.Huber(0.5)], ids=repr)
+def test_weights_are_repetitions_under_every_loss(loss: Any) -> None:
+    y = np.abs(Y[:, 0]) if loss == "poisson" else Y[:, 0]
+    counts = np.random.default_rng(0).integers(0, 4, 40)
+    rows = np.repeat(np.arange(40), counts)
+    options = {"strength": 0.03, "loss": loss, "tol": 1e-11}
+    weighted = sb.DesignedRegressor(**options).fit(X, y, sample_weight=counts)
+    repeated = sb.DesignedRegressor(**options).fit(X[rows], y[rows])
+    np.testing.assert_allclose(weighted.coef_, repeated.coef_, atol=1e-6)
+    assert weighted.objective_ == pytest.approx(repeated.objective_, rel=1e-9)
+    assert np.all(weighted.predict(X) > 0) or loss != "poisson"

@@ -34,7 +34,6 @@ PENALTIES: dict[str, tuple[Any, np.ndarray]] = {
     "nuclear": (sb.Nuclear(), Y),
     "joint tv": (sb.TotalVariation(joint=True), Y),
     "joint trend": (sb.TrendFilter(joint=True), Y),
-    "joint tree": (sb.TotalVariation(tree=TREE, joint=True), Y),
     "rows": (sb.GroupLasso(np.repeat(np.arange(P)[:, None], K, axis=1)), Y),
     "along": (sb.TotalVariation(axis=1), Y),
 }

@@ -22,7 +22,7 @@ def problem(seed: int, p: int = 24) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("penalty", [sb.LogSum(), sb.Lq(), sb.Lq(0.8)], ids=repr)
 def test_no_worse_than_the_best_of_twenty_starts(penalty: sb.Penalty) -> None:
     gaps = []
-    for seed in range(3):
+    for seed in range(2):
         X, y = problem(seed)
         model = sb.DesignedRegressor(penalty, 0.1).fit(X, y)
         assert model.converged_

@@ -43,7 +43,7 @@ class DesignedBase(BaseEstimator):
         self, X: Any, y: Any, sample_weight: Any
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         self._check_options()
-        if couples(self.penalty):  # entries of y may be missing
+        if couples(self.penalty) and y is not None:  # entries of y may be missing
             X = validate_data(self, X, dtype=np.float64)
             y = check_array(y, dtype=np.float64, ensure_2d=False, ensure_all_finite="allow-nan")
             check_consistent_length(X, y)

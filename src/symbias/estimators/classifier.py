@@ -91,9 +91,12 @@ class DesignedClassifier(ClassifierMixin, DesignedBase):
             weights = weights * compute_sample_weight(self.class_weight, y)
         if not weights.sum() > 0:
             raise ValueError("all weights are zero")
-        self.classes_ = np.unique(y)
+        self.classes_ = np.unique(y[weights > 0])
         if len(self.classes_) < 2:
-            raise ValueError(f"a classifier needs at least 2 classes, got 1 class: {self.classes_}")
+            raise ValueError(
+                f"a classifier needs at least 2 classes of positive weight, got 1 class: "
+                f"{self.classes_[0]!r}"
+            )
         Y = label_binarize(y, classes=self.classes_).astype(float)
         solvers = solvers_of(self._model(X, weights, Y.shape[1], self.strength), Y)
         fits = [solver.fit(self.strength, self._options()) for solver in solvers]

@@ -16,19 +16,31 @@ from symbias.solvers import Loss, Poisson, as_loss
 class DesignedRegressor(MultiOutputMixin, RegressorMixin, Refit):
     """A regression with a penalty that is built into the parameterization.
 
-    Minimises ``|y - X w - b|^2 / (2 n) + strength * penalty(w)``, as scikit-learn's Lasso does,
-    by training the factors of ``sb.design(penalty, WeightDecay(strength))`` with weight decay
-    and no proximal step. Convergence is a duality gap of at most ``tol`` times the objective
-    (for Lq, which is not convex, stationarity in w); coefficients are set to zero exactly where
-    the gap proves that they are. Training runs in float64.
+    Minimises ``|y - X w - b|^2 / (2 n) + strength * penalty(w)``, as scikit-learn's Lasso does, or
+    the mean of another loss in place of the squares, by training the factors of
+    ``sb.design(penalty, WeightDecay(strength))`` with weight decay and no proximal step.
+    Convergence is a duality gap of at most ``tol`` times the objective (for penalties that are not
+    convex, stationarity in w); coefficients are set to zero exactly where the gap proves that they
+    are, and for linked and matrix designs where they are small and the certificate stays met.
+    Training runs in float64.
+
+    Penalties on matrices (``"nuclear"``, ``sb.TotalVariation(joint=True)``, groups that span
+    targets) are fitted to all targets together, ``|Y - X W - b|^2 / (2 n) + strength * penalty(W)``
+    with W of shape (n_features, n_targets); entries of Y may then be missing (nan), and n stays
+    the number of rows. Penalties that are not convex are trained from a continuation upward from
+    the least-squares solution and from the best of 20 proximal descents and their neighbours.
 
     Parameters
     ----------
-    penalty : Penalty or str
-        Such as ``sb.TotalVariation()``; or ``"l1"``, ``"lq"``, ``"group"``, ``"tv"``,
-        ``"trend"``, ``"spectral"`` with their defaults.
+    penalty : Penalty, str or Parameterization
+        Such as ``sb.TotalVariation()``; or a short name with its defaults: ``"l1"``, ``"lq"``,
+        ``"elastic"``, ``"group"``, ``"tv"``, ``"trend"``, ``"nuclear"``, ...; or any
+        parameterization of shape (n_features,) or (n_features, n_targets), whose penalty is what
+        weight decay makes of it.
     strength : float
         Positive. From ``strength_max_`` on all penalised coordinates are zero.
+    loss : "squared", "huber", "poisson" or Loss
+        ``sb.Huber(delta)``, delta 1.35 by default; "poisson" is half the deviance with a log link.
     fit_intercept : bool
         Whether to fit an intercept, which is not penalised.
     solver : "lbfgs" or "gd"
@@ -54,10 +66,15 @@ class DesignedRegressor(MultiOutputMixin, RegressorMixin, Refit):
     support_ : array of bool
         Which of them are not zero.
     objective_, dual_gap_ : float or array (n_targets,)
-        Gap in units of the objective; nan where the problem is not convex.
+        One number where the penalty couples the targets. The gap is in units of the objective;
+        nan where the problem is not convex.
+    objectives_, spread_ : array and float, or one for each target
+        What the starts of a problem that is not convex ended in, best first; and how much worse
+        the last is than the best, relative. One start and 0 for convex problems.
     strength_max_ : float
-        The smallest strength with an all-zero answer, over all targets. For Lq: the smallest at
-        which no single coordinate improves on zero.
+        The smallest strength with an all-zero answer, over all targets; infinite where there is
+        none, as for ridge. Where the penalty is not convex: the smallest at which no single
+        coordinate improves on zero.
     n_iter_ : int
     converged_ : bool
 

@@ -166,7 +166,7 @@ def first_step(objective: Objective) -> np.ndarray:
     down = -np.concatenate([np.ravel(pull) for pull in objective.null_pull])
     eta = objective.offset(objective.null_offset)
     along = objective.forward(down)
-    weights = objective.weights * np.maximum(objective.loss.curvature(eta, objective.Y), 1e-6)
+    weights = objective.weights * objective.loss.bend(eta, objective.Y, objective.weights)
     bend = float(np.sum(weights * along**2))
     return down * (float(down @ down) / bend) if bend > 0 else down
 

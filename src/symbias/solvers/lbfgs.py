@@ -27,7 +27,9 @@ class LBFGS:
     def advance(self, steps: int) -> bool:
         """Make at most so many steps; False where no step goes down any more."""
         for _ in range(steps):
-            if not self._step():
+            with np.errstate(over="ignore", invalid="ignore"):  # of trial points
+                moved = self._step()
+            if not moved:
                 if not self._pairs:
                     return False
                 self._pairs.clear()

@@ -37,6 +37,17 @@ class Loss(ABC):
         """The inverse link: what is predicted for y."""
         return eta
 
+    def guess(self, y: np.ndarray) -> np.ndarray:
+        """An eta that y would be likely under, to start from."""
+        return y
+
+    def bend(self, eta: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """`curvature`, bounded away from zero: at least 1e-5 of its weighted mean."""
+        with np.errstate(over="ignore"):
+            curvature = self.curvature(eta, y)
+        mean = float(np.average(curvature, weights=weights))
+        return np.maximum(curvature, 1e-5 * mean if mean > 0 else min(self.bound, 1.0))
+
     def check(self, y: np.ndarray) -> None:  # noqa: B027
         """Refuse targets that the loss is not defined for, with a ValueError."""
 
@@ -87,6 +98,9 @@ class Logistic(Loss):
         xp = array_namespace(eta)
         return 0.5 * (1 + xp.tanh(eta / 2))
 
+    def guess(self, y: np.ndarray) -> np.ndarray:
+        return 4 * (y - 0.5)
+
     def check(self, y: np.ndarray) -> None:
         if not np.all((y >= 0) & (y <= 1)):
             raise ValueError("the logistic loss needs targets between 0 and 1")
@@ -113,6 +127,9 @@ class Poisson(Loss):
 
     def mean(self, eta: Array) -> Array:
         return array_namespace(eta).exp(eta)
+
+    def guess(self, y: np.ndarray) -> np.ndarray:
+        return np.log(np.maximum(y, 0.1))
 
     def check(self, y: np.ndarray) -> None:
         if not np.all(y >= 0):

@@ -17,7 +17,6 @@ from symbias.solvers.solve import solve
 from symbias.solvers.train import Options
 
 MAX_ITER = 100
-_FLOOR = 1e-5  # of the curvature, relative to its mean
 
 
 def proximal_newton(
@@ -31,8 +30,7 @@ def proximal_newton(
         if certificate.violation <= options.tol:
             break
         eta = objective.forward(c) + objective.offset(g)
-        bend = objective.loss.curvature(eta, objective.Y)
-        bend = np.maximum(bend, _FLOOR * float(np.average(bend, weights=objective.weights)))
+        bend = objective.loss.bend(eta, objective.Y, objective.weights)
         zeta = eta - objective.loss.gradient(eta, objective.Y) / bend
         weights = objective.weights * bend
         reduction, target = rows.reduce(weights), rows.flat(zeta)

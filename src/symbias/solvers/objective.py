@@ -123,15 +123,16 @@ class Objective:
 
     def polish(self, eta: np.ndarray, g: np.ndarray | None = None) -> np.ndarray:
         """The best free coordinates g for X A c = ``eta``: Newton with backtracking."""
-        g = np.zeros(self.basis.shape[1]) if g is None else g
+        if g is None:
+            towards = self.weights * (self.loss.guess(self.Y) - eta)
+            g = self.basis.T @ towards.ravel()
         if not len(g):
             return g
         value = self.value(eta + self.offset(g))
         for _ in range(_NEWTON_STEPS):
             now = eta + self.offset(g)
             slope = self.basis.T @ self.gradient(now).reshape(-1)
-            with np.errstate(over="ignore"):
-                curvature = self.weights * self.loss.curvature(now, self.Y)
+            curvature = self.weights * self.loss.bend(now, self.Y, self.weights)
             hessian = (self.basis * curvature.reshape(-1, 1)).T @ self.basis
             hessian += 1e-14 * np.trace(hessian) * np.eye(len(g))
             step = -np.linalg.lstsq(hessian, slope)[0]

@@ -55,11 +55,12 @@ def tabulated_prox(R: Scalar, tau: float, largest: float) -> Scalar:
         low, high = (low, middle) if alive else (middle, high)
     x = high + (largest - high) * np.concatenate([[0.0], np.geomspace(1e-7, 1, 500)])
     t = scalar_prox(R, x, tau)
-    beyond = largest - t[-1]
 
     def prox(values: np.ndarray) -> np.ndarray:
-        inside = np.interp(values, x, t)
-        return np.where(values < high, 0.0, np.where(values > largest, values - beyond, inside))
+        found = np.where(values < high, 0.0, np.interp(values, x, t))
+        if np.any(beyond := values > largest):
+            found[beyond] = scalar_prox(R, values[beyond], tau)
+        return found
 
     return prox
 

@@ -4,6 +4,7 @@ An interior-point method where the penalty is convex, proximal gradient descent 
 where it is not.
 """
 
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,7 +63,9 @@ def convex_reference(
         try:
             # interior points end where rounding begins; accept what they then have
             accepted = {f"reduced_{name}": max(tol, 1e-8) for name in _TOLERANCES}
-            problem.solve(solver=cp.CLARABEL, **dict.fromkeys(_TOLERANCES, tol), **accepted)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # of an inaccurate solution
+                problem.solve(solver=cp.CLARABEL, **dict.fromkeys(_TOLERANCES, tol), **accepted)
             break
         except cp.error.SolverError:
             continue

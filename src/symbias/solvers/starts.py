@@ -23,8 +23,7 @@ def working_model(objective: Objective) -> tuple[np.ndarray, np.ndarray]:
     The loss itself (but for a constant) where it is a squared error.
     """
     eta = objective.offset(objective.null_offset)
-    bend = objective.loss.curvature(eta, objective.Y)
-    bend = np.maximum(bend, 1e-3 * np.average(bend, weights=objective.weights))
+    bend = objective.loss.bend(eta, objective.Y, objective.weights)
     root = np.sqrt(objective.weights * bend).ravel()
     y = root * (-objective.loss.gradient(eta, objective.Y) / bend).ravel()
     model = objective.model
