@@ -21,6 +21,9 @@ app = typer.Typer(
     add_completion=False,
 )
 
+SERIES = ("tv", "trend", "spectral")
+TABLES = ("l1", "lq", "group", "ridge", "elastic", "logsum")
+
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no summary.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the run record as JSON.")]
 
@@ -62,7 +65,10 @@ def main_options(
 def fit(
     data: Annotated[str, typer.Argument(metavar="DATA.csv", help="A CSV file with a header.")],
     penalty: Annotated[
-        str, typer.Option(help="Series: tv, trend, spectral. Tables: l1, lq, group.")
+        str,
+        typer.Option(
+            help="Series: tv, trend, spectral. Tables: l1, lq, group, ridge, elastic, logsum."
+        ),
     ],
     strength: Annotated[
         str, typer.Option(help="A positive number, or auto for cross-validation.")
@@ -79,7 +85,7 @@ def fit(
 ) -> None:
     """Fit a series or a table with a designed bias; write coefficients, a record and a page."""
     number = _parse_strength(strength)
-    _one_of("--penalty", penalty, ("l1", "lq", "group", "tv", "trend", "spectral"))
+    _one_of("--penalty", penalty, SERIES + TABLES)
     _one_of("--solver", solver, ("lbfgs", "gd"))
     if folds < 2:
         raise InputError(f"--folds must be at least 2, got {folds}")

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from symbias.designs import PENALTIES
 from symbias.estimators import SeriesFit
 from symbias.report.figures import (
     coefficients_figure,
@@ -13,14 +14,10 @@ from symbias.report.figures import (
 )
 from symbias.report.page import Section
 
-_BELIEFS = {
-    "tv": "Belief: piecewise constant. Penalty: total variation, the sum of |jumps|.",
-    "trend": "Belief: piecewise linear. Penalty: the sum of |changes of slope|.",
-    "spectral": "Belief: few frequencies. Penalty: the sum of |cosine coefficients|.",
-    "l1": "Belief: few features matter. Penalty: the sum of |coefficients|.",
-    "lq": "Belief: very few features matter. Penalty: the sum of |coefficients|^(2/3).",
-    "group": "Belief: few groups matter. Penalty: the sum of the groups' norms, times sqrt(size).",
-}
+
+def _belief(name: str) -> str:
+    kind = PENALTIES[name]
+    return f"Belief: {kind.belief}. Penalty: {kind.formula}."
 
 
 def series_section(fit: SeriesFit, record: dict[str, Any], time: str, target: str) -> Section:
@@ -49,7 +46,7 @@ def series_section(fit: SeriesFit, record: dict[str, Any], time: str, target: st
     figures += _validation(fit.model)
     return Section(
         title=f"{target}: {record['penalty']}",
-        lead=_BELIEFS[record["penalty"]],
+        lead=_belief(record["penalty"]),
         findings=[*series_findings(fit, record), *_agreement(record)],
         figures=figures,
         tables=[_numbers(record)],
@@ -64,7 +61,7 @@ def table_section(model: Any, record: dict[str, Any], names: list[str]) -> Secti
     finding = f"{len(kept)} of {len(names)} features are kept" + (f": {listed}." if kept else ".")
     return Section(
         title=f"{record['target']}: {record['penalty']}",
-        lead=_BELIEFS[record["penalty"]] + " Features are scaled to unit standard deviation.",
+        lead=_belief(record["penalty"]) + " Features are scaled to unit standard deviation.",
         findings=[finding, *_agreement(record)],
         figures=[
             ("Coefficients per standard deviation.", coefficients_figure(names, model.coef_)),
