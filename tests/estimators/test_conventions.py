@@ -33,7 +33,7 @@ PENALTIES = ["l1", "lq", sb.GroupLasso(3), "tv", "trend", "spectral"]
         sb.DesignedRegressor(loss="huber"),
         sb.DesignedRegressor(loss="poisson"),
         sb.DesignedClassifier("l1"),
-        sb.DesignedClassifier("tv"),
+        sb.DesignedClassifier(sb.GroupLasso(2)),
     ],
     ids=repr,
 )

@@ -182,8 +182,8 @@ def test_a_dead_coordinate_that_is_pulled_is_not_stationary() -> None:
     c = np.array([1.0, 0.0])
     g = np.array([-0.4 / 1.1, 0.0])  # the first is stationary: R' = 1 / (|w| + eps)
     assert cores.stationarity(p, c, g, 0.4) == pytest.approx(0, abs=1e-12)
-    assert cores.stationarity(p, c, [*g, 0, 3.9], 0.4) == pytest.approx(0, abs=1e-12)
-    assert cores.stationarity(p, c, [*g, 0, 4.1], 0.4) > 0.01
+    assert cores.stationarity(p, c, g + np.array([0, 3.9]), 0.4) == pytest.approx(0, abs=1e-12)
+    assert cores.stationarity(p, c, g + np.array([0, 4.1]), 0.4) > 0.01
 
 
 def test_linear_parts_are_the_design() -> None:

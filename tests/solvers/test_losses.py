@@ -163,18 +163,16 @@ def test_strength_max_is_the_threshold(name: str) -> None:
 
 def test_l1_is_the_logistic_regression_of_scikit_learn() -> None:
     labels = TARGETS["logistic"].astype(int)
-    model = sb.DesignedClassifier(strength=0.03, class_weight="balanced").fit(X, labels, WEIGHTS)
-    # their C weighs the sum of all losses, ours are averages
-    balance = 60 / (2 * np.bincount(labels))
-    total = np.sum(WEIGHTS * balance[labels])
+    model = sb.DesignedClassifier(strength=0.03, class_weight="balanced").fit(X, labels)
+    # their C weighs the sum of all losses, ours are averages; balanced weights sum to n
     theirs = LogisticRegression(
         solver="saga",
         l1_ratio=1.0,
-        C=1 / (total * 0.03),
+        C=1 / (60 * 0.03),
         class_weight="balanced",
         tol=1e-7,
         max_iter=20_000,
-    ).fit(X, labels, WEIGHTS)
+    ).fit(X, labels)
     np.testing.assert_allclose(model.coef_, theirs.coef_, atol=1e-5)
     np.testing.assert_allclose(model.intercept_, theirs.intercept_, atol=1e-5)
     np.testing.assert_allclose(model.predict_proba(X), theirs.predict_proba(X), atol=1e-5)

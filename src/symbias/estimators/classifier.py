@@ -43,6 +43,11 @@ class DesignedClassifier(ClassifierMixin, DesignedBase):
     parameterization_, params_, penalized_, support_, objective_, dual_gap_, ...
         As in `DesignedRegressor` for several targets, one per row of ``coef_``.
 
+    Notes
+    -----
+    Where an unpenalised coordinate (the level of a total variation, a weight of 0) separates the
+    classes, no finite coefficients are best, and the fit ends with a warning.
+
     Examples
     --------
     >>> import numpy as np, symbias as sb
