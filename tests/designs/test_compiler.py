@@ -99,6 +99,10 @@ MATRICES = {
         sb.TotalVariation(joint=True),
         lambda w: np.linalg.norm(np.diff(w, axis=0), axis=1).sum(),
     ),
+    "tree-joint": (
+        sb.TotalVariation(tree=[1, -1, 1, 2, 2], joint=True),
+        lambda w: np.linalg.norm(w[[0, 2, 3, 4]] - w[[1, 1, 2, 2]], axis=1).sum(),
+    ),
     "trend-joint": (
         sb.TrendFilter(joint=True),
         lambda w: np.linalg.norm(np.diff(w, 2, axis=0), axis=1).sum(),

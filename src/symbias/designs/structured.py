@@ -44,7 +44,7 @@ class TotalVariation(Penalty):
         xp = array_namespace(w)
         if self.tree is not None:
             tree = TreeSum(self.tree)
-            return xp.sum(xp.abs(tree.inverse(w)[tree.free :, ...]))
+            return _sizes(tree.inverse(w)[tree.free :, ...], self.joint)
         lines = xp.permute_dims(w, (1, 0)) if w.ndim == 2 and self.axis in (1, -1) else w
         return _sizes(lines[1:, ...] - lines[:-1, ...], self.joint)
 
