@@ -13,21 +13,15 @@ QUICK = {"pairs": 12, "relaxations": 40, "burn_in": 10}
 
 
 @pytest.fixture(scope="module")
-def grid(tmp_path_factory, monkeypatch_module=None):
+def grid(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("grid")
-    chosen = design_grid.ENTRIES[:3]
+
+    def label_noise(entry: design_grid.Entry, quick: bool) -> verification.Verification:
+        return verification.check_label_noise(entry.of((3,)), 0.01, **QUICK)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(design_grid, "ENTRIES", chosen)
-        patch.setattr(
-            design_grid,
-            "_label_noise",
-            None,
-        )
-        checks = dict(design_grid.CHECKS)
-        checks["label noise"] = lambda entry, quick: verification.check_label_noise(
-            entry.of((3,)), 0.01, **QUICK
-        )
-        patch.setattr(design_grid, "CHECKS", checks)
+        patch.setattr(design_grid, "ENTRIES", design_grid.ENTRIES[:3])
+        patch.setitem(design_grid.CHECKS, "label noise", label_noise)
         return folder, design_grid.run(folder, quick=True, progress=False)
 
 

@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from symbias._version import __version__
 from symbias.designs import (
     L1,
@@ -27,7 +25,9 @@ from symbias.designs import (
 from symbias.mechanisms import WeightDecay
 from symbias.parameterizations import Parameterization, PowerLink, Radial
 from symbias.report.cards import SGD_NOISE, small
-from symbias.report.page import Section, render
+from symbias.report.page import render
+from symbias.studies import flow_limits, label_shift
+from symbias.studies.grid_page import grid_section, limit_section, shift_section
 from symbias.studies.verification import (
     Verification,
     adaptive_gap,
@@ -41,6 +41,7 @@ from symbias.studies.verification import (
 
 MECHANISMS = ("weight decay", "label noise", "gradient flow", "Langevin", "SGD noise", "AdamW")
 STRENGTH = 0.05
+SCALES = tuple(10.0**-k for k in range(7))
 
 
 @dataclass(frozen=True)
@@ -106,9 +107,20 @@ def run(out: str | Path, quick: bool = False, progress: bool = True) -> dict[str
         "symbias": __version__,
         "quick": quick,
         "grid": {name: [c.to_dict() for c in cells] for name, cells in grid.items()},
-        "seconds": time.monotonic() - begun,
     }
-    (folder / "index.html").write_text(_page(entries, grid, folder))
+    sections = [grid_section(grid, MECHANISMS, folder)]
+    if not quick:
+        result["shifts"] = [r for case in _shift_cases() for r in label_shift.rows([case])]
+        result["limits"] = flow_limits.rows(flow_limits.cases()[:1], SCALES, rates=())
+        result["descent"] = flow_limits.rows(flow_limits.cases()[:1], (1.0, 1e-2))
+        sections += [
+            shift_section(result["shifts"]),
+            limit_section(result["limits"], result["descent"]),
+        ]
+    result["seconds"] = time.monotonic() - begun
+    footer = f"Made by symbias {__version__}. This page is self-contained."
+    intro = "What each way of training makes of each parameterization, computed and checked."
+    (folder / "index.html").write_text(render("symbias: the design grid", intro, sections, footer))
     (folder / "design-grid.json").write_text(json.dumps(result, indent=1))
     return result
 
@@ -141,7 +153,8 @@ def _langevin(entry: Entry, quick: bool) -> Verification:
         p = Radial((), p.n, p.link)
     elif len(shape) == 1 and entry.name != "s v, groups of 3":
         p = small_of_one(entry)
-    return check_langevin(p, replicas=1000 if quick else 4000)
+    few = quick or len(shape) == 2  # the test of several numbers takes the square of replicas
+    return check_langevin(p, replicas=1000 if few else 4000)
 
 
 def small_of_one(entry: Entry) -> Parameterization:
@@ -174,65 +187,6 @@ CHECKS: dict[str, Callable[[Entry, bool], Verification]] = dict(
 )
 
 
-def _page(entries: Any, grid: dict[str, list[Verification]], folder: Path) -> str:
-    from symbias.report.style import svg_text
-
-    figure = _figure(grid)
-    (folder / "design-grid.svg").write_text(svg_text(figure))
-    counts = {v: sum(c.verdict == v for cells in grid.values() for c in cells) for v in _VERDICTS}
-    overview = [["parameterization", *MECHANISMS]]
-    overview += [[name, *(c.verdict for c in cells)] for name, cells in grid.items()]
-    rows = [["parameterization", "training", "verdict", "what", "value", "bound", "notes"]]
-    for name, cells in grid.items():
-        for c in cells:
-            number = (f"{c.value:.2g}", f"{c.bound:.2g}") if c.quantity else ("", "")
-            rows.append([name, c.mechanism, c.verdict, c.quantity, *number, c.note])
-    section = Section(
-        title="Parameterization by mechanism",
-        lead="Each cell was trained and held against a computation without factors, or refused.",
-        findings=[", ".join(f"{n} {v}" for v, n in counts.items()) + "."],
-        figures=[("Predicted (across) against measured (up); for laws, samples and law.", figure)],
-        tables=[("Verdicts.", overview), ("All numbers and reasons.", rows)],
-    )
-    footer = f"Made by symbias {__version__}. This page is self-contained."
-    intro = "What each way of training makes of each parameterization, computed and checked."
-    return render("symbias: the design grid", intro, [section], footer)
-
-
-_VERDICTS = ("verified", "failed", "refused")
-
-
-def _figure(grid: dict[str, list[Verification]]) -> str:
-    from matplotlib.figure import Figure
-
-    from symbias.report.style import FIT, MARK, svg
-
-    figure = Figure(figsize=(9.6, 1.55 * len(grid)), layout="constrained")
-    axes = figure.subplots(len(grid), 4, squeeze=False)
-    for row, (name, cells) in zip(axes, grid.items(), strict=True):
-        for ax, cell in zip(row, cells, strict=False):
-            ax.tick_params(labelsize=5)
-            if row is axes[0]:
-                ax.set_title(cell.mechanism, fontsize=9)
-            if ax is row[0]:
-                ax.set_ylabel(name, fontsize=7)
-            if cell.points is None:
-                ax.set(xticks=[], yticks=[])
-                ax.text(0.5, 0.5, "refused", ha="center", va="center", color="0.5", fontsize=8)
-                continue
-            color = FIT if cell.verdict == "verified" else MARK
-            if cell.mechanism == "Langevin":
-                samples, law = cell.points
-                edges = np.quantile(law, np.linspace(0.005, 0.995, 25))
-                middle = (edges[1:] + edges[:-1]) / 2
-                ax.hist(samples, edges, density=True, color="0.8")
-                ax.plot(middle, np.histogram(law, edges, density=True)[0], color=color, lw=1)
-                ax.set_yticks([])
-            else:
-                x, y = cell.points
-                span = [min(x.min(), y.min()), max(x.max(), y.max())]
-                ax.plot(span, span, color="0.8", lw=1)
-                ax.plot(x, y, ".", color=color, ms=4)
-            text = f"{cell.value:.1g}"
-            ax.text(0.04, 0.86, text, transform=ax.transAxes, fontsize=6, color=color)
-    return svg(figure)
+def _shift_cases() -> list[label_shift.Setting]:
+    wanted = ("Hadamard", "groups", "P Q, x @ W")
+    return [case for case in label_shift.settings() if case[0] in wanted]
