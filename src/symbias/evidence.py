@@ -151,6 +151,8 @@ def compare_point(
     x = np.asarray(values, dtype=float)
     if x.ndim != 1 or len(x) < 2:
         raise ValueError(f"one value for each of at least two replicas, got shape {x.shape}")
+    if not 0 <= tolerance < np.inf:
+        raise ValueError(f"tolerance must be at least 0 and finite, got {tolerance}")
     if not np.isfinite([prediction, *x]).all():
         raise ValueError("prediction and values must be finite")
     mean, error = x.mean(), max(stats.sem(x), np.finfo(float).tiny)

@@ -175,6 +175,8 @@ def test_the_log_penalty_is_the_law_against_dw() -> None:
         (lambda w: np.where(w < 3, w, np.nan), "nan at .w. = 3"),
         (lambda w: np.where(w < 1, w, np.where(w < 2, 1, w - 1)), "constant near"),
         (lambda w: w.sum(), "elementwise"),
+        (lambda w: (w > 0) * 1.0, "jumps at 0"),
+        (lambda w: w + 0j, "complex"),
     ],
 )
 def test_functions_that_are_no_penalty_are_refused(fn, message: str) -> None:
@@ -253,6 +255,8 @@ def test_short_parameters_have_designs_too(penalty: str, size: int) -> None:
         (sb.TotalVariation(tree=[1, 0, -1]), 3, "cycle"),
         (sb.TotalVariation(tree=[-1]), 3, "the tree has 1 nodes"),
         (sb.Differences(1, grid=(2, 2)), 3, "has 4 entries"),
+        (lambda: sb.TotalVariation(axis=5), (8, 3), "axis must be 0 or 1"),
+        (lambda: sb.TotalVariation(axis=(0, 1)), (8, 3), "full grid"),
         (sb.Spectral("nonsense"), 4, "not a discrete wavelet"),
         (sb.Spectral("haar", level=3), 4, "halved 2 times"),
         (sb.GroupLasso([0, 1]), 3, "one label per coefficient"),
@@ -270,7 +274,8 @@ def test_short_parameters_have_designs_too(penalty: str, size: int) -> None:
 )
 def test_what_cannot_be_reached_is_refused(penalty, shape, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        sb.design(penalty, sb.WeightDecay(1.0), shape=shape)
+        made = penalty if isinstance(penalty, sb.Penalty | str) else penalty()
+        sb.design(made, sb.WeightDecay(1.0), shape=shape)
 
 
 def test_a_mechanism_that_is_not_one_is_refused() -> None:

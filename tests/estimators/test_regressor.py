@@ -172,3 +172,14 @@ def test_callback(solver: str) -> None:
     assert steps == sorted(steps)
     assert 0 < steps[-1] == model.n_iter_
     assert calls[-1][1] == pytest.approx(model.objective_, rel=1e-6)
+
+
+def test_a_fit_beyond_the_range_of_a_custom_penalty_is_refused() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(50, 5))
+    capped = sb.Custom(lambda t: np.minimum(t, 1.0), "capped")
+    with (
+        pytest.warns(UserWarning, match="holds locally"),
+        pytest.raises(ValueError, match=r"range|beyond"),
+    ):
+        sb.DesignedRegressor(capped, 0.1).fit(X, X @ [3.0, 0, 0, -2, 0])

@@ -17,7 +17,7 @@ def grid(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("grid")
 
     def label_noise(entry: design_grid.Entry, quick: bool) -> verification.Verification:
-        return verification.check_label_noise(entry.of((3,)), 0.01, **QUICK)
+        return verification.check_label_noise(entry.of((3,)), **QUICK)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(design_grid, "ENTRIES", design_grid.ENTRIES[:3])
@@ -41,25 +41,22 @@ def test_no_cell_is_empty_and_none_fails(grid: tuple[Path, dict]) -> None:
 
 def test_a_wrong_prediction_of_the_shift_fails(monkeypatch) -> None:
     right = sb.LabelNoise.penalty
-    monkeypatch.setattr(sb.LabelNoise, "penalty", lambda self, p, w, x: 1.2 * right(self, p, w, x))
-    found = verification.check_label_noise(sb.Hadamard(3), 0.01, **QUICK)
+    monkeypatch.setattr(sb.LabelNoise, "penalty", lambda self, p, w, x: 1.5 * right(self, p, w, x))
+    found = verification.check_label_noise(sb.Hadamard(3), **QUICK)
     assert found.verdict == "failed"
 
 
-def test_a_wrong_law_fails() -> None:
+def test_a_wrong_law_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     p = sb.Radial((), 3, sb.PowerLink(2.0))
-
-    class Other(sb.Radial):
-        """The law of another power, for samples of this one."""
-
-        def __call__(self, params):
-            return super().__call__(params)
-
-        def section(self, w, charge=0.0):
-            return {"x": super().section(w**2)["x"] / 1.0}
-
     assert verification.check_langevin(p, replicas=1000).verdict == "verified"
-    assert verification.check_langevin(Other((), 3, sb.PowerLink(2.0)), replicas=1000).value < 0.01
+    right = sb.Langevin.law
+
+    def tilted(self, p, loss, reference=None):
+        law = right(self, p, loss, reference)
+        return sb.Law(lambda w: law.log_density(w) - 3 * w, law.reference, law.shape)
+
+    monkeypatch.setattr("symbias.mechanisms.langevin.Langevin.law", tilted)
+    assert verification.check_langevin(p, replicas=1000).verdict == "failed"
 
 
 def test_a_trained_estimator_that_stops_early_fails() -> None:

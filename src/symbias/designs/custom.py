@@ -24,7 +24,8 @@ class Custom(Elementwise):
         R, for NumPy arrays of non-negative numbers: continuous, strictly increasing, R(0) = 0.
     name : str, optional
     low, high : float
-        The range of |w| on which it is checked, and its design is accurate to 1e-10.
+        The range of |w| on which it is checked (on 20,001 points: what is narrower than 0.1% may
+        pass), and its design is accurate to 1e-10. Larger |w| are refused.
 
     Attributes
     ----------
@@ -62,6 +63,11 @@ class Custom(Elementwise):
         level = np.flatnonzero(values >= (1 - _LEVEL) * values[-1])[0]
         if level < 0.9 * _POINTS and np.all(np.abs(values[level:] / values[-1] - 1) <= _LEVEL):
             w, values = w[:level], values[:level]  # flat from here on
+        if not len(w):
+            raise ValueError(
+                f"{self.name} jumps at 0 and is constant from there: counting is no continuous "
+                "penalty. log(1 + |w|/eps) (sb.LogSum) is the nearest"
+            )
         self.high = float(w[-1])
         _check_increasing(w, values)
         _check_continuous(self.values, w)
@@ -106,12 +112,15 @@ class Custom(Elementwise):
 
     def values(self, w: np.ndarray) -> np.ndarray:
         """fn(w), checked."""
-        zero = np.asarray(self.fn(np.zeros(1)), dtype=float)
+        zero = np.asarray(self.fn(np.zeros(1)))
         if zero.shape != (1,):
             raise ValueError(f"{self.name} must act elementwise on an array, got {zero.shape}")
         if not zero[0] == 0:
             raise ValueError(f"{self.name} must be zero at zero, got {zero[0]:g}")
-        values = np.asarray(self.fn(w), dtype=float)
+        values = np.asarray(self.fn(w))
+        if np.iscomplexobj(values):
+            raise ValueError(f"{self.name} must be real, it gives complex numbers")
+        values = values.astype(float)
         bad = ~np.isfinite(values)
         if bad.any():
             raise ValueError(f"{self.name} is {values[bad][0]} at |w| = {w[bad][0]:.4g}")

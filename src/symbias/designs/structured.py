@@ -40,6 +40,13 @@ class TotalVariation(Penalty):
     joint: bool = False
     tree: Any = None
 
+    def __post_init__(self) -> None:
+        if self.axis not in (None, 0, 1, -1, -2) or isinstance(self.axis, bool):
+            raise ValueError(
+                f"axis must be 0 or 1, got {self.axis!r}: one axis of a matrix, line by line. A "
+                "full grid has no exact synthesis"
+            )
+
     def __call__(self, w: Array) -> Array:
         xp = array_namespace(w)
         if self.tree is not None:

@@ -105,6 +105,7 @@ class DesignedBase(BaseEstimator):
             self.coef_, self.intercept_ = coef, intercept  # type: ignore[assignment]
             if not model.joint:
                 self.params_ = {n: a[0] for n, a in self.params_.items()}
+        check_range(self.penalty, self.coef_)
         for name, values in per_target.items():
             setattr(self, name, values[0] if squeeze or model.joint else np.array(values))
         self._warn_if_not_converged(certificates)
@@ -199,6 +200,17 @@ def solvers_of(model: Model, Y: np.ndarray) -> list[Solver]:
     """One solver per target (n_samples,), or one for all where the design couples them."""
     targets = [Y] if model.joint else list(Y.T)
     return [solver_for(Objective(model, y)) for y in targets]
+
+
+def check_range(penalty: Any, coef: np.ndarray) -> None:
+    """A fit that leaves the range of a tabulated penalty minimised something else: refuse it."""
+    high = getattr(penalty, "high", np.inf)
+    if (largest := float(np.abs(coef).max(initial=0.0))) > high * (1 + 1e-6):
+        raise ValueError(
+            f"a coefficient of {largest:.4g} leaves the range |w| <= {high:.4g} on which "
+            f"{penalty!r} is known or still increasing: rescale X, give a larger `high`, or take a penalty that "
+            "grows, such as sb.LogSum"
+        )
 
 
 def as_columns(y: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ def complete(
     Parameters
     ----------
     Y : array (n_rows, n_cols)
-        nan where an entry is missing; at least one entry of every column is there.
+        nan (or masked) where an entry is missing; at least one entry of every column is there.
     penalty : Penalty, str or Parameterization
         On matrices: "nuclear", ``sb.Schatten(2 / 3)``, ``sb.TotalVariation(joint=True)``, ...
     strength : float
@@ -58,6 +58,10 @@ def complete(
     >>> float(sb.complete(Y, strength=1e-6)[0][2, 2].round(2))
     6.0
     """
+    if np.iscomplexobj(Y):
+        raise TypeError("expected a real matrix, got a complex one")
+    if np.ma.isMaskedArray(Y):
+        Y = np.ma.asarray(Y, dtype=float).filled(np.nan)
     Y = np.asarray(Y, dtype=float)
     if Y.ndim != 2 or not Y.size:
         raise ValueError(f"expected a matrix with nan for missing entries, got shape {Y.shape}")

@@ -108,6 +108,12 @@ class Langevin(dynamics.Langevin):
 
     reference: str = "predictor"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.reference not in (known := dict.fromkeys(COMPACT + OPEN)):
+            names = ", ".join(known)
+            raise ValueError(f"reference must be one of {names}, got {self.reference!r}")
+
     def law(
         self,
         p: Parameterization,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace
 
-from symbias._arrays import Array, Params, Shape, namespace
+from symbias._arrays import Array, Params, Shape, concrete, namespace
 from symbias.symmetry import Symmetry
 
 
@@ -80,25 +80,32 @@ class Parameterization(ABC):
         Raises
         ------
         ValueError
-            If ``w`` has another shape than `shape`, or ``charge`` is negative or not finite.
+            If ``w`` has another shape than `shape` or entries that are not finite, or ``charge``
+            is negative or not finite.
         TypeError
             If ``w`` is not a floating-point array.
         """
+        if not hasattr(w, "shape"):
+            raise TypeError(f"w must be an array, got {type(w).__name__}")
         if tuple(w.shape) != self.shape:
             raise ValueError(f"w has shape {tuple(w.shape)}, expected {self.shape}")
         if not array_namespace(w).isdtype(w.dtype, "real floating"):
             raise TypeError(f"w must be a real floating-point array, got {w.dtype}")
         if not 0 <= charge < float("inf"):
             raise ValueError(f"charge must be finite and at least 0, got {charge}")
+        seen = concrete(w)
+        if seen is not None and not np.all(np.isfinite(seen)):
+            raise ValueError("w has entries that are not finite")
         return self._section(w, charge)
 
 
 def as_shape(shape: int | Shape) -> Shape:
     """``shape`` as a tuple of non-negative integers."""
-    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
-    if not all(isinstance(n, int) and n >= 0 for n in sizes):
+    sizes = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
+    whole = int | np.integer
+    if not all(isinstance(n, whole) and not isinstance(n, bool) and n >= 0 for n in sizes):
         raise ValueError(f"shape must be non-negative integers, got {shape!r}")
-    return sizes
+    return tuple(int(n) for n in sizes)
 
 
 def normals(key: Any, shapes: Mapping[str, Shape], scale: float) -> dict[str, Array]:

@@ -1,6 +1,8 @@
 """An elementwise link behind a parameterization: any increasing penalty from weight decay."""
 
-from symbias._arrays import Array, Params, Shape
+import numpy as np
+
+from symbias._arrays import Array, Params, Shape, concrete
 from symbias.parameterizations.base import Parameterization
 from symbias.parameterizations.links import Link, check_link
 from symbias.symmetry import Symmetry
@@ -40,4 +42,10 @@ class Linked(Parameterization):
         return self.link.forward(self.inner(params))
 
     def _section(self, w: Array, charge: float) -> dict[str, Array]:
+        high, seen = getattr(self.link, "high", np.inf), concrete(w)
+        if seen is not None and np.abs(seen).max(initial=0.0) > high * (1 + 1e-6):
+            raise ValueError(
+                f"|w| goes up to {np.abs(seen).max():.4g}, beyond {high:.4g} where the table of "
+                f"{self.link!r} ends: rescale, or give the penalty a larger `high`"
+            )
         return self.inner.section(self.link.inverse(w), charge)

@@ -25,7 +25,7 @@ def snippets(wish: Wish) -> dict[str, str]:
 
 def _words(wish: Wish) -> dict[str, object]:
     size = wish.shape[0]
-    decay = {"weight-decay": wish.strength, "label-noise": 0.05 * wish.strength**2 / (8 * size)}
+    decay = {"weight-decay": wish.strength, "label-noise": 0.05 * wish.strength**2 / (8 * size**2)}
     return {
         "decay": decay.get(wish.kind, 0.01),
         "penalty": wish.penalty,
@@ -97,7 +97,7 @@ problem = sb.Problem(
 rule = sb.SGD(mechanism.learning_rate, label_noise=mechanism.sigma)
 run = sb.simulate(problem, rule, steps=20_000, replicas=4, progress=False)
 w = np.mean(np.asarray(jax.vmap(p)(run.final)), axis=0)
-print("penalty", float(penalty(w)), "of", float(mechanism.penalty(p, w, X)), "by label noise")
+print("penalty", float(penalty(w)), "and what label noise adds", float(mechanism.penalty(p, w, X)))
 """,
     "gradient-flow": """import jax
 import jax.numpy as jnp

@@ -24,6 +24,7 @@ from symbias.parameterizations.base import as_shape
 from symbias.studies.flow_limits import limit_row
 from symbias.studies.label_shift import shift_row
 from symbias.studies.tables import law_samples
+from symbias.symmetry import log_volume
 
 GAP = 1e-6  # of the objective, to a convex solver
 WORST = 1e-2  # of the objective, to the best of several starts where it is not convex
@@ -70,8 +71,7 @@ def verify(
       where convex, proximal gradient from 20 starts where not).
     * `LabelNoise`: shift of the mean of w, against the predicted one, by antithetic replicas.
     * `GradientFlow`: the flow's interpolator (stiff solver) against the Bregman projection.
-    * `Langevin`: samples of w against the law; for gauge designs also T log volume against the
-      penalty.
+    * `Langevin`: samples of w against the law; for gauge designs T log volume against the penalty.
 
     Raises
     ------
@@ -88,7 +88,9 @@ def verify(
         return check_label_noise(p, mechanism.learning_rate, sigma=mechanism.sigma, key=key)
     if isinstance(mechanism, GradientFlow):
         return check_gradient_flow(p, mechanism.init_scale, key=key)
-    return check_langevin(design(penalty, mechanism, shape=()), mechanism.temperature, key=key)
+    if mechanism.reference == "ambient":
+        return check_gauge(p, penalty, mechanism.temperature, key=key)
+    return check_langevin(design(penalty, mechanism, shape=()), key=key)
 
 
 def refused(mechanism: str, reason: str) -> Verification:
@@ -205,9 +207,26 @@ def check_gradient_flow(
     )
 
 
-def check_langevin(
-    p: Parameterization, temperature: float = 0.2, *, replicas: int = 4000, key: int = 0
+def check_gauge(
+    p: Parameterization, penalty: Penalty, temperature: float, *, key: int = 0
 ) -> Verification:
+    """T log volume of the orbit against the penalty, at random positive w."""
+    w = np.abs(np.random.default_rng(key).normal(size=(16, *p.shape)))
+    volumes = [temperature * float(log_volume(p.symmetry, p.section(v))) for v in w]
+    wanted = [float(penalty(v)) for v in w]
+    error = float(np.max(np.abs(np.array(volumes) / wanted - 1)))
+    return Verification(
+        "Langevin",
+        "relative error of T log volume",
+        error,
+        FLOW,
+        "verified" if error <= FLOW else "failed",
+        "the ambient law; the law against dw is another",
+        (np.array(wanted), np.array(volumes)),
+    )
+
+
+def check_langevin(p: Parameterization, *, replicas: int = 4000, key: int = 0) -> Verification:
     """Samples of w under Langevin noise without orbital part, against the law."""
     centre = jnp.ones(p.shape)
     if len(p.shape) == 2:
