@@ -69,8 +69,8 @@ def sampler(key: Array, size: int) -> tuple[Array, Array]:
 
 def predict(p: Params, x: Array) -> Array:
     """How far the student is from the teacher; the target is the noise of the labels."""
-    teacher = [jax.lax.stop_gradient(p[f"teacher {name}"]) for name in "qkv"]
-    return head(p["q"], p["k"], p["v"], x) - head(*teacher, x)
+    q, k, v = (jax.lax.stop_gradient(p[f"teacher {name}"]) for name in "qkv")
+    return head(p["q"], p["k"], p["v"], x) - head(q, k, v, x)
 
 
 PROBLEM = Problem(predict=predict, params=draw, sampler=sampler, symmetry=Symmetry([BOND]))
@@ -177,19 +177,20 @@ def study(at: Setup) -> Story:
     story.claims += [
         in_range("noise equilibrium, worst of 16 singular values: error", worst, 0, 0.1),
     ]
+    off = np.abs(full["ratio"][-1] - 1).max()
     story.findings = [
-        f"After {steps:,} steps of seed 0 the columns are within {np.abs(full['ratio'][-1] - 1).max():.1%}"
-        f" of balance, and the charge moved by {full['moved'][-1]:.1%}: growth again. All 64 "
-        f"entries of the charge: |M - N| is {full['imbalance'][-1]:.1%} of |M + N|.",
+        f"After {steps:,} steps of seed 0 the worst column is {off:.1%} from balance, and the "
+        f"charge moved by {full['moved'][-1]:.1%}: growth again. Over all 64 entries of the "
+        f"charge, |M - N| is {full['imbalance'][-1]:.1%} of |M + N|.",
         "At the noise equilibrium the worst of 16 singular values is off by "
-        f"{np.median(worst):.1%} from the prediction, and by {np.median(naive):.0%} from the balanced "
-        "point.",
+        f"{np.median(worst):.1%} from the prediction, and by {np.median(naive):.1%} from the "
+        "balanced point.",
     ]
     story.numbers = {"worst_balanced": naive.tolist(), "worst_predicted": worst.tolist()}
     story.figures = [
-        (_draw_published(at, full, steps), "The published setting. Left: ratios of the column norms "
-         "of Q and K. Middle: the full charge relative to the size of both factors, measured and as "
-         "frozen charges predict it. Right: singular values of Q (solid) and K (dashed)."),
+        (_draw_published(at, full, steps), "The published setting. Left: ratios of the column "
+         "norms of Q and K. Middle: the full charge relative to the size of both factors, measured "
+         "and as frozen charges predict it. Right: singular values of Q (solid) and K (dashed)."),
         (_draw_noisy(at, noisy, kept), "To the noise equilibrium. Left: singular values of Q and K "
          "along one run; dots where the prediction puts them. Right: measured over predicted, and "
          "over balanced."),

@@ -25,14 +25,15 @@ Numpy = np.ndarray[Any, Any]
 class Data:
     """One seed: features x, labels y, the true z, and the starts of both models.
 
-    `synthesis` maps an error of z to an error of the signal, in the entries of which the mean
-    squared error is taken.
+    `synthesis` maps z to the signal, in the entries of which the mean squared error is taken;
+    `analysis` maps what the plain model trains to z.
     """
 
     x: Numpy
     y: Numpy
     truth: Numpy
     synthesis: Numpy
+    analysis: Numpy
     plain: Numpy
     factors: dict[str, Numpy]
 
@@ -42,7 +43,7 @@ class Data:
 
 
 def coordinates(p: Params) -> Array:
-    """z of the plain or of the designed model."""
+    """What the features multiply: a product in the designed model."""
     return p["z"] if "z" in p else p["u1"] * p["u2"]
 
 
@@ -73,15 +74,22 @@ def train(
     records: int = 100,
     path: Any = None,
 ) -> Run:
-    """Train either model; ``run.trace.z`` is z along the run."""
+    """Train either model; `path_of` gives z along the run."""
     params = data.factors if designed else {"z": data.plain}
     params = {k: v.astype(np.float32) for k, v in params.items()}
     how: Any = lasso_loss(subgradient) if subgradient else {"predict": predict}
-    problem = Problem(params=params, data=(data.x, data.y), **how)
+    x = data.x if designed else data.x @ data.analysis
+    problem = Problem(params=params, data=(x, data.y), **how)
     return simulate(
         problem, rule, steps=steps, every=max(1, steps // records), key=key, path=path,
         observe={"z": coordinates}, progress=False,
     )  # fmt: skip
+
+
+def path_of(run: Run, data: Data) -> Numpy:
+    """z along a run of `train`, (records, size)."""
+    seen = run.trace.z.values[0].astype(float)
+    return seen @ data.analysis.T if "z" in run.final else seen
 
 
 def flow_prediction(data: Data, z: Numpy) -> Numpy:

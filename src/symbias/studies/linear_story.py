@@ -14,6 +14,7 @@ from symbias.studies.linear import (
     best_strength,
     convex_optimum,
     flow_misses,
+    path_of,
     relative,
     train,
 )
@@ -81,12 +82,12 @@ def one_seed(
         run = train(
             data, rule, steps, designed=designed, subgradient=subgradient, key=seed, records=1
         )
-        signals[name] = coordinates = run.trace.z.values[0, -1].astype(float)
+        signals[name] = path_of(run, data)[-1]
         if name == "designed":
-            distances["gradient flow"] = flow_misses(data, coordinates)
+            distances["gradient flow"] = flow_misses(data, signals[name])
     distances["convex"] = relative(data, signals["weight decay"], convex_optimum(data, strength))
     run = train(data, setting.noisy, noisy, key=seed, records=200)
-    signals["label noise"] = run.trace.z.values[0, 100:].astype(float).mean(axis=0)
+    signals["label noise"] = path_of(run, data)[100:].mean(axis=0)
     aim = noise_prediction(setting, data)
     distances["label noise"] = relative(data, signals["label noise"], aim)
     distances["from the flow"] = relative(data, signals["label noise"], signals["designed"])
@@ -139,7 +140,7 @@ def full_runs(setting: Setting, strength: float, steps: int, at: Setup) -> dict[
         rule, designed, subgradient = chosen[name]
         path = at.folder / "runs" / name.replace(" ", "-")
         run = train(data, rule, steps, designed=designed, subgradient=subgradient, path=path)
-        z = run.trace.z.values[0].astype(float)
+        z = path_of(run, data)
         return run.trace.step.values, data.error(z), np.abs(z).sum(axis=1)
 
     found = dict(zip(chosen, over_seeds(one, len(chosen)), strict=True))
@@ -169,7 +170,8 @@ def claims_of(setting: Setting, found: Outcome, noise: float) -> list[Claim]:
         in_range("convex optimum at that strength: error", best_column(setting, found),
                  0, setting.error),
         in_range(
-            "label noise: distance to the optimum of its penalty", distances["label noise"], 0, noise
+            "label noise: distance to the optimum of its penalty", distances["label noise"],
+            0, noise,
         ),
         in_range("label noise: error over that without", errors["label noise"] / errors["designed"],
                  0, 1),
@@ -188,8 +190,8 @@ def findings_of(setting: Setting, found: Outcome) -> list[str]:
         below = int(np.sum(errors <= value))
         low, middle, high = np.quantile(errors, (0, 0.5, 1))
         said.append(
-            f"{name}: published error {value:g} from one seed; here the median is {middle:.3g}, from "
-            f"{low:.3g} to {high:.3g}, and {below} of {len(errors)} seeds are at most that."
+            f"{name}: published error {value:g} from one seed; here the median is {middle:.3g}, "
+            f"from {low:.3g} to {high:.3g}, and {below} of {len(errors)} seeds are at most that."
         )
     decayed, convex = found.errors["weight decay"], best_column(setting, found)
     said.append(

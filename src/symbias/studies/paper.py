@@ -116,7 +116,7 @@ def _one(
     _write(record, json.dumps(made, indent=1) + "\n")
     for row in made["claims"]:
         say(f"{name}: {row['claim']}: {row['estimate']:.3g}, {row['verdict']}")
-    return made
+    return dict(json.loads(record.read_text()))
 
 
 @contextmanager

@@ -42,7 +42,7 @@ def draw(seed: int) -> Data:
     x = cosines(t)
     y = x @ z + NOISE * rng.normal(size=SAMPLES)
     factors = {name: 1e-2 * rng.normal(size=SIZE) for name in ("u1", "u2")}
-    return Data(x, y, z, cosines(GRID), 1e-4 * rng.normal(size=SIZE), factors)
+    return Data(x, y, z, cosines(GRID), np.eye(SIZE), 1e-4 * rng.normal(size=SIZE), factors)
 
 
 SETTING = Setting(
@@ -68,8 +68,8 @@ def study(at: Setup) -> Story:
     story.claims = claims_of(SETTING, found, noise=0.05)
     story.findings = findings_of(SETTING, found)
     story.figures = [
-        (draw_curves(SETTING, found, at), "Error and penalty along the run, seed 0; the dotted line "
-         "is the penalty of the truth."),
+        (draw_curves(SETTING, found, at), "Error and penalty along the run, seed 0; the dotted "
+         "line is the penalty of the truth."),
         (draw_seeds(SETTING, found, at), "Left: error of every seed; diamonds are the published "
          "values, lines medians. Right: error of the convex optimum over strengths, median and "
          "quartiles, and of training at the best one."),

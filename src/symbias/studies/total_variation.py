@@ -41,7 +41,7 @@ def draw(seed: int) -> Data:
     y = x @ SIGNAL + NOISE * rng.normal(size=SAMPLES)
     factors = {name: 0.3 * rng.normal(size=SIZE) for name in ("u1", "u2")}
     plain = 1e-4 * rng.normal(size=SIZE)
-    return Data(x @ SUMS, y, np.diff(SIGNAL, prepend=0), SUMS, plain, factors)
+    return Data(x @ SUMS, y, np.diff(SIGNAL, prepend=0), SUMS, np.linalg.inv(SUMS), plain, factors)
 
 
 SETTING = Setting(
@@ -78,8 +78,8 @@ def study(at: Setup) -> Story:
         f"{variation.max():.1f}."
     )
     story.figures = [
-        (draw_curves(SETTING, found, at), "Error and penalty along the run, seed 0; the dotted line "
-         "is the penalty of the truth."),
+        (draw_curves(SETTING, found, at), "Error and penalty along the run, seed 0; the dotted "
+         "line is the penalty of the truth."),
         (draw_seeds(SETTING, found, at), "Left: error of every seed; diamonds are the published "
          "values, lines medians. Right: error of the convex optimum over strengths, median and "
          "quartiles, and of training at the best one."),
