@@ -177,7 +177,7 @@ def test_a_folder_in_use_is_refused_and_a_dead_lock_taken_over(tmp_path: Path) -
         pass
     (tmp_path / ".lock").write_text("999999")  # of a process that was killed
     paper.command("small")(tmp_path, progress=False)
-    assert not (tmp_path / ".lock").exists()
+    assert (tmp_path / ".lock").read_text() == ""
 
 
 def test_the_lock_of_another_process(tmp_path: Path) -> None:

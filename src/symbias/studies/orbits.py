@@ -27,7 +27,7 @@ from symbias.symmetry import log_volume
 MODEL, START = Hadamard(1), {"u1": np.array([2.4], "f4"), "u2": np.array([1 / 2.4], "f4")}
 TEMPERATURE, STEP, RATE, LABEL_NOISE = 0.05, 2e-3, 0.05, 0.6
 STEPS = {"isotropic": 4_000, "across orbits": 40_000, "gradient noise": 6_000}
-COLORS = dict(zip(STEPS, (style.DATA, style.FIT, style.MARK), strict=True))
+COLORS = dict(zip(STEPS, (style.INK, style.FIT, style.MARK), strict=True))
 
 
 def loss(w: Array) -> Array:
@@ -114,7 +114,7 @@ def study(at: Setup) -> Story:
     ]
     story.figures = [
         (_draw(at, paths), "Level sets of u v (lines), the balanced slice (dashed) and the log "
-         "volume of orbits (colour: darker is larger), with one path under each noise."),
+         "volume of orbits (colour), with one path under each noise."),
         (_draw_charges(at, q, start, across, gradient), "The charge under each noise: mean and "
          "quartiles over the runs, predictions dashed."),
     ]  # fmt: skip
@@ -131,7 +131,7 @@ def _draw(at: Setup, paths: dict[str, np.ndarray]) -> str:
     with style.axes(7.2, 2.7, columns=3) as (figure, grid):
         for axes, (name, path) in zip(grid, paths.items(), strict=True):
             image = axes.imshow(colour, origin="lower", extent=(0.05, 2.9, 0.05, 2.9),
-                                cmap="Greys", alpha=0.6)  # fmt: skip
+                                cmap="cividis", alpha=0.55)  # fmt: skip
             axes.contour(u, v, u * v, levels=[0.25, 0.5, 1, 2, 4], colors=style.INK, linewidths=0.5)
             axes.plot([0, 2.9], [0, 2.9], color=style.INK, lw=0.9, ls="--")
             axes.plot(*path[0].T, color=COLORS[name], lw=0.7)

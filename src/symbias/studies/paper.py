@@ -3,11 +3,13 @@
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from symbias.studies import (
     orbits,
     relu_balance,
     sparse_spectrum,
+    speed,
     total_variation,
 )
 from symbias.studies.story import Setup, Story
@@ -39,6 +42,12 @@ _INTRO = (
     "Every verdict is computed by a test at 99%: consistent, rejected, or undecided where the runs "
     "cannot tell. The last column counts the seeds in which a claim holds taken alone: what a "
     "paper with that one seed would have seen."
+)
+
+
+_SPEED = (
+    "One step of one run, timed in turns in this run, compilation left out. Written for a script, the "
+    "same steps take a few small operations each, and their overhead is what costs."
 )
 
 
@@ -87,7 +96,11 @@ def run_studies(
 
     with locked(out):
         found = {name: _one(name, out / name, quick, seeds, say) for name in names}
-        page = render("Implicit bias, five experiments", _INTRO, _sections(found, out), _footer())
+        sections = _sections(found, out)
+        if list(names) == list(PAPER) and find_spec("torch"):
+            say("a slice of the steps in eager PyTorch")
+            sections.append(Section("Speed", _SPEED, tables=[("", speed.rows())]))
+        page = render("Implicit bias, five experiments", _INTRO, sections, _footer())
         _write(out / "index.html", page)
         result = {"quick": quick, "seeds": seeds, "studies": found}
         _write(out / "run.json", json.dumps(result, indent=1) + "\n")
@@ -104,7 +117,11 @@ def _one(
         if kept["options"] == options:
             say(f"{name}: kept, {kept['seconds']:.0f} s of work")
             return kept
+    begun_with = folder / "options.json"
+    if begun_with.exists() and json.loads(begun_with.read_text()) != options:
+        shutil.rmtree(folder / "runs", ignore_errors=True)  # unfinished, of another program
     folder.mkdir(parents=True, exist_ok=True)
+    _write(begun_with, json.dumps(options) + "\n")
     say(f"{name}: begun")
     begun = time.monotonic()
     story = PAPER[name](Setup(folder, seeds, quick, lambda line: say(f"{name}: {line}")))
@@ -139,7 +156,7 @@ def locked(folder: Path) -> Iterator[None]:
         stream.write(str(os.getpid()))
         stream.flush()
         yield
-        path.unlink(missing_ok=True)
+        stream.truncate(0)  # the file stays: to remove it would let two runs hold one name
 
 
 def _hold(stream: Any) -> bool:
