@@ -46,8 +46,8 @@ _INTRO = (
 
 
 _SPEED = (
-    "One step of one run, timed in turns in this run, compilation left out. Written for a script, the "
-    "same steps take a few small operations each, and their overhead is what costs."
+    "One step of one run, timed in turns in this run, compilation left out. As a script the same "
+    "step is a few dozen small operations, and their overhead is what costs."
 )
 
 
