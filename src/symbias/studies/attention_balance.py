@@ -177,7 +177,7 @@ def study(at: Setup) -> Story:
     off = np.abs(full["ratio"][-1] - 1).max()
     story.findings = [
         f"After {steps:,} steps of seed 0 the worst column is {off:.1%} from balance, and the "
-        f"charge moved by {full['moved'][-1]:.1%}: growth again. Over all 64 entries of the "
+        f"charge moved by {full['moved'][-1]:.1%}. Over all 64 entries of the "
         f"charge, |M - N| is {full['imbalance'][-1]:.1%} of |M + N|.",
         "At the noise equilibrium the worst of 16 singular values is off by "
         f"{np.median(worst):.1%} from the prediction, and by {np.median(naive):.1%} from the "

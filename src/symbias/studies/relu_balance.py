@@ -88,7 +88,7 @@ def ratios_of(charge: np.ndarray, product: np.ndarray) -> np.ndarray:
 def train(seed: int, steps: int, path: Any = None) -> np.ndarray:
     """`squares` along the published run: (records, 2, units)."""
     run = simulate(
-        PROBLEM, RULE, steps=steps, key=seed, every=steps // 200, observe={"squares": squares},
+        PROBLEM, RULE, steps=steps, key=seed, every=500, observe={"squares": squares},
         path=path, progress=False,
     )  # fmt: skip
     return run.trace.squares.values[0].astype(float)
@@ -188,7 +188,7 @@ def study(at: Setup) -> Story:
             "ratio over the one that frozen charges predict, worst unit",
             np.exp(np.abs(np.log(ends / predicted)).max(1)), 1, 1.01,
         ),
-        in_range("charges that moved, share of their sum", [r["moved"][-1] for r in runs], 0, 0.1),
+        in_range("charges that moved, share of their sum", [r["moved"][-1] for r in runs], 0, 0.05),
     ]  # fmt: skip
     for decay, found in noisy.items():
         name = f"weight decay {decay:g}" if decay else "no weight decay"
@@ -207,8 +207,7 @@ def study(at: Setup) -> Story:
         "others have units that hardly grew, and frozen charges predict those too: the worst unit "
         f"of all seeds is off by {np.abs(ends / predicted - 1).max():.1%}.",
         f"After {steps:,} steps of seed 0 the ratios are {full['ratio'][-1].min():.3f} to "
-        f"{full['ratio'][-1].max():.3f} and charges moved by {full['moved'][-1]:.1%} of their sum: "
-        "the balance that is seen is growth, not noise.",
+        f"{full['ratio'][-1].max():.3f} and charges moved by {full['moved'][-1]:.1%} of their sum.",
     ]
     story.figures = [
         (_draw(at, full, steps, noisy), "Ratios |v|/|w| of all units, measured (solid) and "
@@ -220,15 +219,22 @@ def study(at: Setup) -> Story:
 
 
 def _draw(at: Setup, full: dict[str, Any], steps: int, noisy: dict[float, Any]) -> str:
-    step = np.linspace(0, steps, len(full["ratio"]))
+    # evenly spread on the logarithmic axis
+    rows = np.unique(np.geomspace(1, len(full["ratio"]) - 1, 120).astype(int))
+    step = np.linspace(0, steps, len(full["ratio"]))[rows]
+    full = {name: values[rows] for name, values in full.items()}
     columns = {"step": step} | named("measured", full["ratio"].T)
     columns |= named("predicted", full["predicted"].T)
     with style.axes(7.2, 3.2, columns=2) as (figure, (left, right)):
-        left.plot(step / 1000, full["ratio"], color=style.FIT, lw=1.0, alpha=0.8)
-        left.plot(step / 1000, full["predicted"], color=style.INK, lw=0.7, ls="--")
+        left.plot(step, full["ratio"], color=style.FIT, lw=1.0, alpha=0.8)
+        left.plot(step, full["predicted"], color=style.INK, lw=0.7, ls="--")
         left.axhline(1, color=style.MARK, lw=0.8)
         left.set(
-            title="Published setting", xlabel="thousand steps", ylabel="|v| / |w|", yscale="log"
+            title="Published setting",
+            xlabel="steps",
+            ylabel="|v| / |w|",
+            xscale="log",
+            yscale="log",
         )
         for (decay, found), color in zip(
             noisy.items(), (style.FIT, style.SOFT, style.MARK), strict=False
