@@ -31,7 +31,7 @@ TILT = np.exp(np.linspace(-1.2, 1.2, HEAD)).astype(np.float32)
 BOND = Bond(GeneralLinear(HEAD), vectors=[("q", 1)], covectors=[("k", 1)], name="logits")
 RULE = SGD(1e-3 / (TOKENS * HEAD / 2), batch_size=16)  # the loss of the library is half the sum
 SHOWN, FULL = 50_000, 300_000
-NOISY_RULE, NOISE, NOISY_STEPS, REPLICAS = SGD(5e-3, 16, weight_decay=1e-2), 2.0, 160_000, 4
+NOISY_RULE, NOISE, NOISY_STEPS, REPLICAS = SGD(5e-3, 16, weight_decay=1e-2), 2.0, 100_000, 4
 
 
 def head(q: Array, k: Array, v: Array, x: Array) -> Array:

@@ -88,7 +88,7 @@ def study(at: Setup) -> Story:
     start = float(q["isotropic"][0, 0])
     across = decay_across(paths["across orbits"])
     gradient = decay_gradient(paths["gradient noise"])
-    groups = np.array_split(np.arange(replicas), at.seeds)
+    groups = np.array_split(np.arange(replicas), max(at.seeds, 8))
 
     def means(values: np.ndarray) -> list[float]:
         return [float(values[rows].mean()) for rows in groups]
