@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,18 @@ import pytest
 from typer.testing import CliRunner
 
 from symbias.cli import app
+from symbias.dynamics import simulate
 from symbias.studies import (
     STUDIES,
     attention_balance,
     linear,
+    linear_story,
     matrix_completion,
     orbits,
     paper,
     relu_balance,
     sparse_spectrum,
+    speed,
     total_variation,
 )
 from symbias.studies.claims import in_range
@@ -98,6 +102,18 @@ def test_flow_and_weight_decay_end_where_predicted(study: Any) -> None:
     assert data.error(optimum) < 0.02 < data.error(z) + 0.02
 
 
+def test_label_noise_ends_near_the_optimum_of_its_penalty() -> None:
+    """At 1% of the noise's strength the optimum is further away than the bound."""
+    data, setting = sparse_spectrum.draw(1), sparse_spectrum.SETTING
+    run = linear.train(data, setting.noisy, 60_000, records=200)
+    mean = linear.path_of(run, data)[100:].mean(axis=0)
+    assert linear.relative(data, mean, linear_story.noise_prediction(setting, data)) < 0.04
+    weaker = replace(setting, noisy=replace(setting.noisy, label_noise=0.3))
+    stronger = replace(setting, noisy=replace(setting.noisy, label_noise=9.0))
+    for other in (weaker, stronger):
+        assert linear.relative(data, mean, linear_story.noise_prediction(other, data)) > 0.04
+
+
 def test_best_strength_is_that_of_the_median() -> None:
     data = [sparse_spectrum.draw(seed) for seed in range(3)]
     strengths = np.array([0.0125, 0.5])
@@ -143,6 +159,7 @@ def small_story(at: Setup) -> Story:
 @pytest.fixture(name="small")
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paper, "PAPER", {"small": small_story})
+    monkeypatch.setattr(paper.speed, "rows", lambda: [["setting", "ratio"], ["small", "2"]])
 
 
 @pytest.mark.usefixtures("small")
@@ -220,8 +237,7 @@ def test_bad_options(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium on the PATH")
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("width", [390, 1100])
-def test_the_page_fits_a_phone(tmp_path: Path, width: int) -> None:
+def test_the_page_fits_a_phone(tmp_path: Path) -> None:
     from playwright.sync_api import sync_playwright
 
     paper.command("small")(tmp_path, quick=True, progress=False)
@@ -229,11 +245,25 @@ def test_the_page_fits_a_phone(tmp_path: Path, width: int) -> None:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
         )
-        page = browser.new_page(viewport={"width": width, "height": 900})
-        page.goto((tmp_path / "index.html").as_uri())
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        assert page.locator("figure img").count() == 1
+        for width in (390, 1100):
+            page = browser.new_page(viewport={"width": width, "height": 900})
+            page.goto((tmp_path / "index.html").as_uri())
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            assert page.locator("figure img").count() == 1
         browser.close()
+
+
+def test_the_eager_loop_takes_the_same_step() -> None:
+    """What is timed is the same training: one step of each, full batch, agrees."""
+    pytest.importorskip("torch")
+    name, problem, rule, loss, start = speed._cases()[3]
+    assert name == "spectrum"
+    leaves = speed._leaves(start)
+    step = speed._eager_step(loss, leaves, rule.learning_rate)
+    for _ in range(3):
+        step()
+    ours = simulate(problem, rule, steps=3, progress=False).final
+    np.testing.assert_allclose(leaves["u1"].detach().numpy(), ours["u1"][0], rtol=1e-5)
 
 
 def test_seeds_differ_and_repeat() -> None:

@@ -34,7 +34,7 @@ def rows() -> list[list[str]]:
     for name, problem, rule, eager, params in _cases():
         ours, theirs = [], []
         steps = STEPS // (20 if name == "attention" else 1)
-        step = _eager_step(eager, params, rule.learning_rate)
+        step = _eager_step(eager, _leaves(params), rule.learning_rate)
         _ours(problem, rule, steps)  # compiles
         for _ in range(TURNS):
             ours.append(_ours(problem, rule, steps))
@@ -95,10 +95,12 @@ def _cases() -> list[tuple[str, Problem, SGD, Loss, dict[str, Any]]]:
     return cases
 
 
-def _eager_step(loss: Loss, params: dict[str, Any], rate: float) -> Callable[[], None]:
-    import torch
+def _leaves(params: dict[str, Any]) -> dict[str, Any]:
+    return {k: v.clone().requires_grad_() for k, v in params.items()}
 
-    leaves = {k: v.clone().requires_grad_() for k, v in params.items()}
+
+def _eager_step(loss: Loss, leaves: dict[str, Any], rate: float) -> Callable[[], None]:
+    import torch
 
     def step() -> None:
         grads = torch.autograd.grad(loss(leaves), list(leaves.values()))
