@@ -9,6 +9,7 @@ from scipy import stats
 from symbias.evidence import (
     Evidence,
     compare,
+    compare_median,
     compare_point,
     effective_sample_size,
     energy_test,
@@ -162,3 +163,25 @@ def test_holm_holds_its_level_over_families() -> None:
 def test_bad_input(make, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_the_median_test_is_exact_and_says_when_it_cannot_tell() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(4000, 20)) ** 3
+    verdicts = [compare_median(x, 0.0, 9.0).verdict for x in values]
+    # the median is at the end of the range: outside it with probability 0.5% at 99%, both ends
+    assert np.mean([v == "rejected" for v in verdicts]) < 0.005
+    assert np.mean([v == "consistent" for v in verdicts]) < 0.005
+    covered = [(e := compare_median(x)).interval[0] <= 0 <= e.interval[1] for x in values]
+    assert 0.99 < np.mean(covered) < 1.0
+    assert compare_median(np.arange(8.0), 0, 7).verdict == "consistent"
+    assert compare_median(np.arange(8.0), 0, 6.5).verdict == "undecided"
+    assert compare_median(np.arange(7.0), -9, 9).verdict == "undecided"
+    rejected = compare_median(np.arange(8.0), 7.5)
+    assert rejected.verdict == "rejected"
+    assert rejected.p_value == pytest.approx(2 / 2**8)
+    for bad in ([], [np.nan], [[1.0]]):
+        with pytest.raises(ValueError, match="finite value"):
+            compare_median(bad)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="empty"):
+        compare_median([1.0], 2, 1)  # type: ignore[arg-type]

@@ -75,7 +75,7 @@ _ROOMS: dict[str, tuple[str, ...]] = {
         "noise_drift",
         "relaxation_time",
     ),
-    "evidence": ("Evidence", "compare", "compare_point", "holm"),
+    "evidence": ("Evidence", "compare", "compare_median", "compare_point", "holm"),
     "designs": (
         "Custom",
         "Differences",

@@ -182,6 +182,59 @@ def compare_point(
     )
 
 
+def compare_median(
+    values: np.ndarray, low: float = -np.inf, high: float = np.inf, *, level: float = 0.01
+) -> Evidence:
+    """Test whether the median over independent runs lies in [low, high], by the sign test.
+
+    The interval is that of order statistics, exact for every continuous distribution; below eight
+    values none has 99%, and the verdict is "undecided".
+
+    Parameters
+    ----------
+    values : array (n,)
+        One for each run.
+    low, high : float
+        The range that is claimed, ends included.
+    level : float
+        One minus the confidence of the interval. The verdict is "consistent" where the interval
+        lies inside the range, "rejected" where it lies outside, and "undecided" otherwise.
+
+    Raises
+    ------
+    ValueError
+        For no values, values that are not finite, or an empty range.
+    """
+    _check_level(level)
+    x = np.sort(np.asarray(values, dtype=float))
+    if x.ndim != 1 or len(x) == 0 or not np.isfinite(x).all():
+        raise ValueError(f"at least one finite value for each run, got {values!r}")
+    if not low <= high:
+        raise ValueError(f"the range [{low}, {high}] is empty")
+    n = len(x)
+    # cut values off each end: as many as a median falls beyond with probability level / 2
+    cut = int(np.sum(stats.binom.cdf(np.arange(n), n, 0.5) <= level / 2))
+    interval = (float(x[cut - 1]), float(x[n - cut])) if cut else (-np.inf, np.inf)
+    beyond = max(np.sum(x < low), np.sum(x > high))
+    p_value = float(min(1.0, 2 * stats.binom.sf(beyond - 1, n, 0.5)))
+    verdict: Verdict = "undecided"
+    if low <= interval[0] and interval[1] <= high:
+        verdict = "consistent"
+    elif interval[0] > high or interval[1] < low:
+        verdict = "rejected"
+    return Evidence(
+        "sign test",
+        float(beyond),
+        p_value,
+        verdict,
+        level,
+        n,
+        float(n),
+        float(np.median(x)),
+        interval,
+    )
+
+
 def holm(evidence: Sequence[Evidence]) -> list[Evidence]:
     """The same tests, corrected for being several: p-values by Holm, verdicts from these.
 

@@ -1,6 +1,7 @@
 """`symbias study`: whole studies, each one command."""
 
 import difflib
+import inspect
 import json
 from pathlib import Path
 from typing import Annotated
@@ -36,23 +37,38 @@ def run_study(
         Path | None, typer.Option(help="Folder for the results; symbias-NAME by default.")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer settings, shorter runs.")] = False,
+    seeds: Annotated[
+        int | None, typer.Option(help="Runs with data, start and noise of their own; 20.", min=1)
+    ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Run a study; write its tables (JSON) and figures."""
+    """Run a study; write its tables (JSON), figures and, for the paper's, a page.
+
+    The same call goes on where a killed run stopped.
+    """
     from symbias.cli.write import check_writable
 
     folder = out or Path(f"symbias-{name}")
     check_writable(folder)
     use_compilation_cache()
     from symbias.studies import STUDIES
+    from symbias.studies.paper import FolderInUseError
 
     if name not in STUDIES:
         near = difflib.get_close_matches(name, STUDIES, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise InputError(f"no study {name!r} among {', '.join(STUDIES)}{hint}")
-    result = STUDIES[name](folder, quick=quick, progress=not (quiet or as_json))
+    run = STUDIES[name]
+    extra = {} if seeds is None else {"seeds": seeds}
+    if extra and "seeds" not in inspect.signature(run).parameters:
+        raise InputError(f"the study {name} has no --seeds")
+    try:
+        result = run(folder, quick=quick, progress=not (quiet or as_json), **extra)
+    except FolderInUseError as error:
+        raise InputError(str(error)) from None
     if as_json:
         print(json.dumps(result, indent=2))
     elif not quiet:
-        print(f"Results: {folder.absolute()}")
+        page = folder / "index.html"
+        print(f"Results: {(page if page.exists() else folder).absolute()}")

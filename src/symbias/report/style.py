@@ -4,6 +4,7 @@ import base64
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 # Okabe and Ito, "Color universal design"
@@ -46,7 +47,22 @@ def svg(figure: Any) -> str:
     stream = io.BytesIO()
     with mpl.rc_context(_STYLE):
         figure.savefig(stream, format="svg", metadata={"Date": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(stream.getvalue()).decode()
+    return svg_uri(stream.getvalue().decode())
+
+
+def svg_uri(text: str) -> str:
+    """An SVG document as a data URI."""
+    return "data:image/svg+xml;base64," + base64.b64encode(text.encode()).decode()
+
+
+def save(figure: Any, stem: Path) -> None:
+    """The figure as ``stem``.svg and ``stem``.png."""
+    import matplotlib as mpl
+
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    with mpl.rc_context(_STYLE):
+        figure.savefig(stem.with_suffix(".svg"), metadata={"Date": None})
+        figure.savefig(stem.with_suffix(".png"), dpi=150)
 
 
 def svg_text(uri: str) -> str:
