@@ -208,8 +208,8 @@ def check_range(penalty: Any, coef: np.ndarray) -> None:
     if (largest := float(np.abs(coef).max(initial=0.0))) > high * (1 + 1e-6):
         raise ValueError(
             f"a coefficient of {largest:.4g} leaves the range |w| <= {high:.4g} on which "
-            f"{penalty!r} is known or still increasing: rescale X, give a larger `high`, or take a penalty that "
-            "grows, such as sb.LogSum"
+            f"{penalty!r} is known or still increasing: rescale X, give a larger "
+            "`high`, or take a penalty that grows, such as sb.LogSum"
         )
 
 
