@@ -41,6 +41,8 @@ from symbias.studies.verification import (
 
 MECHANISMS = ("weight decay", "label noise", "gradient flow", "Langevin", "SGD noise", "AdamW")
 STRENGTH = 0.05
+_FEW: dict[str, Any] = {"pairs": 12, "relaxations": 60}
+_SOME: dict[str, Any] = {"pairs": 16, "relaxations": 100}
 SCALES = tuple(10.0**-k for k in range(7))
 
 
@@ -110,7 +112,7 @@ def run(out: str | Path, quick: bool = False, progress: bool = True) -> dict[str
     }
     sections = [grid_section(grid, MECHANISMS, folder)]
     if not quick:
-        result["shifts"] = [r for case in _shift_cases() for r in label_shift.rows([case])]
+        result["shifts"] = [r for case in _shift_cases() for r in label_shift.rows([case], **_SOME)]
         result["limits"] = flow_limits.rows(flow_limits.cases()[:1], SCALES, rates=())
         result["descent"] = flow_limits.rows(flow_limits.cases()[:1], (1.0, 1e-2))
         sections += [
@@ -136,8 +138,7 @@ def _weight_decay(entry: Entry, quick: bool) -> Verification:
 
 def _label_noise(entry: Entry, quick: bool) -> Verification:
     shape = tuple(min(n, 4) for n in entry.shape)
-    options = {"pairs": 12, "relaxations": 60} if quick else {}
-    return check_label_noise(entry.of(shape), **options)
+    return check_label_noise(entry.of(shape), **(_FEW if quick else _SOME))
 
 
 def _gradient_flow(entry: Entry, quick: bool) -> Verification:

@@ -197,6 +197,7 @@ def law_samples(
             params = {"x": turn / jnp.sqrt(jnp.sum(turn**2)) * params["x"][0]}
         return params
 
+    rule.law(p, loss)  # refuses before anything is run
     problem = Problem(predict=p, params=begin, loss=loss, symmetry=p.symmetry)
     steps = int(50 * relaxations)
     run = simulate(problem, rule, steps=steps, replicas=replicas, key=17, progress=False)
