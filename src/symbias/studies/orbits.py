@@ -122,7 +122,7 @@ def study(at: Setup) -> Story:
 
 
 def _draw(at: Setup, paths: dict[str, np.ndarray]) -> str:
-    side = np.linspace(0.05, 2.9, 121)
+    side = np.linspace(0.05, 3.6, 121)
     u, v = np.meshgrid(side, side)
     volume = jax.vmap(lambda a, b: log_volume(MODEL.symmetry, {"u1": a[None], "u2": b[None]}))
     with jax.enable_x64(True):
@@ -130,13 +130,13 @@ def _draw(at: Setup, paths: dict[str, np.ndarray]) -> str:
     columns: dict[str, Any] = {}
     with style.axes(7.2, 2.7, columns=3) as (figure, grid):
         for axes, (name, path) in zip(grid, paths.items(), strict=True):
-            image = axes.imshow(colour, origin="lower", extent=(0.05, 2.9, 0.05, 2.9),
+            image = axes.imshow(colour, origin="lower", extent=(0.05, 3.6, 0.05, 3.6),
                                 cmap="cividis", alpha=0.55)  # fmt: skip
             axes.contour(u, v, u * v, levels=[0.25, 0.5, 1, 2, 4], colors=style.INK, linewidths=0.5)
-            axes.plot([0, 2.9], [0, 2.9], color=style.INK, lw=0.9, ls="--")
+            axes.plot([0, 3.6], [0, 3.6], color=style.INK, lw=0.9, ls="--")
             axes.plot(*path[0].T, color=COLORS[name], lw=0.7)
             axes.plot(*path[0, 0], "o", color=COLORS[name], ms=4)
-            axes.set(title=name, xlim=(0.05, 2.9), ylim=(0.05, 2.9), xlabel="u", aspect="equal")
+            axes.set(title=name, xlim=(0.05, 3.6), ylim=(0.05, 3.6), xlabel="u", aspect="equal")
             axes.grid(False)
             columns |= {f"u, {name}": path[0, :, 0], f"v, {name}": path[0, :, 1]}
         grid[0].set_ylabel("v")
