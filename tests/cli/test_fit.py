@@ -230,7 +230,10 @@ def test_bad_files_get_one_line_and_no_output(tmp_path: Path, name: str) -> None
         (["--penalty", "tv", "--strength", "-1"], "--strength must be"),
         (["--penalty", "tv", "--strength", "inf"], "--strength must be"),
         (["--penalty", "tv", "--strength", "much"], "got 'much'"),
-        (["--penalty", "ridge"], "one of l1, lq, group, tv, trend, spectral, got 'ridge'"),
+        (
+            ["--penalty", "lasso"],
+            "one of tv, trend, spectral, l1, lq, group, ridge, elastic, logsum, got",
+        ),
         (["--penalty", "tv", "--solver", "adam"], "one of lbfgs, gd, got 'adam'"),
         (["--penalty", "tv", "--folds", "1"], "--folds must be at least 2"),
         (["--penalty", "tv", "--target", "level"], "no column 'level'; the columns are year, flow"),
