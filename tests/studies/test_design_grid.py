@@ -48,7 +48,7 @@ def test_a_wrong_prediction_of_the_shift_fails(monkeypatch) -> None:
 
 def test_a_wrong_law_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     p = sb.Radial((), 3, sb.PowerLink(2.0))
-    assert verification.check_langevin(p, replicas=1000).verdict == "verified"
+    assert verification.check_langevin(p, replicas=500).verdict == "verified"
     right = sb.Langevin.law
 
     def tilted(self, p, loss, reference=None):
@@ -56,7 +56,7 @@ def test_a_wrong_law_fails(monkeypatch: pytest.MonkeyPatch) -> None:
         return sb.Law(lambda w: law.log_density(w) - 3 * w, law.reference, law.shape)
 
     monkeypatch.setattr("symbias.mechanisms.langevin.Langevin.law", tilted)
-    assert verification.check_langevin(p, replicas=1000).verdict == "failed"
+    assert verification.check_langevin(p, replicas=500).verdict == "failed"
 
 
 def test_a_trained_estimator_that_stops_early_fails() -> None:
@@ -88,3 +88,23 @@ def test_verify_refuses_what_design_refuses() -> None:
         sb.verify("group", sb.GradientFlow(0.1), shape=6)
     with pytest.raises(TypeError, match="Adam"):
         sb.verify("l1", "adam", shape=6)
+
+
+def test_the_law_of_a_gauge_design_against_dw_is_simulated(monkeypatch) -> None:
+    gauge = sb.Langevin(1.0, reference="ambient")
+    one, three = (sb.design("l1", gauge, shape=shape) for shape in ((), 3))
+    found = verification.check_gauge(three, one, sb.L1(), 1.0, replicas=500)
+    assert found.verdict == "verified"
+    assert "simulated: p = " in found.note
+
+    def misread(self, p, loss, reference=None):  # the ambient density, taken for one against dw
+        return sb.Law(lambda w: -loss(w) / self.temperature, "predictor", p.shape)
+
+    monkeypatch.setattr("symbias.mechanisms.langevin.Langevin.law", misread)
+    assert verification.check_gauge(three, one, sb.L1(), 1.0, replicas=500).verdict == "failed"
+
+
+def test_a_gauge_design_that_is_too_stiff_to_simulate_says_so() -> None:
+    found = sb.verify("logsum", sb.Langevin(0.02, reference="ambient"), shape=2)
+    assert found.verdict == "verified"
+    assert "no step size serves" in found.note

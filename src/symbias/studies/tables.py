@@ -26,6 +26,7 @@ from symbias.symmetry import (
 Row = dict[str, Any]
 TOLERANCE = 0.05
 IDENTITY = SGD(0.05, weight_decay=0.1)
+TEMPERATURE, WELL = 0.2, 0.05**0.5  # the standard deviation of w, but for the tilt of a law
 
 
 def identity_rows(networks: Sequence[Network], steps: int = 5) -> list[Row]:
@@ -174,15 +175,23 @@ class SquareProduct:
 
 
 def law_samples(
-    p: Any, centre: Array, rho: float, *, replicas: int, curvature: float, relaxations: float
+    p: Any,
+    centre: Array,
+    rho: float,
+    *,
+    replicas: int,
+    curvature: float,
+    relaxations: float,
+    temperature: float = TEMPERATURE,
+    width: float = WELL,
 ) -> tuple[Langevin, Any, np.ndarray]:
     """Simulate Langevin training of w = p(theta) in a quadratic well, until stationary.
 
     Replicas start at random points of the orbits over a cloud about the centre that is as wide as
     the law, so that only the tilt of the law is left to find; charges start at zero. `curvature`
-    is the second derivative of the loss along theta: steps are a fiftieth of its inverse.
+    is the square of dw/d theta: steps are a fiftieth of the loss's inverse curvature along theta.
     """
-    stiffness, temperature = 4.0, 0.2
+    stiffness = temperature / width**2
     rule = Langevin(temperature, rho, step_size=0.02 / (stiffness * curvature))
 
     def loss(w: Array) -> Array:
@@ -190,7 +199,7 @@ def law_samples(
 
     def begin(key: Array) -> dict[str, Array]:
         keys = jax.random.split(key)
-        w = centre + np.sqrt(temperature / stiffness) * jax.random.normal(keys[0], p.shape)
+        w = centre + width * jax.random.normal(keys[0], p.shape)
         params = p.section(jnp.abs(w) if p.shape == () else w)
         if "x" in params:
             turn = jax.random.normal(keys[1], (p.n,))
