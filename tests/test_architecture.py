@@ -14,6 +14,7 @@ SOURCE = Path(symbias.__file__).parent
 ROOMS = [
     "_version",
     "_torch_host",
+    "_numbers",
     "_arrays",
     "_progress",
     "symmetry",

@@ -86,6 +86,10 @@ def compare(
     Székely, Rizzo, "Energy statistics: a class of statistics based on distances", 2013.
     """
     _check_level(level)
+    if not isinstance(law, Law):
+        raise TypeError(f"compare takes a law, such as sb.Langevin(...).law(p, loss), got {law!r}")
+    if np.iscomplexobj(samples):
+        raise TypeError("samples are complex: laws are of real numbers")
     values = np.asarray(samples, dtype=float)
     if not np.isfinite(values).all():
         raise ValueError("samples hold values that are not finite: drop diverged replicas first")
@@ -244,6 +248,8 @@ def holm(evidence: Sequence[Evidence]) -> list[Evidence]:
     ----------
     Holm, "A simple sequentially rejective multiple test procedure", 1979.
     """
+    if strange := [e for e in evidence if not isinstance(e, Evidence)]:
+        raise TypeError(f"holm takes evidence, as sb.compare returns, got {strange[0]!r}")
     p = np.array([e.p_value for e in evidence])
     order = np.argsort(p, kind="stable")
     steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))

@@ -112,7 +112,13 @@ class Custom(Elementwise):
 
     def values(self, w: np.ndarray) -> np.ndarray:
         """fn(w), checked."""
-        zero = np.asarray(self.fn(np.zeros(1)))
+        try:
+            zero = np.asarray(self.fn(np.zeros(1)))
+        except Exception as error:
+            raise ValueError(
+                f"{self.name} must act elementwise on a NumPy array, it raises "
+                f"{type(error).__name__}: {error}"
+            ) from error
         if zero.shape != (1,):
             raise ValueError(f"{self.name} must act elementwise on an array, got {zero.shape}")
         if not zero[0] == 0:

@@ -8,6 +8,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from symbias._arrays import Array, constant
+from symbias._numbers import number, positive
 from symbias.designs.penalty import Penalty
 from symbias.parameterizations import ElasticLink, ExponentialLink, Link, PowerLink
 
@@ -57,6 +58,9 @@ class Lq(Elementwise):
     belief: ClassVar[str] = "very few coefficients matter"
 
     q: float = 2 / 3
+
+    def __post_init__(self) -> None:
+        number("q", self.q)
 
     @property
     def convex(self) -> bool:
@@ -108,7 +112,7 @@ class ElasticNet(Elementwise):
     l1_ratio: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 < self.l1_ratio <= 1:
+        if not 0 < number("l1_ratio", self.l1_ratio) <= 1:
             raise ValueError(f"l1_ratio must lie in (0, 1], got {self.l1_ratio}; 0 is sb.Ridge()")
 
     def link(self) -> Link:
@@ -135,8 +139,7 @@ class LogSum(Elementwise):
     eps: float = 0.1
 
     def __post_init__(self) -> None:
-        if not 0 < self.eps < float("inf"):
-            raise ValueError(f"eps must be positive, got {self.eps}")
+        positive("eps", self.eps)
 
     @property
     def convex(self) -> bool:

@@ -38,7 +38,7 @@ class GroupLasso(Penalty):
         ValueError
             If ``groups`` is not one label per coefficient, as overlapping groups are not.
         """
-        if isinstance(self.groups, int):
+        if isinstance(self.groups, int | np.integer):
             if self.groups < 1:
                 raise ValueError(f"the size of a group must be at least 1, got {self.groups}")
             return (np.arange(int(np.prod(shape))) // self.groups).reshape(shape)
@@ -52,6 +52,8 @@ class GroupLasso(Penalty):
                 "the sum of norms has no such form; sb.LatentGroupLasso(groups) has (the latent "
                 "group lasso, whose supports are unions of groups)"
             )
+        if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+            raise ValueError("groups hold labels that are not finite")
         return labels
 
     def group_weights(self, product: GroupProduct) -> np.ndarray:

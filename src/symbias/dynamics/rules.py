@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from symbias._numbers import non_negative, number, positive
 from symbias.dynamics.batches import draw_batches, step_keys, stream
 from symbias.dynamics.problem import Array, Batch, Params, Problem
 
@@ -106,9 +107,8 @@ class SGD(_Minibatch):
     def __post_init__(self) -> None:
         positive("learning_rate", self.learning_rate)
         _check_batch(self.batch_size, self.label_noise)
-        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
-            raise ValueError(f"weight_decay must be >= 0, got {self.weight_decay}")
-        if not 0 <= self.momentum < 1:
+        non_negative("weight_decay", self.weight_decay)
+        if not 0 <= number("momentum", self.momentum) < 1:
             raise ValueError(f"momentum must be in [0, 1), got {self.momentum}")
 
     def init(self, params: Params) -> Any:
@@ -194,7 +194,7 @@ class Langevin:
     def __post_init__(self) -> None:
         positive("temperature", self.temperature)
         positive("step_size", self.step_size)
-        if not 0 <= self.orbital <= 1:
+        if not 0 <= number("orbital", self.orbital) <= 1:
             raise ValueError(f"orbital must be in [0, 1], got {self.orbital}")
         if self.metropolis and self.orbital != 1:
             raise ValueError("metropolis needs isotropic noise: orbital must be 1")
@@ -248,14 +248,7 @@ class Langevin:
         return {k: across[k] + scale * (n - across[k]) for k, n in normals.items()}
 
 
-def positive(name: str, value: float) -> None:
-    """Raise ValueError unless `value` is a positive finite number."""
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{name} must be positive, got {value!r}")
-
-
 def _check_batch(batch_size: int | None, label_noise: float) -> None:
-    if batch_size is not None and (batch_size != int(batch_size) or batch_size < 1):
+    if batch_size is not None and (number("batch_size", batch_size) < 1 or batch_size % 1):
         raise ValueError(f"batch_size must be a positive integer or None, got {batch_size}")
-    if not (math.isfinite(label_noise) and label_noise >= 0):
-        raise ValueError(f"label_noise must be >= 0, got {label_noise}")
+    non_negative("label_noise", label_noise)

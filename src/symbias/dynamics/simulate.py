@@ -154,7 +154,7 @@ class _Ensemble:
         rule.check(problem)
         self.problem, self.rule, self.steps, self.replicas = problem, rule, steps, replicas
         self.every, self.antithetic = every, antithetic
-        self.key = jax.random.key(key) if isinstance(key, int | np.integer) else key
+        self.key = _as_key(key)
         self.data = problem.arrays()
         _check_shapes(problem, rule, self.data)
         self.observe = tuple(observe.items())
@@ -393,13 +393,25 @@ def _check_shapes(problem: Problem, rule: Rule, data: Batch) -> None:
             raise ValueError(f"a step turns {name!r} from {shapes[name]} into {new.shape}")
 
 
+def _as_key(key: Any) -> Array:
+    if isinstance(key, int | np.integer):
+        return jax.random.key(key)
+    if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        return key
+    if isinstance(key, jax.Array) and key.dtype == jnp.uint32 and key.shape == (2,):
+        return jax.random.wrap_key_data(key)
+    raise TypeError(f"key must be an integer or a key from jax.random.key, got {key!r}")
+
+
 def _check_observable(problem: Problem, name: str, f: Any) -> tuple[int, ...]:
     if not callable(f):
         raise TypeError(f"observable {name!r} must be a function of the parameters, got {f!r}")
     try:
-        shape = jax.eval_shape(lambda p: jnp.asarray(f(p), dtype=float), problem.shapes()).shape
+        seen = jax.eval_shape(lambda p: jnp.asarray(f(p)), problem.shapes())
     except Exception as error:
         raise TypeError(
             f"observable {name!r} is not a function of the parameters: {error}"
         ) from error
-    return tuple(shape)
+    if jnp.issubdtype(seen.dtype, jnp.complexfloating):
+        raise TypeError(f"observable {name!r} is complex: give its real and imaginary parts")
+    return tuple(seen.shape)

@@ -10,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from symbias._numbers import number, positive
 from symbias.designs import L1, GroupLasso, Penalty, Schatten, as_penalty, design
 from symbias.mechanisms import WeightDecay
 from symbias.parameterizations import Parameterization
@@ -34,10 +35,14 @@ class DesignedBase(BaseEstimator):
     def _check_options(self) -> None:
         if self.solver not in SOLVERS:
             raise ValueError(f"solver must be one of {', '.join(SOLVERS)}, got {self.solver!r}")
-        if not self.tol > 0:
-            raise ValueError(f"tol must be positive, got {self.tol}")
-        if self.max_iter is not None and self.max_iter < 1:
+        positive("tol", self.tol)
+        if self.max_iter is not None and number("max_iter", self.max_iter) < 1:
             raise ValueError(f"max_iter must be at least 1, got {self.max_iter}")
+        if isinstance(getattr(self, "strength", None), str):
+            raise ValueError(
+                f"strength must be a number, got {self.strength!r}; "
+                "sb.DesignedRegressorCV chooses one"
+            )
 
     def _validate(
         self, X: Any, y: Any, sample_weight: Any
@@ -114,10 +119,11 @@ class DesignedBase(BaseEstimator):
         if self.converged_:
             return
         worst = max(c.violation for c in certificates)
+        hint = "Raise max_iter" + (", or take solver='lbfgs'" * (self.solver != "lbfgs"))
         kind = "gap" if np.isfinite([c.gap for c in certificates]).all() else "violation"
         warnings.warn(
             f"not converged after {self.n_iter_} steps: relative {kind} {worst:.1e}, "
-            f"wanted {self.tol:.1e}. Raise max_iter, or take solver='lbfgs'",
+            f"wanted {self.tol:.1e}. {hint}",
             ConvergenceWarning,
             stacklevel=5,
         )

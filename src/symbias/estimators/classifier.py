@@ -10,6 +10,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from symbias._numbers import non_negative
 from symbias.designs import Penalty
 from symbias.estimators.base import DesignedBase, check_size, solvers_of
 from symbias.parameterizations import Parameterization
@@ -93,7 +94,7 @@ class DesignedClassifier(ClassifierMixin, DesignedBase):
         check_classification_targets(y)
         weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         if self.class_weight is not None:
-            weights = weights * compute_sample_weight(self.class_weight, y)
+            weights = weights * _of_classes(self.class_weight, y)
         if not weights.sum() > 0:
             raise ValueError("all weights are zero")
         self.classes_ = np.unique(y[weights > 0])
@@ -130,3 +131,11 @@ class DesignedClassifier(ClassifierMixin, DesignedBase):
         if scores.ndim == 1:
             return self.classes_[(scores > 0).astype(int)]
         return self.classes_[scores.argmax(axis=1)]
+
+
+def _of_classes(class_weight: Any, y: np.ndarray) -> np.ndarray:
+    """The weight of every sample's class."""
+    if isinstance(class_weight, dict):
+        for name, weight in class_weight.items():
+            non_negative(f"class_weight[{name!r}]", weight)
+    return compute_sample_weight(class_weight, y)

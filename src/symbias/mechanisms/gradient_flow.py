@@ -19,6 +19,7 @@ from array_api_compat import array_namespace
 from scipy.integrate import solve_ivp
 
 from symbias._arrays import Array, concrete, constant
+from symbias._numbers import positive
 from symbias.mechanisms.inputs import check_inputs, coordinates, measurements
 from symbias.mechanisms.linked_mirror import mirror_of
 from symbias.mechanisms.potentials import flat_coordinates, product_factors, synthesis_matrix
@@ -62,8 +63,7 @@ class GradientFlow:
     exactness: ClassVar[str] = "exact for the flow; O(learning_rate) for gradient descent"
 
     def __post_init__(self) -> None:
-        if not 0 < self.init_scale < math.inf:
-            raise ValueError(f"init_scale must be positive and finite, got {self.init_scale}")
+        positive("init_scale", self.init_scale)
 
     def init(self, p: Parameterization) -> dict[str, np.ndarray]:
         """The factors at the start, in float64."""

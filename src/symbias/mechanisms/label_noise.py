@@ -17,6 +17,7 @@ import numpy as np
 from array_api_compat import array_namespace, is_jax_array
 
 from symbias._arrays import Array, concrete, constant
+from symbias._numbers import positive
 from symbias.dynamics import SGD
 from symbias.mechanisms.inputs import behind, check_inputs, compressed, coordinates, measurements
 from symbias.mechanisms.sgd import settle
@@ -89,8 +90,7 @@ class LabelNoise:
 
     def __post_init__(self) -> None:
         for name, value in (("sigma", self.sigma), ("learning_rate", self.learning_rate)):
-            if not 0 < value < math.inf:
-                raise ValueError(f"{name} must be positive and finite, got {value}")
+            positive(name, value)
         if self.batch_size is not None and not (
             isinstance(self.batch_size, int | np.integer) and self.batch_size >= 1
         ):

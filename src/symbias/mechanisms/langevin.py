@@ -162,6 +162,7 @@ class Langevin(dynamics.Langevin):
         if reference not in known:
             names = ", ".join(sorted({type(g).__name__ for g in groups})) or "a trivial group"
             raise ValueError(f"no law against {reference!r} for {names}: choose from {known}")
+        _check_loss(p, loss)
         _check_fibres(p, reference)
         return Law(_log_density(self, p, loss, reference), reference, p.shape, _assume(open_bonds))
 
@@ -206,6 +207,14 @@ def _probes(p: Parameterization) -> list[dict[str, Array]]:
         rng = np.random.default_rng(0)
         draws = [jnp.asarray(np.abs(rng.normal(size=p.shape)) + 0.1) for _ in range(PROBES)]
         return [p.section(w) for w in draws]
+
+
+def _check_loss(p: Parameterization, loss: Callable[[Array], Array]) -> None:
+    if not callable(loss):
+        raise TypeError(f"loss must be a function of w, got {loss!r}")
+    value = jax.eval_shape(lambda w: jnp.asarray(loss(w)), jax.ShapeDtypeStruct(p.shape, float))
+    if value.shape != ():
+        raise ValueError(f"loss(w) must be one number, it has shape {value.shape}")
 
 
 def _check_fibres(p: Parameterization, reference: str) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from symbias._arrays import Array, namespace
+from symbias._numbers import positive
 from symbias.parameterizations import Parameterization
 
 
@@ -32,8 +33,7 @@ class WeightDecay:
     exactness: ClassVar[str] = "exact for full batches, at every strength and learning rate"
 
     def __post_init__(self) -> None:
-        if not 0 < self.strength < float("inf"):
-            raise ValueError(f"strength must be positive and finite, got {self.strength}")
+        positive("strength", self.strength)
 
     def penalty(self, p: Parameterization, w: Array) -> Array:
         """strength * 1/2 |balanced theta|^2 over the factors of ``w`` that decay; a scalar.

@@ -119,6 +119,8 @@ def card(
     >>> [row.penalty for row in sb.card(sb.Hadamard(10)).rows[:2]]
     ['(lam L / 2) sum |w_i|^(2 / L), L = 2', '(eta sigma^2 / 4B) L sum |w_j|^(2 - 2 / L), L = 2']
     """
+    if not isinstance(p, Parameterization):
+        raise TypeError(f"card takes a parameterization, such as sb.Hadamard(10), got {p!r}")
     inner, behind = p, False
     while isinstance(inner, Synthesis):
         inner, behind = inner.inner, True

@@ -22,7 +22,7 @@ def largest_pull(objective: Objective) -> float:
         b = cores.sizes(core.design, pull)
         if b.max(initial=0.0) > 0 and slope == 0:
             return float("inf")
-        if np.isfinite(slope):
+        if 0 < slope < np.inf:
             largest = max(largest, float(b.max(initial=0.0)) / slope)
         if not cores.is_convex(core.design):
             largest = max(largest, _largest_gain(objective, core.design, pull, eta, at))

@@ -229,9 +229,8 @@ def check_gauge(
     wanted = [float(penalty(v)) for v in w]
     error = float(np.max(np.abs(np.array(volumes) / wanted - 1)))
     simulated = attempt(
-        "Langevin", lambda: check_langevin(
-            single, temperature=temperature, replicas=replicas, key=key
-        )
+        "Langevin",
+        lambda: check_langevin(single, temperature=temperature, replicas=replicas, key=key),
     )
     sound = error <= FLOW and simulated.verdict != "failed"
     known = simulated.verdict == "verified"

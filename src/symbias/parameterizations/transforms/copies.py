@@ -32,7 +32,7 @@ class Copies(Transform):
     """
 
     def __init__(self, groups: Any, size: int, weights: Any = None) -> None:
-        members = [np.asarray(g, dtype=int) for g in groups]
+        members = [_members(k, g) for k, g in enumerate(groups)]
         self.index = np.concatenate([*members, np.zeros(0, dtype=int)])
         self.labels = np.repeat(np.arange(len(members)), [len(m) for m in members])
         self.size = size
@@ -80,3 +80,13 @@ class Copies(Transform):
                 break
             v, eta = new, norms / self.weights
         return [v.reshape(len(self.index), *w.shape[1:])]
+
+
+def _members(k: int, group: Any) -> np.ndarray:
+    """A group's coordinates, as integers and each once."""
+    found = np.asarray(group)
+    if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
+        raise ValueError(f"group {k} must be a list of whole numbers, got {group!r}")
+    if len(set(found.tolist())) < len(found):
+        raise ValueError(f"group {k} names a coefficient twice: {group!r}")
+    return found.astype(int)

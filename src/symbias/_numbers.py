@@ -1,0 +1,34 @@
+"""Numbers that a user gave: checked, with the name of what was wrong."""
+
+import math
+from typing import Any
+
+
+def number(name: str, value: Any) -> float:
+    """``value`` as a float.
+
+    Raises
+    ------
+    TypeError
+        For what is not one real number; True and False are not.
+    """
+    try:
+        if isinstance(value, bool | str | bytes):
+            raise TypeError
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, got {value!r}") from None
+
+
+def positive(name: str, value: Any) -> float:
+    """``value`` as a float; raises ValueError unless it is positive and finite."""
+    if not (0 < (checked := number(name, value)) < math.inf):
+        raise ValueError(f"{name} must be positive and finite, got {value!r}")
+    return checked
+
+
+def non_negative(name: str, value: Any) -> float:
+    """``value`` as a float; raises ValueError unless it is finite and at least 0."""
+    if not (0 <= (checked := number(name, value)) < math.inf):
+        raise ValueError(f"{name} must be finite and >= 0, got {value!r}")
+    return checked
