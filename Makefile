@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install demo test lint format clean
+.PHONY: install demo test docs lint format clean
 
 install: $(INSTALLED)
 
@@ -18,6 +18,11 @@ demo: $(INSTALLED)
 # two workers, a file at a time; more BLAS threads would only wait for one another
 test: $(INSTALLED)
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# computes the gallery of cards: about a minute
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "The site is out/docs/index.html; with its search: $(BIN)/mkdocs serve"
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -8,7 +8,7 @@ import pytest
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-@pytest.mark.parametrize("page", ["dynamics", "designs"])
+@pytest.mark.parametrize("page", ["index", "mechanisms", "dynamics", "designs"])
 @pytest.mark.skipif(not DOCS.exists(), reason="installed without the documentation")
 def test_examples_run(page: str) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / f"{page}.md").read_text(), re.S)
@@ -16,3 +16,23 @@ def test_examples_run(page: str) -> None:
     scope: dict[str, object] = {}
     for block in blocks:
         exec(block, scope)
+
+
+@pytest.mark.skipif(not DOCS.exists(), reason="installed without the documentation")
+def test_every_page_is_in_the_site() -> None:
+    listed = set(re.findall(r": (\S+\.md)", (DOCS.parent / "mkdocs.yml").read_text()))
+    assert listed == {str(p.relative_to(DOCS)) for p in DOCS.rglob("*.md")} | {"gallery.md"}
+
+
+@pytest.mark.skipif(not DOCS.exists(), reason="installed without the documentation")
+def test_docstrings_become_markdown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(DOCS / "hooks"))
+    from formulas import on_page_content
+    from roles import markdown
+
+    text = "S :math:`g^T g` and ``w`` with <x, w> = y.\n\n    .. math:: a\n        b\n\n>>> a <b\n"
+    wanted = "S $g^T g$ and `w` with &lt;x, w> = y.\n\n    $$\n    a b\n    $$\n\n>>> a <b\n"
+    assert markdown(text) == wanted
+    span = '<span class="arithmatex">\\(a &lt; b\\)</span>'
+    assert "<math" in on_page_content(span)
+    assert "arithmatex" not in on_page_content(span)
