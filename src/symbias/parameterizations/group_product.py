@@ -53,6 +53,7 @@ class GroupProduct(Parameterization):
         self.group_names, labels = np.unique(groups, return_inverse=True)
         self.labels = labels.reshape(-1)
         self._members = _padded_members(self.labels, len(self.group_names))
+        self._lines = _without_repeats(self.labels.reshape(self.shape))
 
     def __repr__(self) -> str:
         return f"GroupProduct({self.shape}, {len(self.group_names)} groups)"
@@ -70,9 +71,12 @@ class GroupProduct(Parameterization):
         return Symmetry([Bond(group, vectors=[("s", None)], covectors=[end], name="s-v")])
 
     def _spread(self, per_group: Array) -> Array:
+        """The number of every entry's group, in a shape that broadcasts to that of w."""
         xp = namespace({"s": per_group})
-        labels = constant(self.labels, per_group, index=True)
-        return xp.reshape(xp.take(per_group, labels, axis=0), self.shape)
+        labels = self._lines.reshape(-1)
+        if not np.array_equal(labels, np.arange(len(self.group_names))):
+            per_group = xp.take(per_group, constant(labels, per_group, index=True), axis=0)
+        return xp.reshape(per_group, self._lines.shape)
 
     def _effective(self, params: Params) -> Array:
         return self._spread(params["s"]) * params["v"]
@@ -97,6 +101,14 @@ class GroupProduct(Parameterization):
         scales = xp.sqrt(half + xp.hypot(half, norms))
         divisor = self._spread(xp.where(scales > 0, scales, xp.ones_like(scales)))
         return {"s": scales, "v": w / divisor}
+
+
+def _without_repeats(labels: np.ndarray) -> np.ndarray:
+    """The labels with length 1 along every axis on which they do not vary."""
+    for axis in range(labels.ndim):
+        first = np.take(labels, [0] if labels.shape[axis] else [], axis=axis)
+        labels = first if np.all(labels == first) else labels
+    return labels
 
 
 def _padded_members(labels: np.ndarray, count: int) -> np.ndarray:

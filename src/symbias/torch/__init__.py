@@ -1,0 +1,42 @@
+"""Designs inside PyTorch models: train as always, end with plain weights."""
+
+from symbias.torch.collapsing import collapse
+from symbias.torch.designing import apply, apply_matching, slices
+from symbias.torch.errors import (
+    AlreadyDesigned,
+    DecoupledDecay,
+    ShapeMismatch,
+    StaleOptimizer,
+    UnknownParameter,
+    Unreachable,
+    UnsupportedTensor,
+    WrappedModel,
+)
+from symbias.torch.table import Row, Table
+from symbias.torch.training import (
+    DecaySchedule,
+    check_optimizer,
+    factor_parameters,
+    factor_penalty,
+)
+
+__all__ = [
+    "AlreadyDesigned",
+    "DecaySchedule",
+    "DecoupledDecay",
+    "Row",
+    "ShapeMismatch",
+    "StaleOptimizer",
+    "Table",
+    "UnknownParameter",
+    "Unreachable",
+    "UnsupportedTensor",
+    "WrappedModel",
+    "apply",
+    "apply_matching",
+    "check_optimizer",
+    "collapse",
+    "factor_parameters",
+    "factor_penalty",
+    "slices",
+]

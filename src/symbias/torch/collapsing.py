@@ -1,0 +1,103 @@
+"""From factors back to plain weights."""
+
+import torch
+from array_api_compat import array_namespace
+from torch import Tensor, nn
+
+from symbias._arrays import Params
+from symbias.parameterizations import (
+    GroupProduct,
+    MatrixProduct,
+    Parameterization,
+    Parts,
+    Sum,
+    Synthesis,
+)
+from symbias.torch.factors import FactorList
+from symbias.torch.surgery import detach
+from symbias.torch.table import Row, Table
+
+
+def collapse(model: nn.Module, threshold: float = 0.0) -> Table:
+    """Put plain weights in the place of all factors, with hard zeros up to ``threshold``.
+
+    Afterwards the model is of its old classes, with its old state-dict keys in their old order, and
+    tied weights are tied; optimizers of the factors are of no more use. Shrinkage is part of the
+    penalty and stays in the weights.
+
+    Parameters
+    ----------
+    threshold : float
+        What is set to zero is what the design makes small: whole groups by their Euclidean norm,
+        singular values of a matrix product, coordinates behind a transform (differences,
+        frequencies, weighted entries), single entries otherwise. At 0 the function is unchanged.
+
+    Returns
+    -------
+    Table
+        A row for each collapsed weight, with how many of its entries are zero.
+
+    Raises
+    ------
+    ValueError
+        Where nothing is designed, or the threshold is negative or not finite.
+    """
+    if not 0 <= threshold < float("inf"):
+        raise ValueError(f"threshold must be finite and at least 0, got {threshold}")
+    places = [
+        (f"{path}.{leaf}".lstrip("."), module, leaf, factors)
+        for path, module in model.named_modules()
+        for leaf, factors in getattr(module, "parametrizations", {}).items()
+        if isinstance(factors, FactorList)
+    ]
+    if not places:
+        raise ValueError(f"nothing in {type(model).__name__} is designed")
+    weights = {id(factors): plain(factors, threshold) for *_, factors in places}
+    rows = []
+    for name, module, leaf, factors in places:
+        weight = weights[id(factors)]
+        detach(module, leaf, weight)
+        zeros = int((weight == 0).sum())
+        note = f"{zeros} of {weight.numel()} entries are zero; {factors.factors.design!r}"
+        rows.append(Row(name, tuple(weight.shape), True, note))
+    return Table(rows)
+
+
+@torch.no_grad()
+def plain(factors: FactorList, threshold: float = 0.0) -> nn.Parameter:
+    """The weight of ``factors``, with zeros up to ``threshold``, as a parameter."""
+    p, theta = factors.factors.design, factors.named()
+    # without a threshold, to the last bit what training saw
+    weight = factors() if threshold == 0 else cut(p, theta, threshold)
+    trained = next(iter(theta.values())).requires_grad
+    weight = weight.detach().clone().to(factors.factors.like.dtype)
+    return nn.Parameter(weight.contiguous(), requires_grad=trained)
+
+
+def cut(p: Parameterization, theta: Params, threshold: float) -> Tensor:
+    """p(theta) with zeros where the design's own coordinates are at most ``threshold``."""
+    if isinstance(p, Synthesis):
+        inner = cut(p.inner, {n: theta[n] for n in p.inner.shapes}, threshold)
+        own = [theta[n] for n in p.shapes if n not in p.inner.shapes]
+        return p.transform.forward(torch.cat([*own, inner]) if own else inner)
+    if isinstance(p, Parts | Sum):
+        prefixed = [{n: theta[f"{k}.{n}"] for n in d.shapes} for k, d in enumerate(p.designs)]
+        pieces = [cut(d, t, threshold) for d, t in zip(p.designs, prefixed, strict=True)]
+        return sum(pieces[1:], start=pieces[0]) if isinstance(p, Sum) else _joined(p, pieces)
+    w = p(theta)
+    if isinstance(p, GroupProduct):
+        kept = (p.group_norms(w) > threshold).to(w.dtype)
+        return w * p._spread(kept)
+    if isinstance(p, MatrixProduct):
+        u, s, vt = torch.linalg.svd(w.double(), full_matrices=False)
+        kept = s > threshold
+        return w if bool(kept.all()) else ((u * (s * kept)) @ vt).to(w.dtype)
+    return torch.where(torch.abs(w) > threshold, w, torch.zeros_like(w))
+
+
+def _joined(p: Parts, pieces: list[Tensor]) -> Tensor:
+    w = torch.zeros(p.shape, dtype=pieces[0].dtype, device=pieces[0].device).reshape(-1)
+    xp = array_namespace(w)
+    for index, piece in zip(p.parts, pieces, strict=True):
+        w[xp.asarray(index, device=w.device)] = piece.reshape(-1)
+    return w.reshape(p.shape)

@@ -1,0 +1,258 @@
+"""Putting designs into models, without changing what they compute."""
+
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
+
+from symbias.designs import Penalty, design
+from symbias.mechanisms import WeightDecay
+from symbias.parameterizations import GroupProduct, Parameterization
+from symbias.torch.errors import ShapeMismatch, Unreachable, UnsupportedTensor
+from symbias.torch.factors import FactorList, Factors
+from symbias.torch.owners import (
+    Owner,
+    designed,
+    find,
+    owners,
+    refuse_stale,
+    refuse_wrapped,
+    unknown,
+)
+from symbias.torch.surgery import attach
+from symbias.torch.table import Row, Table
+from symbias.torch.watch import watch_for_decoupled_decay
+
+Design = Parameterization | Penalty | str | Callable[[str, Tensor], Any]
+
+
+def apply(
+    module: nn.Module,
+    name: str,
+    design: Design,
+    *,
+    charge: float = 0.1,
+    factor_dtype: torch.dtype | None = None,
+) -> nn.Module:
+    """Put factors in the place of a weight; the model computes what it did.
+
+    The factors are ``design.section(weight, charge=charge)``: off the balanced slice, so that
+    training can change signs and revive exact zeros. Weight decay on them (`factor_parameters`) is
+    then the design's penalty on the weight. Places in ``module`` that share the weight share the
+    factors.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Changed in place. Give the whole model, and a dotted name, where weights are tied.
+    name : str
+        Such as "weight" or "encoder.0.linear.weight".
+    design : Parameterization, Penalty, str, or function of (name, weight)
+        Of the weight's shape. A penalty, such as ``sb.L1()`` or "l1", is designed for weight decay.
+    charge : float
+        u^2 - v^2 of a product u v at the start. Training starts ``charge`` times as fast as
+        with plain weights where they are near zero, and remembers it for 1 / (2 lr decay) steps.
+    factor_dtype : torch.dtype, optional
+        Of the factors, which then keep it when the model is cast: torch.float32 for a model in half
+        precision. By default the weight's own, and they follow the model.
+
+    Returns
+    -------
+    nn.Module
+        The same module.
+
+    Raises
+    ------
+    UnknownParameter, ShapeMismatch, AlreadyDesigned, UnsupportedTensor, Unreachable,
+    StaleOptimizer, WrappedModel
+        See `symbias.torch.errors`; and ValueError where no design reaches a penalty. The model is
+        then as it was.
+
+    Notes
+    -----
+    Writes into ``module.weight`` in place (``.data``, ``nn.init``) do not reach the factors;
+    ``module.weight = tensor`` does.
+    """
+    refuse_wrapped(module)
+    plan = _plan(find(module, name), design, charge, factor_dtype)
+    refuse_stale({plan.places[0].name: plan.weight})
+    _carry_out(plan)
+    return module
+
+
+def apply_matching(
+    model: nn.Module,
+    pattern: str | list[str],
+    design: Design,
+    *,
+    charge: float = 0.1,
+    factor_dtype: torch.dtype | None = None,
+) -> Table:
+    """`apply` to every parameter whose name matches, and a table of what was touched and why.
+
+    Parameters
+    ----------
+    pattern : str or list of str
+        As for file names: ``"*.mlp.*.weight"``.
+    design : as in `apply`
+        A function of (name, weight) may return None, to leave a weight alone.
+
+    Raises
+    ------
+    UnknownParameter
+        If a pattern matches nothing, with the nearest names.
+    Unreachable
+        If everything that matches was refused, with the first reason.
+    StaleOptimizer, WrappedModel
+        As in `apply`. The model is then as it was.
+    """
+    refuse_wrapped(model)
+    patterns = [pattern] if isinstance(pattern, str) else pattern
+    places = list(owners(model))
+    already = {name: weights for name, weights in designed(model).items()}
+    for one in patterns:
+        if not any(fnmatchcase(o.name, one) for o, _ in places) and not any(
+            fnmatchcase(name, one) for name in already
+        ):
+            raise unknown(model, one)
+    rows, plans, seen = [], [], {}
+    for owner, parameter in places:
+        note, plan = "does not match", None
+        if id(parameter) in seen:
+            note = f"tied to {seen[id(parameter)]}"
+        elif any(fnmatchcase(owner.name, one) for one in patterns):
+            try:
+                plan = _plan(find(model, owner.name), design, charge, factor_dtype)
+                note = repr(plan.factors.design) if plan else "left alone by the function"
+            except (ValueError, TypeError) as error:
+                note = f"{type(error).__name__}: {error}"
+        if plan:
+            plans.append(plan)
+            seen[id(parameter)] = owner.name
+        rows.append(Row(owner.name, tuple(parameter.shape), plan is not None, note))
+    rows += [Row(n, f.factors.design.shape, False, "already designed") for n, f in already.items()]
+    refused = [r.note for r in rows if not r.done and ": " in r.note]
+    if refused and not plans:
+        raise Unreachable(f"nothing was designed: {refused[0]}")
+    refuse_stale({plan.places[0].name: plan.weight for plan in plans})
+    for plan in plans:
+        _carry_out(plan)
+    return Table(rows)
+
+
+def slices(axis: int = 0, size: int = 1) -> Callable[[str, Tensor], Parameterization]:
+    """Groups of ``size`` neighbouring slices along an axis, for `apply` and `apply_matching`.
+
+    Output units of a Linear are ``slices(0)`` of its weight, its inputs ``slices(1)``, the heads
+    that an output projection reads ``slices(1, head_size)``. The penalty of weight decay lam is
+    lam * sum of the groups' Euclidean norms.
+    """
+
+    def factory(name: str, weight: Tensor) -> Parameterization:
+        shape = tuple(weight.shape)
+        if not -len(shape) <= axis < len(shape) or shape[axis] % size:
+            raise ShapeMismatch(f"{name}: {shape} has no slices of {size} along axis {axis}")
+        ends = [1] * len(shape)
+        ends[axis] = shape[axis]
+        labels = np.arange(shape[axis]).reshape(ends) // size
+        return GroupProduct(shape, groups=np.broadcast_to(labels, shape))
+
+    return factory
+
+
+@dataclass
+class _Plan:
+    """All that can fail has been done; the model has not been touched."""
+
+    places: list[Owner]
+    weight: nn.Parameter
+    factors: Factors
+    parametrization: FactorList
+
+
+def _plan(
+    places: list[Owner], wish: Design, charge: float, factor_dtype: torch.dtype | None
+) -> Any:
+    name, weight = places[0].name, places[0].module._parameters[places[0].leaf]
+    assert weight is not None
+    _check_tensor(name, weight)
+    if factor_dtype is not None and not factor_dtype.is_floating_point:
+        raise UnsupportedTensor(f"factors cannot be of {factor_dtype}")
+    p = _resolve(name, weight, wish)
+    if p is None:
+        return None
+    if p.shape != tuple(weight.shape):
+        raise ShapeMismatch(f"{name!r} has shape {tuple(weight.shape)}, its design {p.shape}")
+    if not charge > 0:
+        raise ValueError(f"charge must be positive, got {charge}: at 0 signs freeze in training")
+    dtype = factor_dtype or weight.dtype
+    factors = Factors(p, charge, dtype, weight)
+    theta = factors.section(weight)
+    _check_start(name, p, theta, weight, dtype)
+    parametrization = FactorList([factors], weight)
+    parametrization.pinned = factor_dtype is not None
+    parametrization.replaced = weakref.ref(weight)
+    parametrization.train(places[0].module.training)
+    return _Plan(places, weight, factors, parametrization)
+
+
+def _resolve(name: str, weight: Tensor, wish: Any) -> Parameterization | None:
+    if callable(wish) and not isinstance(wish, Parameterization | Penalty):
+        wish = wish(name, weight.detach())
+    if isinstance(wish, Penalty | str):
+        wish = design(wish, WeightDecay(1.0), shape=tuple(weight.shape))
+    if wish is None or isinstance(wish, Parameterization):
+        return wish
+    raise TypeError(f"expected a design or a penalty for {name!r}, got {type(wish).__name__}")
+
+
+def _carry_out(plan: _Plan) -> None:
+    for place in plan.places:
+        attach(place.module, place.leaf, plan.parametrization)
+    watch_for_decoupled_decay(plan.parametrization)
+
+
+def _check_tensor(name: str, weight: Tensor) -> None:
+    if isinstance(weight, UninitializedParameter) or weight.is_meta:
+        raise UnsupportedTensor(f"{name!r} has no values yet")
+    if weight.layout != torch.strided:
+        raise UnsupportedTensor(f"{name!r} is sparse ({weight.layout}): it needs dense values")
+    if not weight.dtype.is_floating_point:
+        raise UnsupportedTensor(f"{name!r} is of {weight.dtype}: real floating-point is needed")
+    if not bool(torch.isfinite(weight).all()):
+        raise UnsupportedTensor(f"{name!r} has values that are not finite")
+
+
+def _check_start(
+    name: str, p: Parameterization, theta: dict[str, Tensor], weight: Tensor, dtype: torch.dtype
+) -> None:
+    """The factors give the weight back, and each of its entries can move."""
+    with torch.enable_grad():
+        leaves = {n: t.detach().requires_grad_() for n, t in theta.items()}
+        w = p(leaves)
+        error = float((w - weight).detach().abs().max()) if weight.numel() else 0.0
+        # not(<=) also catches nan
+        if not error <= 1e-7 * max(1e-30, float(weight.detach().abs().max()) if weight.numel() else 1.0):
+            raise Unreachable(f"{p!r} cannot represent {name!r}: off by {error:.3g}")
+        probe = torch.ones_like(w, requires_grad=True)
+        pulled = torch.autograd.grad(
+            w, list(leaves.values()), probe, create_graph=True, allow_unused=True
+        )
+        generator = torch.Generator(device=w.device).manual_seed(0)
+        along = sum(
+            (g * torch.randn(g.shape, generator=generator, dtype=g.dtype, device=g.device)).sum()
+            for g in pulled
+            if g is not None and g.requires_grad
+        )
+        (moves,) = torch.autograd.grad(along, probe) if torch.is_tensor(along) else (w,)
+    if dead := int((moves == 0).sum()):
+        raise Unreachable(
+            f"{dead} entries of {name!r} could never move under {p!r}: exact zeros of a design "
+            "with one factor. Start them at small random values, or take two factors (sb.L1())"
+        )

@@ -1,0 +1,47 @@
+"""What can be wrong with a request, each under its own name; raised before anything is changed."""
+
+import warnings
+
+
+class UnknownParameter(ValueError):
+    """No parameter has this name, or matches this pattern; the message has the nearest ones."""
+
+
+class ShapeMismatch(ValueError):
+    """The design is of another shape than the weight."""
+
+
+class AlreadyDesigned(ValueError):
+    """The parameter already has a parametrization, of symbias or of another library."""
+
+
+class UnsupportedTensor(TypeError):
+    """The weight is not a dense, finite, real floating-point tensor with values."""
+
+
+class Unreachable(ValueError):
+    """The design cannot represent this weight, or could not leave it by training."""
+
+
+class StaleOptimizer(ValueError):
+    """An optimizer holds the weight that factors replace: it would train nothing."""
+
+
+class WrappedModel(ValueError):
+    """The model is wrapped for distributed training, which holds the old weights."""
+
+
+class DecoupledDecay(UserWarning):
+    """An optimizer applies decoupled weight decay to factors: not the penalty asked for."""
+
+
+def warn_decoupled(optimizer: object) -> None:
+    """Say what AdamW does to factors, and what to do instead."""
+    warnings.warn(
+        f"{type(optimizer).__name__} applies decoupled weight decay to factors of a design. That "
+        "is another objective, without its penalty (no zeros in place of the LASSO's). Take SGD "
+        "or Adam with (coupled) weight_decay, or set weight_decay=0 on the factors and add "
+        "symbias.torch.factor_penalty(model, strength) to the loss",
+        DecoupledDecay,
+        stacklevel=3,
+    )

@@ -1,0 +1,140 @@
+"""One designed weight inside PyTorch: its factors, and the map from them to the weight."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn.utils.parametrize import ParametrizationList
+
+from symbias.parameterizations import Parameterization
+
+
+class Factors(nn.Module):
+    """The parametrization theta -> w of one weight, as PyTorch's own operations.
+
+    The design is traced once: shape checks and dispatch are gone from the training step, constants
+    are buffers that follow the module to its device, and `torch.compile` sees one graph.
+    """
+
+    def __init__(
+        self, design: Parameterization, charge: float, factor_dtype: torch.dtype, like: Tensor
+    ) -> None:
+        super().__init__()
+        self.design, self.charge, self.factor_dtype = design, charge, factor_dtype
+        # moves and casts with the model, and so tells what the weight would be
+        self.register_buffer("like", like.detach().new_empty(0), persistent=False)
+        self.traced_on = like.device
+        self.effective = traced(design, factor_dtype, like.device)
+
+    def forward(self, *factors: Tensor) -> Tensor:
+        kind = factors[0].device.type
+        if torch.is_autocast_enabled(kind):
+            with torch.autocast(kind, enabled=False):
+                weight = self.effective(*factors)
+        else:
+            weight = self.effective(*factors)
+        return weight.to(self.like.dtype)
+
+    def right_inverse(self, weight: Tensor) -> tuple[Tensor, ...]:
+        """Factors of ``weight`` with the charge, in the order of the design's shapes."""
+        theta = self.section(weight)
+        return tuple(theta[name].to(self.factor_dtype) for name in self.design.shapes)
+
+    def section(self, weight: Tensor) -> dict[str, Tensor]:
+        exact = weight.detach().double() if weight.device.type != "mps" else weight.detach()
+        return self.design.section(exact, self.charge)
+
+    def retrace(self, factor: Tensor) -> None:
+        """Follow the factors to the dtype and device of one of them."""
+        if (factor.dtype, factor.device) != (self.factor_dtype, self.traced_on):
+            self.factor_dtype, self.traced_on = factor.dtype, factor.device
+            self.effective = traced(self.design, factor.dtype, factor.device)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        state["_modules"] = {k: v for k, v in self._modules.items() if k != "effective"}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.effective = traced(self.design, self.factor_dtype, self.like.device)
+
+    def extra_repr(self) -> str:
+        return repr(self.design)
+
+
+class FactorList(ParametrizationList):
+    """PyTorch's list of parametrizations, with names for the factors and a dtype that can stay.
+
+    Attributes
+    ----------
+    pinned : bool
+        Whether the factors keep their dtype when the model is cast.
+    """
+
+    pinned: bool
+    replaced: Any = None  # weak reference to the weight that was here
+
+    @property
+    def factors(self) -> Factors:
+        return self[0]  # type: ignore[return-value]
+
+    def named(self) -> dict[str, nn.Parameter]:
+        """The factors under the names of the design."""
+        return {
+            name: getattr(self, f"original{k}") if not self.is_tensor else self.original  # type: ignore[misc]
+            for k, name in enumerate(self.factors.design.shapes)
+        }
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        kept = {name: factor.detach().clone() for name, factor in self.named().items()}
+        super()._apply(fn, recurse)
+        for name, factor in self.named().items() if self.pinned else ():
+            factor.data = kept[name].to(factor.device)
+        self.factors.retrace(next(iter(self.named().values())))
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"replaced": None}
+
+
+def traced(design: Parameterization, dtype: torch.dtype, device: torch.device) -> GraphModule:
+    """``design`` as a graph of PyTorch operations on its factors, in the order of its shapes."""
+    names = list(design.shapes)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        example = [torch.ones(s, dtype=dtype, device=device) for s in design.shapes.values()]
+        graph = make_fx(lambda *factors: design(dict(zip(names, factors, strict=True))))(*example)
+        _fold_constants(graph)
+    for name, _ in list(graph.named_buffers()):
+        graph._non_persistent_buffers_set.add(name)
+    return graph
+
+
+def _fold_constants(graph: GraphModule) -> None:
+    """Compute once what does not depend on the factors, and keep it as buffers."""
+    values: dict[Any, Any] = {}
+
+    def get(node: Any) -> Any:
+        return values[node]
+
+    for node in graph.graph.nodes:
+        if node.op == "get_attr":
+            values[node] = getattr(graph, node.target)
+        elif node.op == "call_function" and all(n in values for n in node.all_input_nodes):
+            args = torch.fx.map_arg((node.args, node.kwargs), get)
+            values[node] = node.target(*args[0], **args[1])
+    for k, (node, value) in enumerate(list(values.items())):
+        if all(user in values for user in node.users) or not isinstance(value, Tensor):
+            continue
+        graph.register_buffer(f"constant{k}", value.clone())
+        with graph.graph.inserting_before(node):
+            node.replace_all_uses_with(graph.graph.get_attr(f"constant{k}"))
+    graph.graph.eliminate_dead_code()
+    graph.delete_all_unused_submodules()
+    used = {node.target for node in graph.graph.nodes if node.op == "get_attr"}
+    for name, _ in list(graph.named_buffers()):
+        if name not in used:
+            delattr(graph, name)
+    graph.recompile()

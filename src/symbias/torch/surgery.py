@@ -1,0 +1,85 @@
+"""Putting factors in the place of a parameter, and taking them out: the module's class and order.
+
+PyTorch injects one class into a parametrized module. Here every module, and every copy of one, has
+a class of its own, so that what is done to one never reaches another, and modules can be pickled.
+"""
+
+import copy
+from collections.abc import Iterable
+from typing import Any
+
+from torch import nn
+from torch.nn.utils import parametrize
+
+
+def attach(module: nn.Module, name: str, factors: parametrize.ParametrizationList) -> None:
+    """Make ``module.name`` the weight of ``factors``, which may serve several modules."""
+    order = tuple(module._parameters)
+    del module._parameters[name]
+    if parametrize.is_parametrized(module):
+        module.__class__ = base_class(module)
+    else:
+        module.parametrizations = nn.ModuleDict()
+    designed: Any = module.parametrizations
+    if not hasattr(designed, "symbias_order"):
+        designed.symbias_order = order
+    designed[name] = factors
+    _specialise(module, designed)
+
+
+def detach(module: nn.Module, name: str, weight: nn.Parameter) -> None:
+    """Put ``weight`` back as a plain parameter, with the class and order that were."""
+    designed: Any = module.parametrizations
+    order = getattr(designed, "symbias_order", ())
+    del designed[name]
+    module.__class__ = base_class(module)
+    if len(designed):
+        _specialise(module, designed)
+    else:
+        del module.parametrizations
+    module.register_parameter(name, weight)
+    known = [n for n in order if n in module._parameters]
+    rest = [n for n in module._parameters if n not in known]
+    parameters = {n: module._parameters[n] for n in [*known, *rest]}
+    module._parameters.clear()
+    module._parameters.update(parameters)
+
+
+def base_class(module: nn.Module) -> type[nn.Module]:
+    """The class of a parametrized module before."""
+    return type(module).__bases__[0]
+
+
+def _specialise(module: nn.Module, names: Iterable[str]) -> None:
+    """A parametrized class for this module alone."""
+    parametrize._inject_new_class(module)
+    cls: Any = type(module)
+    for name in names:
+        setattr(cls, name, _property(name))
+    cls.__reduce_ex__, cls.__deepcopy__ = _reduce, _deepcopy
+
+
+def _property(name: str) -> property:
+    """PyTorch's own property, with its cache."""
+    probe = nn.Module()
+    parametrize._inject_new_class(probe)
+    parametrize._inject_property(probe, name)
+    return vars(type(probe))[name]
+
+
+def _reduce(module: Any, protocol: int) -> Any:
+    base = base_class(module)
+    return _rebuild, (base, list(module.parametrizations)), base.__getstate__(module)
+
+
+def _rebuild(cls: type[nn.Module], names: list[str]) -> nn.Module:
+    module = cls.__new__(cls)
+    _specialise(module, names)
+    return module
+
+
+def _deepcopy(module: Any, memo: dict[int, Any]) -> nn.Module:
+    twin = _rebuild(base_class(module), list(module.parametrizations))
+    memo[id(module)] = twin
+    twin.__dict__.update(copy.deepcopy(module.__dict__, memo))
+    return twin
