@@ -3,7 +3,7 @@
 import difflib
 import gc
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -80,28 +80,37 @@ def refuse_wrapped(root: nn.Module) -> None:
 
 
 def optimizers_with(parameters: Iterable[torch.Tensor]) -> list[torch.optim.Optimizer]:
-    """The living optimizers that hold any of these tensors."""
-    wanted = {id(p) for p in parameters}
+    """The living optimizers that hold any of these tensors; the cost of a few sweeps of the heap.
+
+    An optimizer refers to a list of groups, a group to a list of tensors: the way back up.
+    """
 
     def scan() -> list[torch.optim.Optimizer]:
-        everything = gc.get_objects()
-        found = [o for o in everything if issubclass(type(o), torch.optim.Optimizer)]
-        return [
-            o
-            for o in found
-            if any(id(p) in wanted for g in getattr(o, "param_groups", ()) for p in g["params"])
-        ]
+        level: list[Any] = list(parameters)
+        for kind in (list, dict, list):
+            level = [o for o in gc.get_referrers(*level) if type(o) is kind] if level else []
+        above = gc.get_referrers(*level) if level else []
+        spaces = [o for o in above if type(o) is dict]  # an instance's __dict__
+        above += gc.get_referrers(*spaces) if spaces else []
+        found = {id(o): o for o in above if issubclass(type(o), torch.optim.Optimizer)}
+        return [o for o in found.values() if any(id(p) in wanted for p in _held(o))]
 
-    if not wanted or not scan():
+    parameters = list(parameters)
+    wanted = {id(p) for p in parameters}
+    if not scan():
         return []
     gc.collect()  # one that nobody can reach any more does not count
     return scan()
 
 
+def _held(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    return [p for group in optimizer.param_groups for p in group["params"]]
+
+
 def refuse_stale(parameters: dict[str, torch.Tensor]) -> None:
     """Raise StaleOptimizer if an optimizer holds any of these weights."""
     if found := optimizers_with(parameters.values()):
-        held = {id(p) for o in found for g in o.param_groups for p in g["params"]}
+        held = {id(p) for o in found for p in _held(o)}
         names = [name for name, p in parameters.items() if id(p) in held]
         raise StaleOptimizer(
             f"{type(found[0]).__name__} holds the weight {', '.join(map(repr, names))}, which "

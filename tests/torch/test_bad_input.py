@@ -1,0 +1,173 @@
+"""Named errors, before anything is changed."""
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import symbias as sb
+import symbias.torch as st
+from tests.torch.cases import SHAPE, Tied, inputs, network, same, values
+
+
+def is_unchanged(net: nn.Module, before: dict[str, torch.Tensor]) -> bool:
+    plain = all("Parametrized" not in type(m).__name__ for m in net.modules())
+    return plain and same(values(net), before)
+
+
+def broken(weight: torch.Tensor) -> nn.Sequential:
+    net = network()
+    del net[0].weight
+    net[0].weight = nn.Parameter(weight, requires_grad=weight.dtype.is_floating_point)
+    return net
+
+
+BAD: dict[str, tuple[Any, Any, type[Exception], str]] = {
+    "name": ("0.wieght", "l1", st.UnknownParameter, r"no parameter '0.wieght'.*'0.weight'"),
+    "path": ("encoder.weight", "l1", st.UnknownParameter, "nearest"),
+    "module": ("0", "l1", st.UnknownParameter, "nearest"),
+    "shape": ("0.weight", sb.Hadamard((6, 8)), st.ShapeMismatch, r"\(8, 6\), its design \(6, 8\)"),
+    "slices": ("0.weight", st.slices(0, 3), st.ShapeMismatch, "no slices of 3 along axis 0"),
+    "axis": ("0.weight", st.slices(2), st.ShapeMismatch, "along axis 2"),
+    "design": ("0.weight", 3.0, TypeError, "expected a design or a penalty"),
+    "penalty": ("0.weight", "sparse", ValueError, "unknown penalty"),
+    "matrix": ("0.bias", "nuclear", ValueError, "a penalty on matrices"),
+    "rank": ("0.weight", sb.MatrixProduct(8, 6, 2), ValueError, "rank above 2"),
+    "range": ("0.weight", sb.Radial(SHAPE, 2), st.Unreachable, "cannot represent"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_request_leaves_the_model_as_it_was(case: str) -> None:
+    name, design, kind, message = BAD[case]
+    net = network()
+    before = values(net)
+    with pytest.raises(kind, match=message):
+        st.apply(net, name, design)
+    assert is_unchanged(net, before)
+
+
+WEIGHTS = {
+    "integer": (torch.ones(SHAPE, dtype=torch.int64), "int64"),
+    "complex": (torch.ones(SHAPE, dtype=torch.complex64), "complex64"),
+    "sparse": (torch.eye(8)[:, :6].to_sparse(), "sparse"),
+    "nan": (torch.full(SHAPE, np.nan), "not finite"),
+    "meta": (torch.empty(SHAPE, device="meta"), "no values yet"),
+}
+
+
+@pytest.mark.parametrize("kind", WEIGHTS)
+def test_tensors_that_cannot_be_designed(kind: str) -> None:
+    weight, message = WEIGHTS[kind]
+    net = broken(weight)
+    held = net[0].weight
+    with pytest.raises(st.UnsupportedTensor, match=message):
+        st.apply(net, "0.weight", "l1")
+    assert net[0].weight is held
+    assert type(net[0]) is nn.Linear
+
+
+def test_lazy_modules_have_no_values_yet() -> None:
+    with pytest.raises(st.UnsupportedTensor, match="no values yet"):
+        st.apply(nn.LazyLinear(3), "weight", "l1")
+
+
+@pytest.mark.parametrize("charge", [0.0, -1.0, float("nan"), float("inf")])
+def test_charges_must_be_positive(charge: float) -> None:
+    net = network()
+    before = values(net)
+    with pytest.raises(ValueError, match="charge"):
+        st.apply(net, "0.weight", "l1", charge=charge)
+    assert is_unchanged(net, before)
+
+
+def test_designed_already_by_anyone() -> None:
+    net = network()
+    st.apply(net, "0.weight", "l1")
+    nn.utils.parametrizations.spectral_norm(net[2], "weight")
+    before = values(net)
+    for name in ("0.weight", "2.weight"):
+        with pytest.raises(st.AlreadyDesigned, match=re.escape(repr(name))):
+            st.apply(net, name, "l1")
+    assert same(values(net), before)
+
+
+def test_zeros_that_a_design_with_one_factor_cannot_leave() -> None:
+    net = network()
+    with torch.no_grad():
+        net[0].weight[1] = 0
+    with pytest.raises(st.Unreachable, match="6 entries of '0.weight' could never move"):
+        st.apply(net, "0.weight", sb.Lq(1.5))
+
+
+def test_an_optimizer_that_holds_the_old_weight() -> None:
+    net = network()
+    before = values(net)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    for call in (st.apply, st.apply_matching):
+        with pytest.raises(st.StaleOptimizer, match=r"SGD holds the weight '0.weight'"):
+            call(net, "0.weight", "l1")
+    assert is_unchanged(net, before)
+    del optimizer
+    st.apply(net, "0.weight", "l1")
+
+
+def test_an_optimizer_built_from_a_list_kept_from_before() -> None:
+    net = network()
+    kept = list(net.parameters())
+    st.apply(net, "0.weight", "l1")
+    optimizer = torch.optim.Adam(kept)
+    with pytest.raises(st.StaleOptimizer, match="Adam holds the weight '0.weight'"):
+        st.factor_parameters(net, 0.1)
+    del optimizer
+    assert st.factor_parameters(net, 0.1)
+
+
+def test_patterns_that_match_nothing_or_nothing_that_fits() -> None:
+    net = network()
+    before = values(net)
+    with pytest.raises(st.UnknownParameter, match=r"'\*.mlp.\*'.*nearest"):
+        st.apply_matching(net, ["0.weight", "*.mlp.*"], "l1")
+    with pytest.raises(st.Unreachable, match=r"nothing was designed: ValueError.*matrices"):
+        st.apply_matching(net, "*.bias", "nuclear")
+    assert is_unchanged(net, before)
+
+
+def test_models_that_are_wrapped_already() -> None:
+    class DistributedDataParallel(nn.Module):
+        def __init__(self, module: nn.Module) -> None:
+            super().__init__()
+            self.module = module
+
+    with pytest.raises(st.WrappedModel, match="DistributedDataParallel"):
+        st.apply(DistributedDataParallel(network()), "module.0.weight", "l1")
+
+
+@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
+def test_strengths_and_thresholds(value: float) -> None:
+    net = network()
+    st.apply(net, "0.weight", "l1")
+    for call in (st.factor_parameters, st.factor_penalty, st.collapse):
+        with pytest.raises(ValueError, match="finite and at least 0"):
+            call(net, value)
+    with pytest.raises(ValueError, match="finite and at least 0"):
+        st.factor_penalty(net, 1.0, scale={"*": value})
+    assert net[0](inputs()).shape == (5, 8)
+
+
+def test_models_without_designs() -> None:
+    for call in (st.factor_parameters, st.factor_penalty, st.collapse):
+        with pytest.raises(ValueError, match="design"):
+            call(network(), 0.1)
+    with pytest.raises(ValueError, match="decay_scale"):
+        st.DecaySchedule(torch.optim.SGD(network().parameters(), lr=0.1), lambda step: 0.1)
+
+
+def test_scales_that_match_nothing() -> None:
+    model = Tied()
+    st.apply(model, "mix.weight", "l1")
+    with pytest.raises(st.UnknownParameter, match="'head'"):
+        st.factor_parameters(model, 0.1, scale={"head": 2.0})
