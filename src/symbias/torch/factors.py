@@ -30,7 +30,7 @@ class Factors(nn.Module):
 
     def forward(self, *factors: Tensor) -> Tensor:
         kind = factors[0].device.type
-        if torch.is_autocast_enabled(kind):
+        if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
             with torch.autocast(kind, enabled=False):
                 weight = self.effective(*factors)
         else:

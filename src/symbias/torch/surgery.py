@@ -19,7 +19,7 @@ def attach(module: nn.Module, name: str, factors: parametrize.ParametrizationLis
     if parametrize.is_parametrized(module):
         module.__class__ = base_class(module)
     else:
-        module.parametrizations = nn.ModuleDict()
+        module.parametrizations = nn.ModuleDict().train(module.training)
     designed: Any = module.parametrizations
     if not hasattr(designed, "symbias_order"):
         designed.symbias_order = order
