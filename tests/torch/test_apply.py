@@ -23,7 +23,9 @@ def test_the_function_is_unchanged_and_every_entry_can_move(name: str) -> None:
     st.factor_parameters(net, 0.1)
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-2)
     old = net[0].weight.detach().clone()
-    (net[0].weight * torch.randn(SHAPE, generator=torch.Generator().manual_seed(2))).sum().backward()
+    (
+        net[0].weight * torch.randn(SHAPE, generator=torch.Generator().manual_seed(2))
+    ).sum().backward()
     optimizer.step()
     assert ((net[0].weight - old).abs() > 0).all()
     trained = net(x)

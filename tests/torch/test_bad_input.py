@@ -99,7 +99,7 @@ def test_zeros_that_a_design_with_one_factor_cannot_leave() -> None:
     net = network()
     with torch.no_grad():
         net[0].weight[1] = 0
-    with pytest.raises(st.Unreachable, match="6 entries of '0.weight' could never move"):
+    with pytest.raises(st.Unreachable, match=r"6 entries of '0.weight' could never move"):
         st.apply(net, "0.weight", sb.Lq(1.5))
 
 
@@ -120,7 +120,7 @@ def test_an_optimizer_built_from_a_list_kept_from_before() -> None:
     kept = list(net.parameters())
     st.apply(net, "0.weight", "l1")
     optimizer = torch.optim.Adam(kept)
-    with pytest.raises(st.StaleOptimizer, match="Adam holds the weight '0.weight'"):
+    with pytest.raises(st.StaleOptimizer, match=r"Adam holds the weight '0.weight'"):
         st.factor_parameters(net, 0.1)
     del optimizer
     assert st.factor_parameters(net, 0.1)

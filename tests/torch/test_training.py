@@ -153,8 +153,8 @@ def fitted(name: str, train: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def by_sgd(layer: nn.Module, loss: Any, strength: float) -> None:
-    optimizer = torch.optim.SGD(st.factor_parameters(layer, strength), lr=0.02, momentum=0.97)
-    for _ in range(3000):
+    optimizer = torch.optim.SGD(st.factor_parameters(layer, strength), lr=0.03, momentum=0.97)
+    for _ in range(2000):
         optimizer.zero_grad()
         loss().backward()
         optimizer.step()
@@ -162,8 +162,8 @@ def by_sgd(layer: nn.Module, loss: Any, strength: float) -> None:
 
 def by_adam(layer: nn.Module, loss: Any, strength: float) -> None:
     optimizer = torch.optim.Adam(st.factor_parameters(layer, 0.0), lr=3e-2)
-    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.998)
-    for _ in range(4000):
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9975)
+    for _ in range(3000):
         optimizer.zero_grad()
         (loss() + st.factor_penalty(layer, strength)).backward()
         optimizer.step()
@@ -183,8 +183,8 @@ def test_adamw_misses_the_penalty() -> None:
 
     def by_adamw(layer: nn.Module, loss: Any, strength: float) -> None:
         optimizer = torch.optim.AdamW(st.factor_parameters(layer, strength), lr=3e-2)
-        schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.998)
-        for _ in range(4000):
+        schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.99)
+        for _ in range(1000):
             optimizer.zero_grad()
             loss().backward()
             optimizer.step()
@@ -201,10 +201,8 @@ def test_group_decay_removes_units_of_a_network() -> None:
     net, x = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 1)), inputs(200)
     y = torch.relu(x[:, :1] - 0.3)
     st.apply(net, "2.weight", st.slices(1))
-    optimizer = torch.optim.SGD(
-        st.factor_parameters(net, 0.02, others=0.002), lr=0.05, momentum=0.9
-    )
-    for _ in range(1500):
+    optimizer = torch.optim.SGD(st.factor_parameters(net, 0.02, others=0.002), lr=0.1, momentum=0.9)
+    for _ in range(800):
         optimizer.zero_grad()
         (net(x) - y).square().mean().div(2).backward()
         optimizer.step()

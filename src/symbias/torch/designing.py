@@ -115,13 +115,14 @@ def apply_matching(
     refuse_wrapped(model)
     patterns = [pattern] if isinstance(pattern, str) else pattern
     places = list(owners(model))
-    already = {name: weights for name, weights in designed(model).items()}
+    already = designed(model)
     for one in patterns:
         if not any(fnmatchcase(o.name, one) for o, _ in places) and not any(
             fnmatchcase(name, one) for name in already
         ):
             raise unknown(model, one)
-    rows, plans, seen = [], [], {}
+    rows, plans = [], []
+    seen: dict[int, str] = {}
     for owner, parameter in places:
         note, plan = "does not match", None
         if id(parameter) in seen:
@@ -238,7 +239,9 @@ def _check_start(
         w = p(leaves)
         error = float((w - weight).detach().abs().max()) if weight.numel() else 0.0
         # not(<=) also catches nan
-        if not error <= 1e-7 * max(1e-30, float(weight.detach().abs().max()) if weight.numel() else 1.0):
+        if not error <= 1e-7 * max(
+            1e-30, float(weight.detach().abs().max()) if weight.numel() else 1.0
+        ):
             raise Unreachable(f"{p!r} cannot represent {name!r}: off by {error:.3g}")
         probe = torch.ones_like(w, requires_grad=True)
         pulled = torch.autograd.grad(

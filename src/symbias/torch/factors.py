@@ -18,6 +18,8 @@ class Factors(nn.Module):
     are buffers that follow the module to its device, and `torch.compile` sees one graph.
     """
 
+    like: Tensor
+
     def __init__(
         self, design: Parameterization, charge: float, factor_dtype: torch.dtype, like: Tensor
     ) -> None:

@@ -109,9 +109,7 @@ class DecaySchedule:
         If no group of the optimizer comes from `factor_parameters`.
     """
 
-    def __init__(
-        self, optimizer: torch.optim.Optimizer, strength: Callable[[int], float]
-    ) -> None:
+    def __init__(self, optimizer: torch.optim.Optimizer, strength: Callable[[int], float]) -> None:
         self.optimizer, self.strength, self.last_step = optimizer, strength, 0
         if not any("decay_scale" in group for group in optimizer.param_groups):
             raise ValueError("no group with a decay_scale: build them with factor_parameters")
