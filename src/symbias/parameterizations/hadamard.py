@@ -84,10 +84,12 @@ def chain_factors(w: Array, charge: float, depth: int) -> list[Array]:
 
 
 def _smallest_factor(xp: Any, magnitude: Array, charge: float, depth: int) -> Array:
-    """y >= 0 with prod_(k=0..L-1) sqrt(y^2 + k charge) = magnitude, by Newton in log y."""
-    balanced = magnitude ** (1 / depth)
+    """y >= 0 with prod_(k=0..L-1) sqrt(y^2 + k charge) = magnitude; depth 2 has a closed form."""
     if charge == 0:
-        return balanced
+        return magnitude ** (1 / depth)
+    if depth == 2:
+        half = xp.full_like(magnitude, charge / 2)
+        return magnitude / xp.sqrt(half + xp.hypot(half, magnitude))
     positive = xp.where(magnitude > 0, magnitude, xp.ones_like(magnitude))
     target, log_y = xp.log(positive), xp.log(positive) / depth
     for _ in range(_NEWTON_STEPS):

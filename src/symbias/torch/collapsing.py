@@ -63,6 +63,7 @@ def collapse(model: nn.Module, threshold: float = 0.0) -> Table:
     return Table(rows)
 
 
+@torch.inference_mode(False)
 @torch.no_grad()
 def plain(factors: FactorList, threshold: float = 0.0) -> nn.Parameter:
     """The weight of ``factors``, with zeros up to ``threshold``, as a parameter."""
@@ -71,7 +72,9 @@ def plain(factors: FactorList, threshold: float = 0.0) -> nn.Parameter:
     weight = factors() if threshold == 0 else cut(p, theta, threshold)
     trained = next(iter(theta.values())).requires_grad
     weight = weight.detach().clone().to(factors.factors.like.dtype)
-    return nn.Parameter(weight.contiguous(), requires_grad=trained)
+    channels_last = weight.ndim == 4 and weight.is_contiguous(memory_format=torch.channels_last)
+    weight = weight if channels_last else weight.contiguous()
+    return nn.Parameter(weight, requires_grad=trained)
 
 
 def cut(p: Parameterization, theta: Params, threshold: float) -> Tensor:

@@ -16,18 +16,17 @@ from symbias.mechanisms import WeightDecay
 from symbias.parameterizations import GroupProduct, Parameterization
 from symbias.torch.errors import ShapeMismatch, Unreachable, UnsupportedTensor
 from symbias.torch.factors import FactorList, Factors
+from symbias.torch.optimizers import refuse_stale, watch
 from symbias.torch.owners import (
     Owner,
     designed,
     find,
     owners,
-    refuse_stale,
     refuse_wrapped,
     unknown,
 )
 from symbias.torch.surgery import attach
 from symbias.torch.table import Row, Table
-from symbias.torch.watch import watch_for_decoupled_decay
 
 Design = Parameterization | Penalty | str | Callable[[str, Tensor], Any]
 
@@ -127,6 +126,8 @@ def apply_matching(
         note, plan = "does not match", None
         if id(parameter) in seen:
             note = f"tied to {seen[id(parameter)]}"
+        elif "parametrizations." in owner.name:
+            note = "inside a parametrization"
         elif any(fnmatchcase(owner.name, one) for one in patterns):
             try:
                 plan = _plan(find(model, owner.name), design, charge, factor_dtype)
@@ -177,6 +178,7 @@ class _Plan:
     parametrization: FactorList
 
 
+@torch.inference_mode(False)
 def _plan(
     places: list[Owner], wish: Design, charge: float, factor_dtype: torch.dtype | None
 ) -> Any:
@@ -216,7 +218,7 @@ def _resolve(name: str, weight: Tensor, wish: Any) -> Parameterization | None:
 def _carry_out(plan: _Plan) -> None:
     for place in plan.places:
         attach(place.module, place.leaf, plan.parametrization)
-    watch_for_decoupled_decay(plan.parametrization)
+    watch(plan.parametrization, plan.parametrization.decayed())
 
 
 def _check_tensor(name: str, weight: Tensor) -> None:

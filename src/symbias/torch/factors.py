@@ -9,6 +9,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.utils.parametrize import ParametrizationList
 
 from symbias.parameterizations import Parameterization
+from symbias.torch.optimizers import watch
 
 
 class Factors(nn.Module):
@@ -90,6 +91,10 @@ class FactorList(ParametrizationList):
             for k, name in enumerate(self.factors.design.shapes)
         }
 
+    def decayed(self) -> list[nn.Parameter]:
+        """The factors that weight decay is for: all but the free coordinates."""
+        return [t for n, t in self.named().items() if n not in self.factors.design.free]
+
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         kept = {name: factor.detach().clone() for name, factor in self.named().items()}
         super()._apply(fn, recurse)
@@ -100,6 +105,10 @@ class FactorList(ParametrizationList):
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"replaced": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        watch(self, self.decayed())  # copies have no hooks
 
 
 def traced(design: Parameterization, dtype: torch.dtype, device: torch.device) -> GraphModule:

@@ -1,15 +1,13 @@
-"""Who holds what: modules that own a parameter, and optimizers that update it."""
+"""Which modules own a parameter, and which are designed."""
 
 import difflib
-import gc
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
-import torch
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from symbias.torch.errors import AlreadyDesigned, StaleOptimizer, UnknownParameter, WrappedModel
+from symbias.torch.errors import AlreadyDesigned, UnknownParameter, WrappedModel
 from symbias.torch.factors import FactorList
 
 
@@ -77,43 +75,3 @@ def refuse_wrapped(root: nn.Module) -> None:
         kind = type(module).__name__
         if kind in ("DistributedDataParallel", "FullyShardedDataParallel"):
             raise WrappedModel(f"{path or 'the model'} is wrapped by {kind}: design it first")
-
-
-def optimizers_with(parameters: Iterable[torch.Tensor]) -> list[torch.optim.Optimizer]:
-    """The living optimizers that hold any of these tensors; the cost of a few sweeps of the heap.
-
-    An optimizer refers to a list of groups, a group to a list of tensors: the way back up.
-    """
-
-    def scan() -> list[torch.optim.Optimizer]:
-        level: list[Any] = list(parameters)
-        for kind in (list, dict, list):
-            level = [o for o in gc.get_referrers(*level) if type(o) is kind] if level else []
-        above = gc.get_referrers(*level) if level else []
-        spaces = [o for o in above if type(o) is dict]  # an instance's __dict__
-        above += gc.get_referrers(*spaces) if spaces else []
-        found = {id(o): o for o in above if issubclass(type(o), torch.optim.Optimizer)}
-        return [o for o in found.values() if any(id(p) in wanted for p in _held(o))]
-
-    parameters = list(parameters)
-    wanted = {id(p) for p in parameters}
-    if not scan():
-        return []
-    gc.collect()  # one that nobody can reach any more does not count
-    return scan()
-
-
-def _held(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
-    return [p for group in optimizer.param_groups for p in group["params"]]
-
-
-def refuse_stale(parameters: dict[str, torch.Tensor]) -> None:
-    """Raise StaleOptimizer if an optimizer holds any of these weights."""
-    if found := optimizers_with(parameters.values()):
-        held = {id(p) for o in found for p in _held(o)}
-        names = [name for name, p in parameters.items() if id(p) in held]
-        raise StaleOptimizer(
-            f"{type(found[0]).__name__} holds the weight {', '.join(map(repr, names))}, which "
-            "factors replace: it would train nothing. Build the optimizer after the design, from "
-            "symbias.torch.factor_parameters(model)"
-        )

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from symbias.torch.errors import UnknownParameter
+from symbias.torch.errors import UnknownParameter, warn_decoupled
 from symbias.torch.factors import FactorList
-from symbias.torch.owners import designed, refuse_stale
-from symbias.torch.watch import warn_if_decoupled
+from symbias.torch.optimizers import decays_beside_the_loss, refuse_stale
+from symbias.torch.owners import designed
 
 Scale = Mapping[str, float] | Callable[[str], float] | None
 
@@ -56,7 +56,7 @@ def factor_parameters(
     by_scale: dict[float, list[Tensor]] = {}
     free: list[Tensor] = []
     for name, factors in weights.items():
-        by_scale.setdefault(scales[name], []).extend(_decayed(factors))
+        by_scale.setdefault(scales[name], []).extend(factors.decayed())
         free += [t for n, t in factors.named().items() if n in factors.factors.design.free]
     known = {id(t) for group in by_scale.values() for t in group} | {id(t) for t in free}
     rest = [p for p in model.parameters() if id(p) not in known]
@@ -86,7 +86,7 @@ def factor_penalty(model: nn.Module, weight_decay: float, *, scale: Scale = None
     terms = [
         scales[name] * torch.sum(factor * factor)
         for name, factors in weights.items()
-        for factor in _decayed(factors)
+        for factor in factors.decayed()
     ]
     return weight_decay / 2 * torch.stack(terms).sum()
 
@@ -142,8 +142,9 @@ def check_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
 
     The same look happens by itself at the first gradient.
     """
-    factors = {id(t) for f in designed(model).values() for t in _decayed(f)}
-    warn_if_decoupled(optimizer, factors)
+    factors = {id(t) for f in designed(model).values() for t in f.decayed()}
+    if decays_beside_the_loss(optimizer, factors):
+        warn_decoupled(optimizer)
 
 
 def _designed(model: nn.Module) -> dict[str, FactorList]:
@@ -151,11 +152,6 @@ def _designed(model: nn.Module) -> dict[str, FactorList]:
     if not weights:
         raise ValueError(f"nothing in {type(model).__name__} is designed; apply a design first")
     return weights
-
-
-def _decayed(factors: FactorList) -> list[Tensor]:
-    free = factors.factors.design.free
-    return [tensor for name, tensor in factors.named().items() if name not in free]
 
 
 def _scales(weights: Mapping[str, FactorList], scale: Scale) -> dict[str, float]:
