@@ -26,7 +26,7 @@ class ConvNet(nn.Sequential):
 
     units = (
         Units("2", 1, ("0",)),
-        Units("6", 16, ("2",)),
+        Units("6", 16, ("2",)),  # 4 x 4 pixels of a channel
         Units("8", 1, ("6",)),
     )
 
@@ -97,6 +97,13 @@ def unit_norms(model: nn.Module, unit: Units) -> Tensor:
     """|weights that read the unit|, one number for each."""
     weight = model.get_submodule(unit.reader).weight.detach()
     return weight.transpose(0, 1).reshape(weight.shape[1] // unit.size, -1).norm(dim=1)
+
+
+def unit_scores(model: nn.Module, unit: Units) -> Tensor:
+    """|weights that make the unit| times |weights that read it|: no rescaling changes it."""
+    maker = model.get_submodule(unit.makers[-1])  # of a head: its values
+    rows = torch.cat([maker.weight.flatten(1), maker.bias[:, None]], 1).detach()
+    return rows.reshape(len(rows) // unit.rows, -1).norm(dim=1) * unit_norms(model, unit)
 
 
 @torch.no_grad()
