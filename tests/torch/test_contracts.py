@@ -45,6 +45,11 @@ def test_collapsing_a_copy_leaves_the_original() -> None:
         torch.testing.assert_close(net(x), before, rtol=0, atol=0)
     one_step(net, x)
     assert not torch.equal(net(x), before)
+    twin, trained = copy.deepcopy(net), net(x)
+    st.collapse(net)
+    assert type(net[0]) is nn.Linear
+    one_step(twin, x)  # the copy still has its factors
+    torch.testing.assert_close(net(x), trained, rtol=0, atol=0)
 
 
 def test_a_copy_trains_alone_and_keeps_ties() -> None:

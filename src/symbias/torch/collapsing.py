@@ -68,8 +68,12 @@ def collapse(model: nn.Module, threshold: float = 0.0) -> Table:
 def plain(factors: FactorList, threshold: float = 0.0) -> nn.Parameter:
     """The weight of ``factors``, with zeros up to ``threshold``, as a parameter."""
     p, theta = factors.factors.design, factors.named()
-    # without a threshold, to the last bit what training saw
-    weight = factors() if threshold == 0 else cut(p, theta, threshold)
+    if threshold == 0:  # to the last bit what training saw
+        weight = factors()
+    else:
+        weight = cut(p, theta, threshold)
+        for later in list(factors)[1:]:  # registered on top by others
+            weight = later(weight)
     trained = next(iter(theta.values())).requires_grad
     weight = weight.detach().clone().to(factors.factors.like.dtype)
     channels_last = weight.ndim == 4 and weight.is_contiguous(memory_format=torch.channels_last)

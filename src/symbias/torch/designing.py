@@ -224,6 +224,8 @@ def _carry_out(plan: _Plan) -> None:
 def _check_tensor(name: str, weight: Tensor) -> None:
     if isinstance(weight, UninitializedParameter) or weight.is_meta:
         raise UnsupportedTensor(f"{name!r} has no values yet")
+    if type(weight.detach()) is not Tensor:
+        raise UnsupportedTensor(f"{name!r} is a {type(weight).__name__}: a plain tensor is needed")
     if weight.layout != torch.strided:
         raise UnsupportedTensor(f"{name!r} is sparse ({weight.layout}): it needs dense values")
     if not weight.dtype.is_floating_point:

@@ -73,14 +73,16 @@ _waiting: WeakKeyDictionary[nn.Module, tuple[torch.Tensor, set[int], Any]] = Wea
 
 def _look(parameter: torch.Tensor) -> None:
     """Judge the optimizers of this parameter, for everything else that they hold as well."""
-    held = set().union(*map(_held, optimizers_with([parameter])))
+    found = optimizers_with([parameter])
+    held: set[int] = set().union(*map(_held, found))
     factors: set[int] = set()
     for module, (hooked, ids, hook) in list(_waiting.items()):
         factors |= ids
         if hooked is parameter or id(hooked) in held:
             hook.remove()
             del _waiting[module]
-    if any(decays_beside_the_loss(o, factors) for o in optimizers_with([parameter])):
+    if any(decays_beside_the_loss(o, factors) for o in found):
+        del found
         gc.collect()
         for optimizer in optimizers_with([parameter]):
             if decays_beside_the_loss(optimizer, factors):
