@@ -11,6 +11,8 @@ HEAD = (
     "network      method     knob    parameters      accuracy, %   "
     "untuned  forward, ms  training, s"
 )
+X_TICKS = [k * 10**n for n in (2, 3, 4) for k in (1, 2, 5)]
+Y_TICKS = [k * 10**n for n in (-1, 0, 1) for k in (1, 2, 5)]
 
 
 def settings(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
@@ -54,7 +56,12 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
                 look = {"color": colours[method], "marker": marks[method]}
                 panel.scatter(*np.concatenate(points).T, s=9, alpha=0.35, linewidths=0, **look)
                 panel.plot(*np.mean(points, 1).T, ms=4, label=method, **look)
-            panel.set(xscale="log", xlabel="parameters", title=network)
+            panel.set(xscale="log", yscale="log", xlabel="parameters", title=network)
+            for axis, ticks in ((panel.xaxis, X_TICKS), (panel.yaxis, Y_TICKS)):
+                low, high = axis.get_view_interval()
+                axis.set_ticks([t for t in ticks if low <= t <= high])
+                axis.set_ticks([], minor=True)
+                axis.set_major_formatter("{x:,.10g}")
         panels[0].set_ylabel("test error, %")
         panels[0].legend()
         path.write_text(svg_text(svg(figure)))

@@ -1,6 +1,7 @@
 """Weight decay on factors is the design's penalty on the weight."""
 
 import warnings
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,41 @@ def test_penalty_is_decay_in_the_loss() -> None:
             optimizer.zero_grad()
             ends.append({k: v.clone() for k, v in model.state_dict().items()})
         torch.testing.assert_close(*ends, rtol=1e-6, atol=1e-7)
+
+
+def test_coupled_decay_of_adam_is_the_penalty_in_the_loss() -> None:
+    """torch.optim.Adam(weight_decay=) adds the decay to the gradient: the very same steps."""
+    ends = []
+    for decay, in_loss in ((0.3, 0.0), (0.0, 0.3)):
+        net = network()
+        st.apply(net, "0.weight", st.slices(1))
+        optimizer = torch.optim.Adam(st.factor_parameters(net, decay), lr=1e-2)
+        for _ in range(10):
+            optimizer.zero_grad()
+            loss = net(inputs()).square().mean() + st.factor_penalty(net, in_loss)
+            loss.backward()
+            optimizer.step()
+        ends.append(net.state_dict())
+    torch.testing.assert_close(*ends, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
+def test_what_the_data_do_not_need_dies_at_the_stated_rate(momentum: float) -> None:
+    """An entry with constant gradient g, |g| < lam, falls as exp(-2 lr (lam - |g|) steps)."""
+    lr, lam, g, steps = 4e-3, 1.0, 0.6, 1000
+    layer = nn.Linear(1, 1, bias=False).double()
+    st.apply(layer, "weight", "l1")
+    groups = st.factor_parameters(layer, lam)
+    optimizer = torch.optim.SGD(groups, lr=lr * (1 - momentum), momentum=momentum)
+    sizes = []
+    for step in range(2 * steps):
+        if step % steps == 0:
+            sizes.append(float(layer.weight.detach().abs()))
+        optimizer.zero_grad()
+        (g * layer.weight).sum().backward()
+        optimizer.step()
+    rate = np.log(sizes[1] / float(layer.weight.detach().abs())) / steps
+    assert rate == pytest.approx(2 * lr * (lam - g), rel=0.02)
 
 
 def test_the_least_penalty_is_the_designs() -> None:
@@ -152,8 +188,9 @@ def fitted(name: str, train: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return layer.weight.detach().numpy()[0], model.coef_, convex
 
 
-def by_sgd(layer: nn.Module, loss: Any, strength: float) -> None:
-    optimizer = torch.optim.SGD(st.factor_parameters(layer, strength), lr=0.03, momentum=0.97)
+def by_sgd(layer: nn.Module, loss: Any, strength: float, nesterov: bool = False) -> None:
+    groups = st.factor_parameters(layer, strength)
+    optimizer = torch.optim.SGD(groups, lr=0.03, momentum=0.97, nesterov=nesterov)
     for _ in range(2000):
         optimizer.zero_grad()
         loss().backward()
@@ -175,6 +212,11 @@ def by_adam(layer: nn.Module, loss: Any, strength: float) -> None:
 def test_agrees_with_the_estimator_and_the_convex_solver(name: str, train: Any) -> None:
     ours, estimator, convex = fitted(name, train)
     np.testing.assert_allclose(ours, estimator, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(ours, convex, rtol=0, atol=1e-5)
+
+
+def test_nesterov_agrees_too() -> None:
+    ours, _, convex = fitted("l1", partial(by_sgd, nesterov=True))
     np.testing.assert_allclose(ours, convex, rtol=0, atol=1e-5)
 
 
