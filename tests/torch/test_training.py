@@ -191,7 +191,7 @@ def fitted(name: str, train: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def by_sgd(layer: nn.Module, loss: Any, strength: float, nesterov: bool = False) -> None:
     groups = st.factor_parameters(layer, strength)
     optimizer = torch.optim.SGD(groups, lr=0.03, momentum=0.97, nesterov=nesterov)
-    for _ in range(2000):
+    for _ in range(1200):
         optimizer.zero_grad()
         loss().backward()
         optimizer.step()
