@@ -5,7 +5,7 @@
 * magnitude: train, then remove the units whose weights, in times out, are smallest.
 
 Dead units are removed physically, and all small networks are tuned for the same few epochs. Prints
-a table; writes all runs (JSON) and a figure (SVG). The whole takes some ten minutes on two free cores.
+a table; writes all runs (JSON) and a figure (SVG). All takes some ten minutes on two free cores.
 
     python examples/pruning.py [--quick] [--out FOLDER]
 """
