@@ -1,0 +1,121 @@
+"""Numbers of one bond: how much room it has, and where on its orbit the checkpoint sits."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from symbias.audit.checkpoint import Numpy
+from symbias.audit.claims import Claim
+from symbias.symmetry import GeneralLinear, Orthogonal, Translation
+from symbias.symmetry.groups.base import Group, live_part
+
+
+@dataclass(frozen=True)
+class Row:
+    """One bond of one head.
+
+    Attributes
+    ----------
+    imbalance
+        ``|M - N| / |M + N|`` in the Frobenius norm, of the charge of the group; 0 when balanced.
+    norm, least_norm
+        Half the squared norm of the ends, and the least one on the orbit (None if there is none).
+    stabilizers
+        Directions of the group that move nothing here.
+    dead
+        Dimensions of the bond that carry nothing.
+    condition
+        Longest over shortest direction of the orbit that moves something.
+    """
+
+    bond: str
+    kind: str
+    layer: int | None
+    head: int | None
+    group: str
+    dimension: int
+    log_volume: float
+    imbalance: float | None
+    norm: float
+    least_norm: float | None
+    stabilizers: int
+    dead: int | None
+    condition: float
+    note: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def measure(claim: Claim, params: dict[str, Numpy]) -> tuple[list[Row], Numpy]:
+    """Rows of all heads of a bond, and the singular values of what it leaves unchanged.
+
+    Those are, per head, of the contraction ``X^T Y`` for ``GeneralLinear``, ``|x_i| |y_i|`` for
+    scales with two sides, and of the stacked ends for all others.
+    """
+    bond = claim.bond
+    x, y = (compress(block, bond.group) for block in bond.blocks(np, params))
+    group, heads = bond.group, bond.heads or 1
+    spectrum, tolerance = group.spectrum(np, x, y)
+    live, safe = live_part(np, spectrum, tolerance)
+    volumes = np.sum(np.log(safe), axis=-1) / 2
+    top = np.max(spectrum, axis=-1)
+    bottom = np.min(np.where(live, spectrum, np.inf), axis=-1)
+    norm = (np.sum(x * x, axis=(1, 2)) + np.sum(y * y, axis=(1, 2))) / 2
+    two_sided = bool(bond.vectors and bond.covectors) or group.compact
+    least = group.least(np, x, y) if two_sided else [None] * heads
+    dead = group.dead(x, y) if two_sided and not group.compact else [None] * heads
+    imbalance = _imbalance(group, x, y) if two_sided else [None] * heads
+    rows = [
+        Row(
+            bond=bond.name,
+            kind=claim.kind,
+            layer=claim.layer,
+            head=h if bond.heads else None,
+            group=name_of(group),
+            dimension=group.dim,
+            log_volume=float(volumes[h]),
+            imbalance=None if imbalance[h] is None else float(imbalance[h]),
+            norm=float(norm[h]),
+            least_norm=None if least[h] is None else float(least[h]),
+            stabilizers=int(np.sum(~live[h])),
+            dead=None if dead[h] is None else int(dead[h]),
+            condition=float(np.sqrt(top[h] / bottom[h])) if live[h].any() else 1.0,
+            note=claim.note,
+        )
+        for h in range(heads)
+    ]
+    return rows, contraction(group, x, y)
+
+
+def compress(block: Numpy, group: Group) -> Numpy:
+    """Columns of a block turned into at most ``r``, which no formula of a matrix group sees."""
+    if isinstance(group, GeneralLinear | Orthogonal) and block.shape[2] > block.shape[1]:
+        return np.swapaxes(np.linalg.qr(np.swapaxes(block, 1, 2), mode="r"), 1, 2)
+    return block
+
+
+def _imbalance(group: Group, x: Numpy, y: Numpy) -> Any:
+    if group.compact or isinstance(group, Translation):
+        return [None] * len(x)
+    nothing = x[..., :0]
+    m, n = group.charge(np, x, nothing), group.charge(np, y, nothing)
+    axes = tuple(range(1, m.ndim))
+    size = np.sqrt(np.sum((m + n) ** 2, axis=axes))
+    return np.sqrt(np.sum((m - n) ** 2, axis=axes)) / np.where(size > 0, size, 1)
+
+
+def contraction(group: Group, x: Numpy, y: Numpy) -> Numpy:
+    """Singular values of the gauge-invariant part, largest first, ``(heads, n)``."""
+    if isinstance(group, GeneralLinear) and x.shape[2] and y.shape[2]:
+        return np.linalg.svd(np.swapaxes(x, 1, 2) @ y, compute_uv=False)
+    sides = [np.sqrt(np.sum(s * s, axis=2)) for s in (x, y) if s.shape[2]]
+    return -np.sort(-np.prod(sides, axis=0), axis=1)
+
+
+def name_of(group: Group) -> str:
+    """``GeneralLinear(32)``, ``UniformScale``, ..."""
+    name = type(group).__name__
+    return name if name == "UniformScale" else f"{name}({group.size})"
