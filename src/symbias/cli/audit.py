@@ -68,7 +68,7 @@ def run_audit(model: Path, bonds: Path | None, heads: int | None, *, show: bool)
     from symbias.audit import audit as audit_model
 
     try:
-        given = None if bonds is None else _read_bonds(bonds)
+        given = None if bonds is None else read_bonds(bonds)
         with progress("audit", None, show=show) as report:
             return audit_model(
                 model,
@@ -82,10 +82,11 @@ def run_audit(model: Path, bonds: Path | None, heads: int | None, *, show: bool)
         raise InputError(f"{model}: not enough memory for the arrays of one bond") from None
 
 
-def _read_bonds(path: Path) -> Any:
-    from symbias.audit.bonds_file import read_bonds
+def read_bonds(path: Path) -> Any:
+    """Bonds of a YAML file; the reader loads only when it is needed."""
+    from symbias.audit import bonds_file
 
-    return read_bonds(path)
+    return bonds_file.read_bonds(path)
 
 
 def _json(found: Any) -> str:
