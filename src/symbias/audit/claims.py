@@ -5,10 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from symbias.audit.headers import CheckpointError, shown
-from symbias.symmetry import Bond, ComplexScaling, GeneralLinear, Rescaling
+from symbias.symmetry import Bond, Rescaling
 
 Shape = tuple[int, ...]
 
@@ -120,82 +118,28 @@ def _natural(text: str) -> list[Any]:
     return [int(t) if t.isdigit() else t for t in re.split(r"(\d{1,9})", text)]
 
 
-@dataclass(frozen=True)
-class Attention:
-    """One attention layer in the (out, in) layout, by the names of its four linear layers.
-
-    ``rotary`` is how many entries of a head are turned by positions, two halves paired.
-    """
-
-    q: str
-    k: str
-    v: str
-    o: str
-    layer: int
-    heads: int
-    key_heads: int
-    size: int
-    rotary: int = 0
-    place: str = ""
-
-    def claims(self, model: Model) -> list[Claim]:
-        """Its logit and value bonds."""
-        return [*self.logits(model), self.values(model)]
-
-    def values(self, model: Model) -> Claim:
-        ends = model.ends(self.v), [(f"{self.o}.weight", 1)]
-        bond = Bond(
-            GeneralLinear(self.size), *ends, heads=self.key_heads, name=self._name("values")
-        )
-        return Claim(bond, "vo", self.layer)
-
-    def logits(self, model: Model) -> list[Claim]:
-        if not self.rotary:  # the key bias cancels in the softmax and stays out
-            ends = model.ends(self.q), [(f"{self.k}.weight", 0)]
-            gl = GeneralLinear(self.size)
-            name = self._name("logits")
-            return [Claim(Bond(gl, *ends, heads=self.key_heads, name=name), "qk", self.layer)]
-        q, k = model.ends(self.q), model.ends(self.k)
-        name = self._name("logits")
-        if self.rotary == self.size:
-            turn = ComplexScaling(self.size, "half")
-            return [Claim(Bond(turn, q, k, heads=self.key_heads, name=name), "qk", self.layer)]
-        found = []
-        free = self.size - self.rotary
-        for group, kind, first, count in (
-            (ComplexScaling(self.rotary, "half"), "qk", 0, self.rotary),
-            (GeneralLinear(free), "qk free", self.rotary, free),
-        ):
-            left = [(*end, self._part(self.heads, first, count)) for end in q]
-            right = [(*end, self._part(self.key_heads, first, count)) for end in k]
-            part = f"{name}, {'turned' if kind == 'qk' else 'unturned'} part"
-            bond = Bond(group, left, right, heads=self.key_heads, name=part)
-            found.append(Claim(bond, kind, self.layer))
-        return found
-
-    def _part(self, heads: int, first: int, count: int) -> Any:
-        """Labels of entries ``first ... first + count`` of every head, by key head."""
-        labels = np.full((heads, self.size), -1)
-        owner = np.arange(heads) // (heads // self.key_heads)
-        labels[:, first : first + count] = owner[:, None] * count + np.arange(count)
-        return labels.reshape(-1)
-
-    def _name(self, what: str) -> str:
-        return f"layer {self.layer} {self.place}{what}"
-
-
-def hidden(model: Model, layer: int, up: str, down: str, *, signed: bool = False) -> Claim:
-    """The units of a hidden layer: rows of ``up``, columns of ``down``."""
-    units = model.shapes[f"{up}.weight"][0]
+def hidden(
+    model: Model,
+    layer: int,
+    up: str,
+    down: str,
+    *,
+    axis: int = 0,
+    signed: bool = False,
+    place: str = "",
+) -> Claim:
+    """The units of a hidden layer: rows of ``up``, columns of ``down`` (``axis=1``: the other)."""
+    units = model.shapes[f"{up}.weight"][axis]
     group = Rescaling(units, signed=signed)
-    bond = Bond(group, model.ends(up), [(f"{down}.weight", 1)], name=f"layer {layer} units")
+    covectors = [(f"{down}.weight", 1 - axis)]
+    bond = Bond(group, model.ends(up, axis), covectors, name=f"layer {layer} {place}units")
     return Claim(bond, "mlp", layer)
 
 
-def gain(model: Model, layer: int | None, norm: str, readers: list[str]) -> Claim:
+def gain(model: Model, layer: int | None, norm: str, readers: list[str], *, axis: int = 1) -> Claim:
     """A normalisation's gain and shift against the columns of the layers that read it."""
     channels = model.shapes[f"{norm}.weight"][0]
-    covectors = [(f"{name}.weight", 1) for name in readers]
+    covectors = [(f"{name}.weight", axis) for name in readers]
     label = f"{norm.rsplit('.', 1)[-1]} gain"
     name = label if layer is None else f"layer {layer} {label}"
     bond = Bond(Rescaling(channels, signed=True), model.ends(norm), covectors, name=name)

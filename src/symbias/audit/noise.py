@@ -50,7 +50,9 @@ class Equilibrium:
                 )
             samples.add(entry.shape[0] if entry.shape else 0)
         if len(samples) != 1 or min(samples) < 2:
-            raise CheckpointError("gradients: all arrays need the same number of samples, 2 or more")
+            raise CheckpointError(
+                "gradients: all arrays need the same number of samples, 2 or more"
+            )
 
     def settle(self, group: Sequence[Bond], params: dict[str, Numpy]) -> dict[str, Numpy]:
         """The arrays of these bonds at the equilibrium gauge.

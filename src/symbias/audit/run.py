@@ -13,6 +13,7 @@ from symbias.audit.claims import Claim, Model, Reading
 from symbias.audit.families import check_fit, reason_for, recognise
 from symbias.audit.headers import CheckpointError, shown
 from symbias.audit.measure import Row, measure
+from symbias.audit.residual import measure_stream
 from symbias.symmetry import Bond
 
 
@@ -80,6 +81,7 @@ def audit(
     *,
     bonds: Iterable[Bond | Claim] | None = None,
     heads: int | None = None,
+    residual: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Audit:
     """Audit the gauge freedom of a model.
@@ -96,6 +98,8 @@ def audit(
         recognised from names and config if not given.
     heads
         Number of attention heads, where no config.json tells it.
+    residual
+        Measure the residual stream of RMSNorm models too: it takes most of the time of large ones.
     progress
         Called with bonds done and their number.
 
@@ -122,7 +126,11 @@ def audit(
         result.rows += rows
         result.spectra[claim.bond.name] = spectrum
         if progress:
-            progress(done + 1, len(found.claims))
+            progress(done + 1, len(found.claims) + len(found.streams))
+    for stream in found.streams if residual else ():
+        row, spectrum = measure_stream(stream, source)
+        result.rows.append(row)
+        result.spectra[row.bond] = spectrum
     return result
 
 

@@ -34,6 +34,10 @@ def audit(
     out: Annotated[
         Path | None, typer.Option(help="Folder for a page with figures, JSON and CSV.")
     ] = None,
+    residual: Annotated[
+        bool,
+        typer.Option(help="Measure the residual stream too: most of the time of large models."),
+    ] = True,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print one line per bond as CSV.")] = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -45,7 +49,7 @@ def audit(
         raise InputError("--csv and --json exclude each other")
     if out is not None:
         check_writable(out)
-    found = run_audit(model, bonds, heads, show=not (quiet or as_json or as_csv))
+    found = run_audit(model, bonds, heads, residual=residual, show=not (quiet or as_json or as_csv))
     if out is not None:
         from symbias.audit.page import audit_page
 
@@ -61,7 +65,9 @@ def audit(
         _show(found, out)
 
 
-def run_audit(model: Path, bonds: Path | None, heads: int | None, *, show: bool) -> Any:
+def run_audit(
+    model: Path, bonds: Path | None, heads: int | None, *, residual: bool, show: bool
+) -> Any:
     """The audit; what is wrong with the input as an InputError."""
     from symbias._progress import progress
     from symbias.audit import CheckpointError
@@ -74,6 +80,7 @@ def run_audit(model: Path, bonds: Path | None, heads: int | None, *, show: bool)
                 model,
                 bonds=given,
                 heads=heads,
+                residual=residual,
                 progress=lambda done, total: report(done, "bonds", total),
             )
     except CheckpointError as error:

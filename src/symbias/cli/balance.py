@@ -25,9 +25,7 @@ def balance(
     ] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Of SGD, with --gradients.")] = None,
     weight_decay: Annotated[float, typer.Option(help="Coupled (L2), with --gradients.")] = 0.0,
-    batch_size: Annotated[
-        int, typer.Option(help="With --gradients of single samples.", min=1)
-    ] = 1,
+    batch_size: Annotated[int, typer.Option(help="With --gradients of single samples.", min=1)] = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file NEW.")] = False,
     quiet: Quiet = False,
     as_json: Json = False,

@@ -5,11 +5,11 @@ import re
 import numpy as np
 
 from symbias.audit.claims import Claim, Model, Reading
-from symbias.audit.families import bert
+from symbias.audit.families import bart, bert, gpt2, llama, lora, resnet, vgg, vit
 from symbias.audit.headers import CheckpointError, shown
 from symbias.symmetry import Symmetry
 
-FAMILIES = (bert,)
+FAMILIES = (lora, bert, gpt2, llama, vit, bart, resnet, vgg)
 
 
 def recognise(model: Model) -> Reading:
@@ -38,6 +38,8 @@ def checked(model: Model, found: Reading) -> Reading:
     fits: list[Claim] = []
     for claim in found.claims:
         try:
+            if any(claim.bond.name == other.bond.name for other in fits):
+                raise ValueError("a bond of this name is there already")
             check_fit(model, claim)
         except (ValueError, TypeError) as error:
             name = re.escape(claim.bond.ends[0].name)

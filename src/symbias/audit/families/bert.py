@@ -1,6 +1,7 @@
 """BERT and its kin: encoders with absolute positions, layer norms after each block, biases."""
 
-from symbias.audit.claims import Attention, Model, Reading, hidden, split_heads
+from symbias.audit.attention import Attention, Part
+from symbias.audit.claims import Model, Reading, hidden, split_heads
 from symbias.audit.headers import CheckpointError
 
 KINDS = ("bert", "roberta", "xlm-roberta", "camembert", "electra", "data2vec-text", "ernie",
@@ -35,13 +36,13 @@ def read(model: Model) -> Reading | None:
     found = Reading("BERT")
     heads = model.number("num_attention_heads", "n_heads")
     for base, layer, cross in [*layers, *distil]:
-        names = [f"{base}.self.{part}" for part in ("query", "key", "value")]
-        names = [*names, f"{base}.output.dense"]
+        parts, out = [f"{base}.self.{part}" for part in ("query", "key", "value")], "output.dense"
         if distil:
-            names = [f"{base}.{part}_lin" for part in ("q", "k", "v", "out")]
-        size = split_heads(model, f"{names[0]}.weight", heads)
+            parts, out = [f"{base}.{part}_lin" for part in "qkv"], "out_lin"
+        size = split_heads(model, f"{parts[0]}.weight", heads)
         place = "cross-attention " if cross else ""
-        block = Attention(*names, layer, heads, heads, size, place=place)
+        q, k, v = map(Part, parts)
+        block = Attention(q, k, v, f"{base}.{out}", layer, heads, heads, size, place=place)
         found.claims.append(block.values(model))
         if positions == "absolute":
             found.claims += block.logits(model)
