@@ -7,6 +7,7 @@ import numpy as np
 
 from symbias.audit.claims import Claim, Model
 from symbias.symmetry import Bond, ComplexScaling, GeneralLinear
+from symbias.symmetry.groups import Group
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,12 @@ class Attention:
     def logits(self, model: Model) -> list[Claim]:
         """``W_Q, b_Q`` against ``W_K``. Without rotary positions the key bias cancels in the
         softmax and stays out; with them it turns with the keys."""
-        if self.rotary < self.size:
-            parts = [("qk free" if self.rotary else "qk", GeneralLinear(self.size - self.rotary))]
-        else:
-            parts = []
+        parts: list[tuple[str, Group]] = []
         if self.rotary:
-            parts.insert(0, ("qk", ComplexScaling(self.rotary, "half")))
+            parts.append(("qk", ComplexScaling(self.rotary, "half")))
+        if self.rotary < self.size:
+            rest = GeneralLinear(self.size - self.rotary)
+            parts.append(("qk free" if self.rotary else "qk", rest))
         found, first = [], 0
         for kind, group in parts:
             whole = group.size == self.size

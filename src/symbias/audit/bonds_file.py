@@ -95,8 +95,8 @@ def _claims(item: Any) -> list[Claim]:
     claims = []
     for i in range(repeat or 1):
         index = i if repeat else None
-        sides = [_ends(item.get(side, []), index) for side in ("vectors", "covectors")]
-        bond = Bond(group, *sides, heads=heads, name=_filled(name, index))
+        left, right = (_ends(item.get(side, []), index) for side in ("vectors", "covectors"))
+        bond = Bond(group, left, right, heads=heads, name=_filled(name, index))
         claims.append(Claim(bond, kind[:40], index, movable=movable))
     return claims
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -87,7 +87,7 @@ class Checkpoint:
                 stream.seek(entry.start + first * stored.itemsize)
                 for begin in range(0, count, step):
                     part = np.empty(min(step, count - begin), stored)
-                    if read_into(stream, memoryview(part).cast("B")) != part.nbytes:
+                    if read_into(stream, memoryview(cast(Any, part)).cast("B")) != part.nbytes:
                         raise CheckpointError(f"{shown(entry.file)}: truncated while it was read")
                     values = from_stored(part, entry.dtype)
                     if not np.isfinite(values).all():

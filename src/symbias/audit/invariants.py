@@ -46,7 +46,8 @@ def _parts(bond: Bond, block: Numpy) -> Numpy:
 
 
 def _triangle(a: Numpy) -> Numpy:
-    return np.linalg.qr(np.swapaxes(a, -1, -2).conj(), mode="r")
+    factor: Any = np.linalg.qr(np.swapaxes(a, -1, -2).conj(), mode="r")
+    return factor
 
 
 def _norm(a: Numpy) -> Any:

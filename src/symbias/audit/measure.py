@@ -65,9 +65,10 @@ def measure(claim: Claim, params: dict[str, Numpy]) -> tuple[list[Row], Numpy]:
     bottom = np.min(np.where(live, spectrum, np.inf), axis=-1)
     norm = (np.sum(x * x, axis=(1, 2)) + np.sum(y * y, axis=(1, 2))) / 2
     two_sided = bool(bond.vectors and bond.covectors) or group.compact
-    least = group.least(np, x, y) if two_sided else [None] * heads
-    dead = group.dead(x, y) if two_sided and not group.compact else [None] * heads
-    imbalance = _imbalance(group, x, y) if two_sided else [None] * heads
+    nothing: list[Any] = [None] * heads
+    least: Any = group.least(np, x, y) if two_sided else nothing
+    dead: Any = group.dead(x, y) if two_sided and not group.compact else nothing
+    imbalance: Any = _imbalance(group, x, y) if two_sided else nothing
     rows = [
         Row(
             bond=bond.name,

@@ -6,9 +6,13 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from symbias.audit.checkpoint import Checkpoint, Numpy, to_stored
 from symbias.audit.headers import CheckpointError, Entry, shown
+
+
+_WEIGHTS = (".bin", ".safetensors", ".h5", ".onnx", ".msgpack", ".pt", ".pth", ".gguf")
 
 
 class Draft:
@@ -28,7 +32,8 @@ class Draft:
     def put(self, name: str, values: Numpy) -> None:
         """Round to the array's dtype and write it in place."""
         entry = self.entry(name)
-        data = memoryview(to_stored(values.reshape(-1), entry.dtype)).cast("B")
+        stored: Any = to_stored(values.reshape(-1), entry.dtype)
+        data = memoryview(stored).cast("B")
         with entry.file.open("r+b", buffering=0) as stream:
             stream.seek(entry.start)
             done = 0
@@ -115,8 +120,7 @@ def _copy_folder(copy: Draft) -> None:
                 copy.skipped.append(name)
                 continue
             shutil.copyfile(file, there / name)
-            if name not in weights and file.suffix in (".bin", ".safetensors", ".h5", ".onnx",
-                                                       ".msgpack", ".pt", ".pth", ".gguf"):  # fmt: skip
+            if name not in weights and file.suffix in _WEIGHTS:
                 copy.unchanged.append(name)
 
 
