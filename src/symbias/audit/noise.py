@@ -50,9 +50,7 @@ class Equilibrium:
                 )
             samples.add(entry.shape[0] if entry.shape else 0)
         if len(samples) != 1 or min(samples) < 2:
-            raise CheckpointError(
-                "gradients: all arrays need the same 2 or more samples"
-            )
+            raise CheckpointError("gradients: all arrays need the same 2 or more samples")
 
     def settle(self, group: Sequence[Bond], params: dict[str, Numpy]) -> dict[str, Numpy]:
         """The arrays of these bonds at the equilibrium gauge.

@@ -11,7 +11,6 @@ from typing import Any
 from symbias.audit.checkpoint import Checkpoint, Numpy, to_stored
 from symbias.audit.headers import CheckpointError, Entry, shown
 
-
 _WEIGHTS = (".bin", ".safetensors", ".h5", ".onnx", ".msgpack", ".pt", ".pth", ".gguf")
 
 

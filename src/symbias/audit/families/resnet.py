@@ -7,6 +7,7 @@ added up by the skip connections, share one scale each.
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 from symbias.audit.claims import Claim, Model, Reading
 from symbias.symmetry import Bond, Rescaling
@@ -46,7 +47,7 @@ def _read(model: Model, blocks: list[tuple[str, int, int]], hugging: bool) -> Re
         return None  # squeeze and excitation, deeper stems, ...: other bonds than these
     found.claims += [_scale(model, unit) for unit in units]
     for (stage, block), (chain, _) in chains.items():
-        for i, (first, second) in enumerate(zip(chain, chain[1:], strict=False)):
+        for i, (first, second) in enumerate(pairwise(chain)):
             found.claims.append(_channel(model, stage, f"block {block} channels {i}", [first],
                                          [second.conv]))  # fmt: skip
     writers, readers = [stem], []
