@@ -132,6 +132,12 @@ MODELS: dict[str, tuple[Make, Callable[[Any], Any], set[str]]] = {
                              "partial_rotary_factor": 0.5})),
         logits, {"qk", "qk free", "vo", "mlp", "gain"},
     ),
+    "mixtral": (
+        lambda: tf.MixtralForCausalLM(tf.MixtralConfig(**LLAMA, num_local_experts=3,
+                                                       num_experts_per_tok=2,
+                                                       experts_implementation="eager")),
+        logits, {"qk", "vo", "mlp", "gain"},
+    ),
     "vit": (
         lambda: tf.ViTForImageClassification(tf.ViTConfig(**_vision())), pixels,
         {"qk", "vo", "gain"},

@@ -122,7 +122,8 @@ def _move(
 ) -> list[Move]:
     """Move one set of coupled bonds in the copy, and check what was written."""
     names = list(dict.fromkeys(name for bond in group for name in bond.arrays))
-    old = {name: source.read(name) for name in names}
+    written = copy.checkpoint()  # other parts of a packed array may have moved already
+    old = {name: written.read(name) for name in names}
     gauge: Gauge = {}
     left: dict[str, str] = {}
     try:
@@ -136,7 +137,6 @@ def _move(
     for name, values in moved.items():
         copy.put(name, values)
     del moved
-    written = copy.checkpoint()
     new = {name: written.read(name) for name in names}
     eps = max(precision(source.entries[name].dtype) for name in names)
     if len(group) == 1:

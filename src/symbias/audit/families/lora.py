@@ -3,7 +3,7 @@
 from symbias.audit.claims import Claim, Model, Reading
 from symbias.symmetry import Bond, GeneralLinear
 
-_PAIR = r"(.*)\.lora_(?:embedding_)?A(\.[^.]+)?(\.weight)?"
+_PAIR = r"(.*)\.lora_(?:embedding_)?A(\.(?!weight$)[^.]+)?(\.weight)?"
 
 
 def read(model: Model) -> Reading | None:
