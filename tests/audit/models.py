@@ -134,8 +134,7 @@ MODELS: dict[str, tuple[Make, Callable[[Any], Any], set[str]]] = {
     ),
     "mixtral": (
         lambda: tf.MixtralForCausalLM(tf.MixtralConfig(**LLAMA, num_local_experts=3,
-                                                       num_experts_per_tok=2,
-                                                       experts_implementation="eager")),
+                                                       num_experts_per_tok=2)),
         logits, {"qk", "vo", "mlp", "gain"},
     ),
     "vit": (
@@ -201,5 +200,7 @@ class Live:
             save_file(whole, other / "model.safetensors", {"format": "pt"})
             (other / "config.json").write_bytes((self.path / "config.json").read_bytes())
             model = type(model).from_pretrained(other, dtype=torch.float64).eval()
+            if model.config.model_type == "mixtral":
+                model.set_experts_implementation("eager")  # others lack double precision
         with torch.no_grad():
             return self.look(model).numpy()

@@ -43,9 +43,9 @@ def read(model: Model) -> Reading | None:
         place = "cross-attention " if cross else ""
         q, k, v = map(Part, parts)
         block = Attention(q, k, v, f"{base}.{out}", layer, heads, heads, size, place=place)
-        found.claims.append(block.values(model))
         if positions == "absolute":
             found.claims += block.logits(model)
+        found.claims.append(block.values(model))
     activation = model.text("hidden_act", "activation", default="gelu")
     _units(model, found, activation)
     found.reasons = _reasons(activation, positions)

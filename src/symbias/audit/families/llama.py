@@ -70,11 +70,11 @@ def _attention(model: Model, found: Reading, base: str, layer: int) -> list[str]
     turned = _turned(model, size)
     out = f"{base}.o_proj"
     attention = Attention(q, k, v, out, layer, heads, shared, size, turned)
-    found.claims.append(attention.values(model))
     if f"{base}.q_norm.weight" in model:
         found.claims += _normed(model, base, layer, heads, shared, size, turned)
     else:
         found.claims += attention.logits(model)
+    found.claims.append(attention.values(model))
     return readers
 
 
