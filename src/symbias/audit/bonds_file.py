@@ -33,6 +33,8 @@ from symbias.symmetry.groups.base import Group
 MAX_BYTES, MAX_BONDS, MAX_SIZE, MAX_LABELS = 1_000_000, 10_000, 1_000_000, 100_000
 _GROUPS = {"GeneralLinear": GeneralLinear, "Rescaling": Rescaling, "Orthogonal": Orthogonal,
            "ComplexScaling": ComplexScaling, "Translation": Translation}  # fmt: skip
+# by PyYAML on damaged input, besides its own errors
+_RAISED = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError)
 _KEYS = {"name", "group", "heads", "vectors", "covectors", "repeat", "kind", "movable"}
 
 
@@ -55,7 +57,7 @@ def read_bonds(path: Path) -> list[Claim]:
         raise CheckpointError(f"{shown(path)}: more than {MAX_BYTES} bytes of YAML")
     try:
         content = yaml.safe_load(text.decode())
-    except (yaml.YAMLError, ValueError, RecursionError, AttributeError, TypeError) as error:
+    except (yaml.YAMLError, *_RAISED) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise CheckpointError(f"{shown(path)}: not valid YAML{where}") from None
