@@ -6,7 +6,6 @@ import shutil
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +69,9 @@ def run_all(root: Path, *options: str, page: bool = False) -> list[str]:
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Iterator[Path]:
+def root(tmp_path: Path) -> Path:
     whole(tmp_path / "model")
-    yield tmp_path
+    return tmp_path
 
 
 def fresh(root: Path) -> Path:
@@ -109,9 +108,11 @@ def test_bytes(root: Path, data: st.DataObject) -> None:
 
 
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(),
-                    st.text(max_size=8), st.sampled_from(["F64", "I8", "F4", "BF16", "\x1b[2J"]))  # fmt: skip
+                    st.text(max_size=8), st.sampled_from(["F64", "I8", "F4", "\x1b[2J"])
+)  # fmt: skip
 VALUES = st.recursive(
-    SCALARS, lambda v: st.lists(v, max_size=4) | st.dictionaries(st.text(max_size=3), v, max_size=3),
+    SCALARS,
+    lambda v: st.lists(v, max_size=4) | st.dictionaries(st.text(max_size=3), v, max_size=3),
     max_leaves=6,
 )  # fmt: skip
 
@@ -180,7 +181,8 @@ BONDS = st.fixed_dictionaries(
     st.binary(max_size=60),
     st.sampled_from(["", "bonds: [" * 3000, "a: &a [*a]", "bonds: &b [*b]", "bonds: !!python/x 1",
                      "bonds: {? {} : 1}", "? [a] : b", "bonds: 2001-99-99", "\x00", "bonds: [~]",
-                     "a: !!int x", "a: !!float x", "bonds: !!binary =", "<<: 1", "bonds: !!bool x"]),
+                     "a: !!int x", "a: !!float x", "bonds: !!binary =", "<<: 1",
+                     "bonds: !!bool x"]),
 ))  # fmt: skip
 def test_yaml(root: Path, text: str | bytes) -> None:
     bonds = root / "bonds.yaml"
@@ -252,7 +254,7 @@ def test_an_index_names_files_of_its_folder_only(root: Path, file: Any) -> None:
 def test_collisions_and_leftovers(root: Path) -> None:
     model = root / "model"
     save_file({f"{ATTENTION}.self.value.weight": np.zeros((4, 4))}, model / "0.safetensors")
-    with pytest.raises(CheckpointError, match="as well|it is not"):
+    with pytest.raises(CheckpointError, match=r"as well|it is not"):
         open_checkpoint(model)
     (model / INDEX).unlink()
     with pytest.raises(CheckpointError, match="2 safetensors files, no index"):

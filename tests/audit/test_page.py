@@ -91,8 +91,9 @@ def _check_sorting(page) -> None:  # type: ignore[no-untyped-def]
     column = heads.index("imbalance")
 
     def values() -> list[str]:
-        rows = "t => [...t.tBodies[0].rows].map(r => r.cells[%d].textContent)" % column
-        return table.evaluate(rows)
+        return table.evaluate(
+            "(t, i) => [...t.tBodies[0].rows].map(r => r.cells[i].textContent)", column
+        )
 
     start = values()
     assert len(start) == 24
