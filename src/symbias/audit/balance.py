@@ -17,6 +17,7 @@ from symbias.audit.measure import measure
 from symbias.audit.noise import Equilibrium
 from symbias.audit.rewrite import Draft, check_out, draft
 from symbias.audit.run import reading_of
+from symbias.audit.squares import compressed
 from symbias.symmetry import Bond
 
 
@@ -134,9 +135,8 @@ def _move(
             moved = equilibrium.settle(group, old)
     except ValueError as error:
         raise CheckpointError(shown(error)) from None
-    for name, values in moved.items():
-        copy.put(name, values)
-    del moved
+    for name in list(moved):
+        copy.put(name, moved.pop(name))
     new = {name: written.read(name) for name in names}
     eps = max(precision(source.entries[name].dtype) for name in names)
     if len(group) == 1:
@@ -158,7 +158,7 @@ def _move(
 def _report(
     claim: Claim, old: dict[str, Numpy], new: dict[str, Numpy], off: float, note: str
 ) -> Move:
-    before, after = (measure(claim, params)[0] for params in (old, new))
+    before, after = (measure(claim, *compressed(claim.bond, params))[0] for params in (old, new))
     worst = [max((r.imbalance or 0.0 for r in rows), default=0.0) for rows in (before, after)]
     return Move(
         claim.bond.name,

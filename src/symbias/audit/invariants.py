@@ -1,6 +1,7 @@
 """Did a rewritten checkpoint keep its function? Each bond's invariants, old against new."""
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from symbias.audit.checkpoint import Numpy
 from symbias.audit.gauge import Gauge
 from symbias.symmetry import Bond, ComplexScaling, GeneralLinear, Symmetry, act
 
+PARTS = 256  # compared at a time
 WORK = 1e-13  # of float64 arithmetic, relative to the factors
 
 
@@ -23,12 +25,13 @@ def deviation(bond: Bond, old: dict[str, Numpy], new: dict[str, Numpy], eps: flo
     x, y = (_parts(bond, block) for block in bond.blocks(np, old))
     x2, y2 = (_parts(bond, block) for block in bond.blocks(np, new))
     worst = 0.0
-    for head in range(len(x)):
-        a = np.concat([x2[head], x[head]], axis=-2)
-        b = np.concat([y2[head], -y[head]], axis=-2)
+    for head, first in product(range(len(x)), range(0, x.shape[1], PARTS)):
+        at = head, slice(first, first + PARTS)
+        a = np.concat([x2[at], x[at]], axis=-2)
+        b = np.concat([y2[at], -y[at]], axis=-2)
         change = _norm(_triangle(a) @ np.swapaxes(_triangle(b), -1, -2).conj())
-        bound = 2 * eps * _norm(x2[head]) * _norm(y2[head])
-        bound = bound + WORK * _norm(x[head]) * _norm(y[head])
+        bound = 2 * eps * _norm(x2[at]) * _norm(y2[at])
+        bound = bound + WORK * _norm(x[at]) * _norm(y[at])
         ratio = change / np.where(bound > 0, bound, np.finfo(float).tiny)
         worst = max(worst, float(np.max(ratio, initial=0.0)))
     return worst

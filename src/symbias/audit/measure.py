@@ -7,7 +7,7 @@ import numpy as np
 
 from symbias.audit.checkpoint import Numpy
 from symbias.audit.claims import Claim
-from symbias.symmetry import GeneralLinear, Orthogonal, Translation
+from symbias.symmetry import GeneralLinear, Translation
 from symbias.symmetry.groups.base import Group, live_part
 
 
@@ -49,14 +49,15 @@ class Row:
         return asdict(self)
 
 
-def measure(claim: Claim, params: dict[str, Numpy]) -> tuple[list[Row], Numpy]:
+def measure(claim: Claim, x: Numpy, y: Numpy) -> tuple[list[Row], Numpy]:
     """Rows of all heads of a bond, and the singular values of what it leaves unchanged.
+
+    ``x`` and ``y`` are its blocks, compressed.
 
     Those are, per head, of the contraction ``X^T Y`` for ``GeneralLinear``, ``|x_i| |y_i|`` for
     scales with two sides, and of the stacked ends for all others.
     """
     bond = claim.bond
-    x, y = (compress(block, bond.group) for block in bond.blocks(np, params))
     group, heads = bond.group, bond.heads or 1
     spectrum, tolerance = group.spectrum(np, x, y)
     live, safe = live_part(np, spectrum, tolerance)
@@ -89,13 +90,6 @@ def measure(claim: Claim, params: dict[str, Numpy]) -> tuple[list[Row], Numpy]:
         for h in range(heads)
     ]
     return rows, contraction(group, x, y)
-
-
-def compress(block: Numpy, group: Group) -> Numpy:
-    """Columns of a block turned into at most ``r``, which no formula of a matrix group sees."""
-    if isinstance(group, GeneralLinear | Orthogonal) and block.shape[2] > block.shape[1]:
-        return np.swapaxes(np.linalg.qr(np.swapaxes(block, 1, 2), mode="r"), 1, 2)
-    return block
 
 
 def _imbalance(group: Group, x: Numpy, y: Numpy) -> Any:

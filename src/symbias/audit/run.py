@@ -1,6 +1,6 @@
 """The audit itself: every bond measured, every other array with a reason."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from symbias.audit.families import check_fit, reason_for, recognise
 from symbias.audit.headers import CheckpointError, shown
 from symbias.audit.measure import Row, measure
 from symbias.audit.residual import measure_stream
+from symbias.audit.squares import Squares, compressed, of_scales
 from symbias.symmetry import Bond
 
 
@@ -119,10 +120,15 @@ def audit(
         parameters=sum(e.size for e in source.entries.values()),
         notes=list(found.notes),
     )
+    squares = Squares(source, found.claims)
     for done, claim in enumerate(found.claims):
-        params = {name: source.read(name) for name in claim.bond.arrays}
         with threadpool_limits(None if claim.bond.group.size > 256 else 1):  # small: no gain
-            rows, spectrum = measure(claim, params)
+            if of_scales(claim.bond):
+                x, y = squares.blocks(claim.bond)
+            else:
+                params = {name: source.read(name) for name in claim.bond.arrays}
+                x, y = compressed(claim.bond, params)
+            rows, spectrum = measure(claim, x, y)
         result.rows += rows
         result.spectra[claim.bond.name] = spectrum
         if progress:
@@ -197,6 +203,10 @@ class Arrays:
         if not np.isfinite(values).all():
             raise CheckpointError(f"array {shown(name)!r} holds values that are not finite")
         return values
+
+    def rows(self, name: str, dtype: Any = np.float32) -> Iterator[Numpy]:
+        values = self.read(name, dtype)
+        yield values.reshape(len(values), -1)
 
 
 __all__ = ["Audit", "Checkpoint", "audit", "reading_of"]
