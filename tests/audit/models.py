@@ -1,5 +1,6 @@
 """Small models of every family, made by the libraries that define them, all entries random."""
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,33 @@ class Block(nn.Module):
     def forward(self, x: Any) -> Any:
         skip = x if self.downsample is None else self.downsample(x)
         return (self.bn2(self.conv2(self.bn1(self.conv1(x)).relu())) + skip).relu()
+
+
+class TimmViT(nn.Module):
+    """Two blocks in the names of timm, queries, keys and values packed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(3, 8, 4, 4)})
+        parts = {"norm1": nn.LayerNorm(8), "norm2": nn.LayerNorm(8)}
+        attention = {"qkv": nn.Linear(8, 24), "proj": nn.Linear(8, 8)}
+        units = {"fc1": nn.Linear(8, 12), "fc2": nn.Linear(12, 8)}
+        self.blocks = nn.ModuleList(
+            nn.ModuleDict({**copy.deepcopy(parts), "attn": nn.ModuleDict(copy.deepcopy(attention)),
+                           "mlp": nn.ModuleDict(copy.deepcopy(units))}) for _ in range(2)
+        )  # fmt: skip
+        self.norm, self.head = nn.LayerNorm(8), nn.Linear(8, 3)
+
+    def forward(self, x: Any) -> Any:
+        x = self.patch_embed["proj"](x).flatten(2).mT
+        for block in self.blocks:
+            packed = block["attn"]["qkv"](block["norm1"](x))
+            q, k, v = packed.unflatten(-1, (3, 2, 4)).permute(2, 0, 3, 1, 4)
+            mixed = nn.functional.scaled_dot_product_attention(q, k, v)
+            x = x + block["attn"]["proj"](mixed.transpose(1, 2).flatten(2))
+            hidden = nn.functional.gelu(block["mlp"]["fc1"](block["norm2"](x)))
+            x = x + block["mlp"]["fc2"](hidden)
+        return self.head(self.norm(x).mean(1))
 
 
 class PlainVGG(nn.Module):
@@ -132,6 +160,12 @@ MODELS: dict[str, tuple[Make, Callable[[Any], Any], set[str]]] = {
                              "partial_rotary_factor": 0.5})),
         logits, {"qk", "qk free", "vo", "mlp", "gain"},
     ),
+    "gpt neox": (
+        lambda: tf.GPTNeoXForCausalLM(tf.GPTNeoXConfig(**TEXT, rope_parameters={
+            "rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5})),
+        logits, {"qk", "qk free", "vo", "gain"},
+    ),
+    "timm vit": (TimmViT, lambda m: m(IMAGES), {"qk", "vo", "gain"}),
     "mixtral": (
         lambda: tf.MixtralForCausalLM(tf.MixtralConfig(**LLAMA, num_local_experts=3,
                                                        num_experts_per_tok=2)),
@@ -183,6 +217,8 @@ class Live:
         else:
             folder.mkdir(exist_ok=True)
             save_file(self.arrays(), folder / "model.safetensors")
+            if name == "timm vit":
+                (folder / "config.json").write_text('{"num_heads": 2}')
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {k: v.detach().numpy().copy() for k, v in self.model.state_dict().items()}

@@ -5,11 +5,11 @@ import re
 import numpy as np
 
 from symbias.audit.claims import Claim, Model, Reading
-from symbias.audit.families import bart, bert, gpt2, llama, lora, resnet, vgg, vit
+from symbias.audit.families import bart, bert, gpt2, llama, lora, neox, resnet, vgg, vit
 from symbias.audit.headers import CheckpointError, shown
 from symbias.symmetry import Symmetry
 
-FAMILIES = (lora, bert, gpt2, llama, vit, bart, resnet, vgg)
+FAMILIES = (lora, bert, gpt2, llama, neox, vit, bart, resnet, vgg)
 
 
 def recognise(model: Model) -> Reading:

@@ -67,7 +67,7 @@ def _attention(model: Model, found: Reading, base: str, layer: int) -> list[str]
         readers = [f"{base}.{part}_proj" for part in "qkv"]
         size = split_heads(model, f"{readers[0]}.weight", heads)
         q, k, v = map(Part, readers)
-    turned = _turned(model, size)
+    turned = turned_entries(model, size)
     out = f"{base}.o_proj"
     attention = Attention(q, k, v, out, layer, heads, shared, size, turned)
     if f"{base}.q_norm.weight" in model:
@@ -78,11 +78,11 @@ def _attention(model: Model, found: Reading, base: str, layer: int) -> list[str]
     return readers
 
 
-def _turned(model: Model, size: int) -> int:
+def turned_entries(model: Model, size: int, *keys: str, default: float = 1.0) -> int:
     """Entries of a head that rotary positions turn."""
     places = [model.config, model.config.get("rope_parameters"), model.config.get("rope_scaling")]
     nested = Model({}, {k: v for p in places if isinstance(p, dict) for k, v in p.items()})
-    turned = int(size * nested.fraction("partial_rotary_factor", default=1.0))
+    turned = int(size * nested.fraction("partial_rotary_factor", *keys, default=default))
     if turned % 2 or turned > size:
         raise CheckpointError(f"config: {turned} of {size} entries of a head cannot be turned")
     return turned
