@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 import symbias as sb
 from symbias.audit import audit, open_checkpoint
@@ -56,6 +56,22 @@ def test_every_array_has_a_bond_or_a_reason(live: Live) -> None:
     assert not held & set(found.reasons)
     assert not any("left out" in note for note in found.notes)
     assert all(np.isfinite(row.log_volume) for row in found.rows)
+
+
+def test_eps_is_said_in_numbers(tmp_path: Path) -> None:
+    """The derivative of a normalised channel along the scale, at the smallest variance."""
+    live = Live("torchvision resnet", tmp_path)
+    variance = np.array([0.5, 3e-4, 2.0, 1.0])
+    arrays = load_file(tmp_path / "model.safetensors") | {"bn1.running_var": variance}
+    save_file(arrays, tmp_path / "model.safetensors")
+    row = next(r for r in audit(live.path).rows if r.bond == "conv1 scale")
+
+    def normalised(log_scale: float) -> float:
+        s = np.exp(log_scale)
+        return float(np.log(s / np.sqrt(s**2 * variance.min() + 1e-5)))
+
+    slope = (normalised(1e-4) - normalised(-1e-4)) / 2e-4
+    assert float(row.note.split(" by ")[1].split()[0]) == pytest.approx(slope, rel=0.05)
 
 
 def absorbed(found: Reading, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

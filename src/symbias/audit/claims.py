@@ -16,7 +16,8 @@ class Claim:
     """A bond of the model.
 
     ``kind`` is a short name for tables (qk, vo, mlp, ...). ``movable`` says whether balancing may
-    act on it; ``note`` what a reader should know about it.
+    act on it; ``note`` what a reader should know about it. ``variance`` names the array of running
+    variances that a normalisation with ``eps`` adds to.
     """
 
     bond: Bond
@@ -24,6 +25,8 @@ class Claim:
     layer: int | None = None
     note: str = ""
     movable: bool = True
+    variance: str = ""
+    eps: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,10 @@ def _normed(
     for part, count in (("q", heads), ("k", shared)):
         name = f"layer {layer} {part} scale"
         bond = Bond(UniformScale(), model.ends(f"{base}.{part}_proj"), heads=count, name=name)
-        note = f"exact at eps = 0 only: off by about {eps:g} / (2 mean square of the head's output)"
+        note = (
+            f"exact at eps = 0 only: a unit of log scale changes the normalised head by {eps:g} "
+            "over the mean square of its entries"
+        )
         found.append(Claim(bond, f"{part}-norm scale", layer, note, movable=False))
     if model.shapes[f"{base}.q_norm.weight"] == (size,) and turned == size:
         planes: Any = np.tile(np.arange(size // 2), 2)

@@ -120,8 +120,9 @@ def _scale(model: Model, unit: Unit) -> Claim:
     channels = model.shapes[f"{unit.conv}.weight"][0]
     name = f"{unit.conv} scale"
     bond = Bond(Rescaling(channels), model.ends(unit.conv), name=name)
-    note = "exact at eps = 0 only"
-    return Claim(bond, "before norm", _layer(unit.conv), note, movable=False)
+    variance = f"{unit.norm}.running_var"
+    layer = _layer(unit.conv)
+    return Claim(bond, "before norm", layer, movable=False, variance=variance, eps=EPS)
 
 
 def _channel(model: Model, layer: int, what: str, units: list[Unit], readers: list[str]) -> Claim:

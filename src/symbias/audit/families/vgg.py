@@ -2,11 +2,13 @@
 ReLU between them, with or without BatchNorm."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from symbias.audit.claims import Claim, Model, Reading
+from symbias.audit.families.resnet import EPS
 from symbias.symmetry import Bond, Rescaling
 
 _NAME = (
@@ -26,7 +28,7 @@ def read(model: Model) -> Reading | None:
     writer = ""
     for i, name in enumerate([*names, *last]):
         if len(model.shapes[f"{name}.weight"]) == 1:  # a norm: it writes what follows
-            _scale(model, found, writer, i)
+            _scale(model, found, writer, name, i)
             writer = name
             continue
         if writer:
@@ -40,12 +42,12 @@ def read(model: Model) -> Reading | None:
     return found
 
 
-def _scale(model: Model, found: Reading, conv: str, layer: int) -> None:
+def _scale(model: Model, found: Reading, conv: str, norm: str, layer: int) -> None:
     if conv:
         channels = model.shapes[f"{conv}.weight"][0]
         bond = Bond(Rescaling(channels), model.ends(conv), name=f"{conv} scale")
-        note = "exact at eps = 0 only"
-        found.claims.append(Claim(bond, "before norm", layer, note, movable=False))
+        claim = Claim(bond, "before norm", layer, movable=False)
+        found.claims.append(replace(claim, variance=f"{norm}.running_var", eps=EPS))
 
 
 def _between(model: Model, writer: str, reader: str, layer: int) -> Claim:
