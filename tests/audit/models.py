@@ -142,6 +142,15 @@ MODELS: dict[str, tuple[Make, Callable[[Any], Any], set[str]]] = {
     "llama": (
         lambda: tf.LlamaForCausalLM(tf.LlamaConfig(**LLAMA)), logits, {"qk", "vo", "mlp", "gain"}
     ),
+    "llama with biases": (
+        lambda: tf.LlamaForCausalLM(tf.LlamaConfig(**LLAMA, attention_bias=True, mlp_bias=True)),
+        logits, {"qk", "vo", "mlp", "gain"},
+    ),
+    "gemma2": (
+        lambda: tf.Gemma2ForCausalLM(tf.Gemma2Config(**{**LLAMA, "tie_word_embeddings": True},
+                                                     head_dim=4)),
+        logits, {"qk", "vo", "mlp"},
+    ),
     "qwen2": (
         lambda: tf.Qwen2ForCausalLM(tf.Qwen2Config(**LLAMA)), logits, {"qk", "vo", "mlp", "gain"}
     ),
@@ -178,6 +187,23 @@ MODELS: dict[str, tuple[Make, Callable[[Any], Any], set[str]]] = {
     "dinov2": (
         lambda: tf.Dinov2Model(tf.Dinov2Config(**_vision())),
         lambda m: m(pixel_values=IMAGES).last_hidden_state, {"qk", "vo", "gain"},
+    ),
+    "beit": (
+        lambda: tf.BeitForImageClassification(tf.BeitConfig(**_vision(
+            use_relative_position_bias=True))),
+        pixels, {"qk", "vo", "gain"},
+    ),
+    "bart": (
+        lambda: tf.BartModel(tf.BartConfig(
+            d_model=16, encoder_layers=1, decoder_layers=2, encoder_attention_heads=4,
+            decoder_attention_heads=4, encoder_ffn_dim=24, decoder_ffn_dim=24, vocab_size=11,
+            max_position_embeddings=8, activation_function="relu", pad_token_id=1,
+            bos_token_id=0, eos_token_id=2)),
+        states, {"qk", "vo", "mlp"},
+    ),
+    "clip": (
+        lambda: tf.CLIPVisionModel(tf.CLIPVisionConfig(**_vision())),
+        lambda m: m(pixel_values=IMAGES).last_hidden_state, {"qk", "vo"},
     ),
     "opt": (
         lambda: tf.OPTForCausalLM(tf.OPTConfig(**_OPT)), logits, {"qk", "vo", "mlp", "gain"}
@@ -228,7 +254,8 @@ class Live:
         model = self.model
         if set(arrays) <= set(model.state_dict()):
             missing, _ = model.load_state_dict(tensors, strict=False)
-            assert set(missing) <= {"lm_head.weight"}  # tied
+            tied = ("lm_head.weight", "embed_tokens.weight")
+            assert all(name.endswith(tied) for name in missing)
         else:  # names in memory differ from those on disk
             other = self.path / "other"
             other.mkdir(exist_ok=True)

@@ -86,7 +86,7 @@ def absorbed(found: Reading, arrays: dict[str, np.ndarray]) -> dict[str, np.ndar
     return new
 
 
-@pytest.mark.parametrize("name", ["llama", "qwen2", "phi3 partial rotary"])
+@pytest.mark.parametrize("name", ["llama with biases", "mixtral", "phi3 partial rotary"])
 def test_the_residual_stream_turns_once_gains_are_absorbed(tmp_path: Path, name: str) -> None:
     live = Live(name, tmp_path)
     found, arrays = read(live)

@@ -94,6 +94,8 @@ def _claims(item: Any) -> list[Claim]:
     name, kind = item.get("name", ""), item.get("kind", "given")
     if not isinstance(movable, bool) or not isinstance(name, str) or not isinstance(kind, str):
         raise ValueError("name and kind must be text, movable true or false")
+    if not (name + kind).isprintable() or len(name) > 200:
+        raise ValueError("its name or kind is too long, or holds control characters")
     claims = []
     for i in range(repeat or 1):
         index = i if repeat else None

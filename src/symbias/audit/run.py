@@ -17,6 +17,9 @@ from symbias.audit.residual import measure_stream
 from symbias.audit.squares import Squares, compressed, of_scales
 from symbias.symmetry import Bond
 
+# where configs say how many attention heads there are
+HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads")
+
 
 @dataclass
 class Audit:
@@ -158,7 +161,7 @@ def reading_of(
     """The claims on a source: given ones, or those of its family."""
     config = dict(source.config)
     if heads is not None:
-        config["num_attention_heads"] = heads
+        config |= dict.fromkeys(HEADS, heads)
     model = Model(source.shapes, config)
     if bonds is None:
         return recognise(model)

@@ -9,6 +9,7 @@ from symbias.audit.families import bart, bert, gpt2, llama, lora, neox, resnet, 
 from symbias.audit.headers import CheckpointError, shown
 from symbias.symmetry import Symmetry
 
+BY_NAME = (lora, resnet, vgg)  # come without a config
 FAMILIES = (lora, bert, gpt2, llama, neox, vit, bart, resnet, vgg)
 
 
@@ -28,6 +29,10 @@ def recognise(model: Model) -> Reading:
         except IndexError:
             raise CheckpointError("an array of the model has too few axes") from None
         if found is not None:
+            if not model.kind and family not in BY_NAME:
+                found.notes.append(
+                    "no model_type in a config.json: read by array names alone"
+                )
             return checked(model, found)
     kind = f"model_type {shown(model.kind)!r}" if model.kind else "a model without a model_type"
     return Reading("unknown", notes=[f"{kind} with these array names is not known: give --bonds"])
@@ -35,10 +40,10 @@ def recognise(model: Model) -> Reading:
 
 def checked(model: Model, found: Reading) -> Reading:
     """The reading, without claims that do not fit the arrays; what did not fit is said."""
-    fits: list[Claim] = []
+    fits: dict[str, Claim] = {}
     for claim in found.claims:
         try:
-            if any(claim.bond.name == other.bond.name for other in fits):
+            if claim.bond.name in fits:
                 raise ValueError("a bond of this name is there already")
             check_fit(model, claim)
         except (ValueError, TypeError) as error:
@@ -46,8 +51,8 @@ def checked(model: Model, found: Reading) -> Reading:
             found.reasons.insert(0, (name, f"does not fit: {shown(error)}"))
             found.notes.append(f"bond {shown(claim.bond.name)!r} left out: {shown(error)}")
         else:
-            fits.append(claim)
-    found.claims = fits
+            fits[claim.bond.name] = claim
+    found.claims = list(fits.values())
     return found
 
 

@@ -54,10 +54,8 @@ def read(model: Model) -> Reading | None:
 
 def _attention(model: Model, found: Reading, base: str, layer: int) -> list[str]:
     heads = model.number("num_attention_heads")
-    shared = model.number("num_key_value_heads", default=heads)
-    if heads % shared:
-        raise CheckpointError(f"config: {heads} heads cannot share {shared} key heads")
     packed = f"{base}.qkv_proj"
+    shared = _key_heads(model, base, heads)
     if f"{packed}.weight" in model:
         size = split_heads(model, f"{packed}.weight", heads + 2 * shared)
         edges = np.cumsum([0, heads * size, shared * size, shared * size])
@@ -76,6 +74,18 @@ def _attention(model: Model, found: Reading, base: str, layer: int) -> list[str]
         found.claims += attention.logits(model)
     found.claims.append(attention.values(model))
     return readers
+
+
+def _key_heads(model: Model, base: str, heads: int) -> int:
+    """Key heads: what the config says, or else what the arrays' sizes do."""
+    default = heads
+    if f"{base}.k_proj.weight" in model:
+        size = split_heads(model, f"{base}.q_proj.weight", heads)
+        default = max(1, model.shapes[f"{base}.k_proj.weight"][0] // size)
+    shared = model.number("num_key_value_heads", default=default)
+    if heads % shared:
+        raise CheckpointError(f"config: {heads} heads cannot share {shared} key heads")
+    return shared
 
 
 def turned_entries(model: Model, size: int, *keys: str, default: float = 1.0) -> int:
