@@ -30,9 +30,7 @@ def recognise(model: Model) -> Reading:
             raise CheckpointError("an array of the model has too few axes") from None
         if found is not None:
             if not model.kind and family not in BY_NAME:
-                found.notes.append(
-                    "no model_type in a config.json: read by array names alone"
-                )
+                found.notes.append("no model_type in a config.json: read by array names alone")
             return checked(model, found)
     kind = f"model_type {shown(model.kind)!r}" if model.kind else "a model without a model_type"
     return Reading("unknown", notes=[f"{kind} with these array names is not known: give --bonds"])
