@@ -1,13 +1,12 @@
 """Figures of an audit: heat maps over layers and heads, spectra, bonds without heads."""
 
 from collections.abc import Callable, Sequence
-from itertools import cycle
 from typing import Any
 
 import numpy as np
 
 from symbias.audit.measure import Row
-from symbias.report.style import axes, svg
+from symbias.report.style import DATA, FIT, INK, MARK, SOFT, axes, svg
 
 Numpy = np.ndarray[Any, Any]
 Value = Callable[[Row], float | None]
@@ -39,7 +38,12 @@ def _grids(rows: Sequence[Row], value: Value) -> dict[str, tuple[list[int], Nump
     found: dict[str, dict[tuple[int, int], float]] = {}
     for row in rows:
         number = value(row)
-        if row.layer is not None and row.head is not None and number is not None:
+        if (
+            row.layer is not None
+            and row.head is not None
+            and row.dimension > 1
+            and number is not None
+        ):
             found.setdefault(row.kind, {})[row.layer, row.head] = number
     result = {}
     for kind, cells in list(found.items())[:KINDS]:
@@ -85,8 +89,10 @@ def profile(rows: Sequence[Row]) -> str | None:
     if not kinds:
         return None
     with axes(4.6, 2.9) as (figure, ax):
-        for (kind, values), marker in zip(list(kinds.items())[:6], cycle("os^vDx"), strict=False):
-            ax.plot(values, marker=marker, ms=3.5, lw=1, label=kind)
+        colors = (FIT, MARK, SOFT, INK, DATA, "#CC79A7")
+        for (kind, values), marker, color in zip(kinds.items(), "os^vDx", colors, strict=False):
+            ax.plot(values, marker=marker, ms=3.5, lw=1, label=kind, color=color)
+        ax.xaxis.get_major_locator().set_params(integer=True)
         ax.set(xlabel="bond, in order", ylabel="imbalance", title="Bonds without heads")
         ax.legend(ncols=3)
         return svg(figure)

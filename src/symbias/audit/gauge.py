@@ -7,7 +7,8 @@ import numpy as np
 
 from symbias.audit.checkpoint import Numpy
 from symbias.audit.claims import Claim
-from symbias.symmetry import Bond, ComplexScaling, GeneralLinear, Orthogonal, Symmetry, Translation
+from symbias.audit.measure import may_move
+from symbias.symmetry import Bond, ComplexScaling, GeneralLinear, Symmetry
 from symbias.symmetry.balancing import least_norm
 
 Gauge = dict[str, tuple[Numpy, Numpy]]
@@ -16,13 +17,7 @@ TOLERANCE, SWEEPS = 1e-11, 500
 
 def components(claims: Sequence[Claim]) -> list[tuple[Bond, ...]]:
     """The bonds that balancing may move, in sets that share no array."""
-    fixed = Orthogonal | Translation
-    bonds = [
-        c.bond
-        for c in claims
-        if c.movable and c.bond.vectors and c.bond.covectors and not isinstance(c.bond.group, fixed)
-    ]
-    return list(Symmetry(bonds).components)
+    return list(Symmetry(claim.bond for claim in claims if may_move(claim)).components)
 
 
 def least(bonds: Sequence[Bond], params: dict[str, Numpy]) -> tuple[Gauge, dict[str, str]]:

@@ -25,6 +25,8 @@ class Row:
         Directions of the group that move nothing here.
     dead
         Dimensions of the bond that carry nothing.
+    movable
+        Whether balancing acts on it.
     condition
         Longest over shortest direction of the orbit that moves something.
     """
@@ -42,6 +44,7 @@ class Row:
     stabilizers: int
     dead: int | None
     condition: float
+    movable: bool = False
     note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -85,11 +88,19 @@ def measure(claim: Claim, x: Numpy, y: Numpy) -> tuple[list[Row], Numpy]:
             stabilizers=int(np.sum(~live[h])),
             dead=None if dead[h] is None else int(dead[h]),
             condition=float(np.sqrt(top[h] / bottom[h])) if live[h].any() else 1.0,
+            movable=may_move(claim),
             note=claim.note,
         )
         for h in range(heads)
     ]
     return rows, contraction(group, x, y)
+
+
+def may_move(claim: Claim) -> bool:
+    """Whether balancing acts on a bond: two sides, and a group that changes norms."""
+    group = claim.bond.group
+    two_sided = bool(claim.bond.vectors and claim.bond.covectors)
+    return claim.movable and two_sided and group.linear and not group.compact
 
 
 def _imbalance(group: Group, x: Numpy, y: Numpy) -> Any:

@@ -13,7 +13,7 @@ _INTRO = (
     "there is, and where on these orbits the checkpoint sits."
 )
 _HEAD = ["bond", "kind", "layer", "head", "group", "dimension", "log volume", "imbalance",
-         "norm", "least norm", "dead", "stabilizers", "condition", "note"]  # fmt: skip
+         "norm", "least norm", "dead", "stabilizers", "condition"]  # fmt: skip
 _LEGEND = (
     "Log volume: half the log determinant of the orbit's Gram matrix, of this bond alone. "
     "Imbalance: |M - N| / |M + N| of the two sides of a bond, 0 when balanced. Norm and least "
@@ -56,7 +56,7 @@ def findings(found: Audit) -> list[str]:
         said.append(f"{total['dead']} dimensions carry nothing.")
     if total["stabilizers"]:
         said.append(f"{total['stabilizers']} directions of the groups move nothing here.")
-    return [*said, *found.notes]
+    return [*said, *(f"{note[:1].upper()}{note[1:]}." for note in found.notes)]
 
 
 def _overview(found: Audit) -> Section:
@@ -89,7 +89,12 @@ def _bonds(found: Audit) -> Section:
     caption = "Click a heading to sort."
     if len(found.rows) > MOST_ROWS:
         caption += f" The first {MOST_ROWS} of {len(found.rows)} rows; bonds.csv has all."
-    return Section(title="Every bond", lead=_LEGEND, tables=[(caption, rows)])
+    tables = [(caption, rows)]
+    notes = {row.bond: [row.bond, row.kind, row.note] for row in found.rows if row.note}
+    if notes:
+        listed = [["bond", "kind", "note"], *list(notes.values())[:MOST_ROWS]]
+        tables.append(("What to know about some of them.", listed))
+    return Section(title="Every bond", lead=_LEGEND, tables=tables)
 
 
 def _arrays(found: Audit) -> Section:
@@ -101,7 +106,7 @@ def _arrays(found: Audit) -> Section:
 def _cells(row: Row) -> list[str]:
     values: list[Any] = [row.bond, row.kind, row.layer, row.head, row.group, row.dimension,
                          row.log_volume, row.imbalance, row.norm, row.least_norm, row.dead,
-                         row.stabilizers, row.condition, row.note]  # fmt: skip
+                         row.stabilizers, row.condition]  # fmt: skip
     return [_cell(value) for value in values]
 
 

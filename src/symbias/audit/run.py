@@ -51,8 +51,8 @@ class Audit:
     spectra: dict[str, Numpy] = field(default_factory=dict)
 
     def summary(self) -> dict[str, Any]:
-        """Totals."""
-        both = [r for r in self.rows if r.least_norm is not None]
+        """Totals. Norms are those of the bonds that balancing acts on, one by one."""
+        both = [r for r in self.rows if r.movable]
         uneven = [r.imbalance for r in self.rows if r.imbalance is not None]
         return {
             "model": self.model,

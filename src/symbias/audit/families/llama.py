@@ -33,6 +33,9 @@ def read(model: Model) -> Reading | None:
         norm = f"{block}.{before}_layernorm"
         if model.kind not in OFFSET and readers and f"{norm}.weight" in model:
             found.claims.append(gain(model, layer, norm, readers))
+    last = f"{layers[0][1].rsplit('layers.', 1)[0]}norm"
+    if model.kind not in OFFSET and "lm_head.weight" in model and f"{last}.weight" in model:
+        found.claims.append(gain(model, None, last, ["lm_head"]))
     if model.kind == "gemma2":
         found.notes.append(
             "residual stream: norms after each block have gains of their own, which cannot be "
@@ -45,8 +48,8 @@ def read(model: Model) -> Reading | None:
         (r".*gate_proj\.(weight|bias)|.*\.w1\.weight", "its output passes SiLU or GELU, which is "
          "not homogeneous; it belongs to the residual stream only"),
         (r".*[qk]_norm\.weight", "its entries share a bond only where rotary planes pair them"),
-        (r".*norm\.weight", "stored less one, so no scale acts on it; absorbed in the stream"
-         if model.kind in OFFSET else "no reader of this norm is named here"),
+        (r".*norm\.weight", "stored less one, so no scale acts on it"
+         if model.kind in OFFSET else "its reader is the embedding, which writes as well"),
         (r".*", "belongs to the residual stream only"),
     ]  # fmt: skip
     return found

@@ -32,6 +32,9 @@ def read(model: Model) -> Reading | None:
             found.claims.append(hidden(model, layer, up, down))
         for norm, reader in (("input_layernorm", packed), ("post_attention_layernorm", up)):
             found.claims.append(gain(model, layer, f"{block}.{norm}", [reader]))
+    last = f"{layers[0][1].rsplit('layers.', 1)[0]}final_layer_norm"
+    if "embed_out.weight" in model and f"{last}.weight" in model:
+        found.claims.append(gain(model, None, last, ["embed_out"]))
     found.reasons = [
         (r".*rotary_emb.*|.*attention\.(masked_)?bias", "a table or a mask, not a parameter"),
         (r".*mlp\.\w+\.weight|.*h_to_4h\.bias", NOT_HOMOGENEOUS.format(activation)),
