@@ -1,6 +1,9 @@
 """Figures, cards and pages. What needs JAX loads on first use: a page alone does not."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from symbias.report.cards import Card, card
 
 __all__ = ["Card", "card"]
 
