@@ -98,6 +98,8 @@ def _bonds(found: Audit) -> Section:
 
 
 def _arrays(found: Audit) -> Section:
+    if not found.reasons:
+        return Section(title="Arrays in no bond", lead="Every array belongs to a bond.")
     rows = [["array", "why it belongs to no bond"], *([k, v] for k, v in found.reasons.items())]
     lead = "Every array of the checkpoint that no bond acts on, with the reason."
     return Section(title="Arrays in no bond", lead=lead, tables=[("Click to sort.", rows)])
