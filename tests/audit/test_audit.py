@@ -157,7 +157,7 @@ def test_sentences_keep_their_embeddings(sentence_model: Path, tmp_path: Path) -
     from tests.audit.sentences import embeddings
 
     found = balance_checkpoint(sentence_model, tmp_path / "new")
-    assert len(found.moves) == 12
+    assert sum(m.heads for m in found.moves) == 144
     assert len(found.changed) == 6 * 6
     assert max(m.imbalance_after for m in found.moves) < 1e-6
     assert sum(m.norm_after for m in found.moves) < sum(m.norm_before for m in found.moves)
@@ -211,7 +211,7 @@ def test_bonds_in_yaml(tmp_path: Path) -> None:
     out = tmp_path / "b.safetensors"
     result = CliRunner().invoke(app, ["balance", *options, "--out", str(out)])
     assert result.exit_code == 0, result.output
-    assert "2 bonds moved to least norm, 4 arrays rewritten" in result.stdout
+    assert "4 bonds moved to least norm, 4 arrays rewritten" in result.stdout
     assert np.array_equal(load_file(out)["u"], arrays["u"])
     result = CliRunner().invoke(app, ["balance", *options, "--out", str(out)])
     assert result.exit_code == 2

@@ -20,7 +20,7 @@ from symbias.audit import CheckpointError, audit, open_checkpoint
 from symbias.cli import app
 
 ATTENTION = "encoder.layer.0.attention"
-FUZZ = settings(max_examples=100, deadline=None, derandomize=True, database=None,
+FUZZ = settings(max_examples=60, deadline=None, derandomize=True, database=None,
                 suppress_health_check=list(HealthCheck))  # fmt: skip
 INDEX = "model.safetensors.index.json"
 

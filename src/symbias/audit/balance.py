@@ -31,6 +31,7 @@ class Move:
     bond: str
     kind: str
     layer: int | None
+    heads: int
     norm_before: float
     norm_after: float
     imbalance_before: float
@@ -164,6 +165,7 @@ def _report(
         claim.bond.name,
         claim.kind,
         claim.layer,
+        claim.bond.heads or 1,
         float(np.sum([r.norm for r in before])),
         float(np.sum([r.norm for r in after])),
         worst[0],
