@@ -8,7 +8,10 @@ import pytest
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-@pytest.mark.parametrize("page", ["index", "mechanisms", "dynamics", "designs", "torch"])
+PAGES = ["index", "mechanisms", "dynamics", "designs", "torch", "audit"]
+
+
+@pytest.mark.parametrize("page", PAGES)
 @pytest.mark.skipif(not DOCS.exists(), reason="installed without the documentation")
 def test_examples_run(page: str) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / f"{page}.md").read_text(), re.S)

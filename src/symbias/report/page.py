@@ -35,6 +35,12 @@ def _template() -> Any:
     return environment.get_template("page.html")
 
 
-def render(title: str, intro: str, sections: list[Section], footer: str) -> str:
-    """The page as HTML; all text is escaped."""
-    return str(_template().render(title=title, intro=intro, sections=sections, footer=footer))
+def render(
+    title: str, intro: str, sections: list[Section], footer: str, *, sortable: bool = False
+) -> str:
+    """The page as HTML; all text is escaped. ``sortable`` tables sort by a click on a heading."""
+    return str(
+        _template().render(
+            title=title, intro=intro, sections=sections, footer=footer, sortable=sortable
+        )
+    )

@@ -1,0 +1,175 @@
+"""A checkpoint moved along its orbit: the same function, another gauge."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from symbias.audit.checkpoint import Checkpoint, Numpy, open_checkpoint, precision
+from symbias.audit.claims import Claim
+from symbias.audit.gauge import Gauge, apply, components, least
+from symbias.audit.headers import CheckpointError, shown
+from symbias.audit.invariants import deviation, deviation_of_coupled
+from symbias.audit.measure import measure
+from symbias.audit.noise import Equilibrium
+from symbias.audit.rewrite import Draft, check_out, draft
+from symbias.audit.run import reading_of
+from symbias.audit.squares import compressed
+from symbias.symmetry import Bond
+
+
+@dataclass(frozen=True)
+class Move:
+    """What happened to one bond, all heads together.
+
+    ``deviation`` is the change of its invariants over what rounding to the dtype explains.
+    """
+
+    bond: str
+    kind: str
+    layer: int | None
+    heads: int
+    norm_before: float
+    norm_after: float
+    imbalance_before: float
+    imbalance_after: float
+    deviation: float
+    note: str = ""
+
+
+@dataclass
+class Rewritten:
+    """A checkpoint that was written."""
+
+    out: str
+    target: str
+    family: str
+    moves: list[Move] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def balance_checkpoint(
+    model: Path | str,
+    out: Path | str,
+    *,
+    bonds: Iterable[Bond | Claim] | None = None,
+    heads: int | None = None,
+    equilibrium: Equilibrium | None = None,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Rewritten:
+    """Write a checkpoint with the same function, balanced bond by bond.
+
+    Every bond with two sides goes to its point of least norm, or, given ``equilibrium``, to where
+    SGD noise and weight decay would settle it. What was written is read back and each bond's
+    invariants are compared with the original's; unless all agree to the precision of their dtype,
+    nothing is written. All other arrays, the metadata and all other files of a folder stay as
+    they are, byte by byte. Bonds that share no array are moved one after the other, so memory
+    follows the largest set of coupled bonds.
+
+    Parameters
+    ----------
+    model, bonds, heads, progress
+        As for `audit`.
+    out
+        A file if the model is a file, else a folder. Must not exist.
+    equilibrium
+        Gradients, learning rate and weight decay; see `Equilibrium`.
+    overwrite
+        Replace ``out`` if it is a file.
+
+    Raises
+    ------
+    CheckpointError
+        One line; then nothing was written.
+    """
+    source, target = open_checkpoint(model), Path(out)
+    check_out(source, target, overwrite=overwrite)
+    found = reading_of(source, bonds, heads)
+    kinds = {claim.bond.name: claim for claim in found.claims}
+    groups = components(found.claims)
+    if not groups:
+        raise CheckpointError(f"{shown(source.path)}: no bond to balance ({found.family})")
+    result = Rewritten(str(target), "noise equilibrium" if equilibrium else "least norm",
+                       found.family, notes=list(found.notes))  # fmt: skip
+    if equilibrium is not None:
+        equilibrium.check(source)
+    with draft(source, target, overwrite=overwrite) as copy, threadpool_limits(1):
+        for done, group in enumerate(groups):
+            moves = _move(group, kinds, source, copy, equilibrium)
+            result.moves += moves
+            if progress:
+                progress(done + 1, len(groups))
+        result.changed = [n for group in groups for b in group for n in b.arrays]
+        result.changed = list(dict.fromkeys(result.changed))
+        result.notes += [f"{n}: not a regular file, not copied" for n in copy.skipped]
+        result.notes += [f"{n}: other weights, copied as they are" for n in copy.unchanged]
+    return result
+
+
+def _move(
+    group: Sequence[Bond],
+    kinds: dict[str, Claim],
+    source: Checkpoint,
+    copy: Draft,
+    equilibrium: Equilibrium | None,
+) -> list[Move]:
+    """Move one set of coupled bonds in the copy, and check what was written."""
+    names = list(dict.fromkeys(name for bond in group for name in bond.arrays))
+    written = copy.checkpoint()  # other parts of a packed array may have moved already
+    old = {name: written.read(name) for name in names}
+    gauge: Gauge = {}
+    left: dict[str, str] = {}
+    try:
+        if equilibrium is None:
+            gauge, left = least(group, old)
+            moved = apply(group, gauge, old)
+        else:
+            moved = equilibrium.settle(group, old)
+    except ValueError as error:
+        raise CheckpointError(shown(error)) from None
+    for name in list(moved):
+        copy.put(name, moved.pop(name))
+    new = {name: written.read(name) for name in names}
+    eps = max(precision(source.entries[name].dtype) for name in names)
+    if len(group) == 1:
+        off = deviation(group[0], old, new, eps)
+    elif equilibrium is None:
+        off = deviation_of_coupled(group, gauge, old, new, eps)
+    else:
+        raise CheckpointError(
+            f"bonds {shown([b.name for b in group])} are coupled: no noise equilibrium is offered"
+        )
+    if not off <= 1:
+        raise CheckpointError(
+            f"bond {shown(group[0].name)!r}: its invariants would change by {off:.3g} times what "
+            "rounding explains; nothing was written"
+        )
+    return [_report(kinds[b.name], old, new, off, left.get(b.name, "")) for b in group]
+
+
+def _report(
+    claim: Claim, old: dict[str, Numpy], new: dict[str, Numpy], off: float, note: str
+) -> Move:
+    before, after = (measure(claim, *compressed(claim.bond, params))[0] for params in (old, new))
+    worst = [max((r.imbalance or 0.0 for r in rows), default=0.0) for rows in (before, after)]
+    return Move(
+        claim.bond.name,
+        claim.kind,
+        claim.layer,
+        claim.bond.heads or 1,
+        float(np.sum([r.norm for r in before])),
+        float(np.sum([r.norm for r in after])),
+        worst[0],
+        worst[1],
+        off,
+        note,
+    )

@@ -1,0 +1,249 @@
+"""A checkpoint on disk: one safetensors file, or a folder with shards, their index and a config."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from symbias.audit.headers import (
+    FLOATS,
+    CheckpointError,
+    Entry,
+    open_regular,
+    parse_json,
+    read_header,
+    shown,
+)
+
+Numpy = np.ndarray[Any, Any]
+BLOCK = 1 << 24  # bytes converted at a time
+MAX_JSON = 50_000_000
+_STORED = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+_NAMES = ("model.safetensors", "adapter_model.safetensors")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Arrays by name, none of them read yet.
+
+    Attributes
+    ----------
+    path
+        What was opened: a file or a folder.
+    entries
+        Array name to where it lies.
+    files
+        The safetensors files, in order.
+    config
+        What config.json (or adapter_config.json) says; empty without one.
+    metadata
+        Of the first file.
+    """
+
+    path: Path
+    entries: dict[str, Entry]
+    files: tuple[Path, ...]
+    config: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the arrays whose values can be measured."""
+        return {name: e.shape for name, e in self.entries.items() if e.floating}
+
+    def read(self, name: str, dtype: Any = np.float64) -> Numpy:
+        """One array, in ``dtype``. Reads that part of the file and nothing else."""
+        entry = self.entries[name]
+        out = np.empty(entry.size, dtype=dtype)
+        done = 0
+        for block in self._blocks(entry, 0, entry.size):
+            out[done : done + len(block)] = block
+            done += len(block)
+        return out.reshape(entry.shape)
+
+    def rows(self, name: str, dtype: Any = np.float32) -> Iterator[Numpy]:
+        """Blocks of whole rows of one array, ``(rows, rest)``, ``BLOCK`` bytes or so at a time."""
+        entry = self.entries[name]
+        rest = entry.size // entry.shape[0] if entry.size else 0
+        step = max(1, BLOCK // (4 * max(rest, 1)))
+        for first in range(0, entry.shape[0] if rest else 0, step):
+            count = min(step, entry.shape[0] - first)
+            out = np.empty(count * rest, dtype=dtype)
+            done = 0
+            for block in self._blocks(entry, first * rest, count * rest):
+                out[done : done + len(block)] = block
+                done += len(block)
+            yield out.reshape(count, rest)
+
+    def _blocks(self, entry: Entry, first: int, count: int) -> Iterator[Numpy]:
+        """Values ``first ... first + count`` of an array, finite, as they come."""
+        stored = np.dtype(_STORED[entry.dtype])
+        step = BLOCK // 4
+        try:
+            with open_regular(entry.file) as stream:
+                stream.seek(entry.start + first * stored.itemsize)
+                for begin in range(0, count, step):
+                    part = np.empty(min(step, count - begin), stored)
+                    if read_into(stream, memoryview(cast(Any, part)).cast("B")) != part.nbytes:
+                        raise CheckpointError(f"{shown(entry.file)}: truncated while it was read")
+                    values = from_stored(part, entry.dtype)
+                    if not np.isfinite(values).all():
+                        raise CheckpointError(
+                            f"array {shown(entry.name)!r} holds values that are not finite"
+                        )
+                    yield values
+        except OSError as error:
+            raise CheckpointError(f"{shown(entry.file)}: {error.strerror}") from None
+
+
+def read_into(stream: Any, view: memoryview) -> int:
+    """Fill ``view`` as far as the file goes."""
+    done = 0
+    while done < len(view):
+        got = stream.readinto(view[done:])
+        if not got:
+            break
+        done += got
+    return done
+
+
+def from_stored(part: Numpy, dtype: str) -> Numpy:
+    """Stored values as numbers NumPy computes with: bfloat16 is the upper half of a float32."""
+    if dtype == "BF16":
+        return (part.astype("<u4") << np.uint32(16)).view("<f4")
+    return part
+
+
+def to_stored(values: Numpy, dtype: str) -> Numpy:
+    """Float64 rounded to a stored dtype, to nearest even."""
+    if dtype != "BF16":
+        with np.errstate(over="ignore"):
+            return values.astype(_STORED[dtype])
+    import ml_dtypes
+
+    with np.errstate(over="ignore"):
+        return values.astype(ml_dtypes.bfloat16).view("<u2")
+
+
+def precision(dtype: str) -> float:
+    """Distance from 1 to the next number of a stored dtype."""
+    return 2.0**-7 if dtype == "BF16" else float(np.finfo(_STORED[dtype]).eps)
+
+
+def open_checkpoint(path: Path | str) -> Checkpoint:
+    """Open a ``.safetensors`` file, or a folder that holds one or shards with their index.
+
+    Reads headers only. A config.json beside the arrays is read too. Never runs or unpickles
+    anything, and opens no file outside the folder that an index might name.
+
+    Raises
+    ------
+    CheckpointError
+        With the file and what is wrong with it, in one line.
+    """
+    path = Path(path)
+    try:
+        folder = path if path.is_dir() else path.parent
+        exists = path.exists()
+    except (OSError, ValueError):
+        exists = False
+    if not exists:
+        raise CheckpointError(f"{shown(path)}: no such file or folder")
+    if not os.access(path, os.R_OK):
+        raise CheckpointError(f"{shown(path)}: permission denied")
+    wanted: dict[str, str] | None = None
+    if not path.is_dir():
+        files = [path]
+    else:
+        files, wanted = _files(folder)
+    entries: dict[str, Entry] = {}
+    metadata: dict[str, str] = {}
+    for file in files:
+        found, notes = read_header(file)
+        metadata = metadata or notes
+        for name, entry in found.items():
+            if name in entries:
+                other = entries[name].file.name
+                raise CheckpointError(
+                    f"{shown(file)}: array {shown(name)!r} is in {shown(other)} as well"
+                )
+            entries[name] = entry
+    if wanted is not None:
+        _check_index(folder, entries, wanted)
+    if not entries:
+        raise CheckpointError(f"{shown(path)}: holds no arrays")
+    return Checkpoint(path, entries, tuple(files), _config(folder), metadata)
+
+
+def _files(folder: Path) -> tuple[list[Path], dict[str, str] | None]:
+    """The safetensors files of a folder, and what its index says lies where."""
+    indices = sorted(folder.glob("*.safetensors.index.json"))
+    if len(indices) > 1:
+        raise CheckpointError(f"{shown(folder)}: two indices, {indices[0].name}, {indices[1].name}")
+    if indices:
+        weight_map = _load_json(indices[0]).get("weight_map")
+        if not isinstance(weight_map, dict) or not weight_map:
+            raise CheckpointError(f"{shown(indices[0])}: no weight_map")
+        for file in weight_map.values():
+            if not _plain_name(file):
+                raise CheckpointError(
+                    f"{shown(indices[0])}: {shown(file)!r} is not the name of a safetensors file "
+                    "in the same folder"
+                )
+        return [folder / name for name in dict.fromkeys(weight_map.values())], weight_map
+    for name in _NAMES:
+        if (folder / name).exists():
+            return [folder / name], None
+    found = sorted(folder.glob("*.safetensors"))
+    if len(found) != 1:
+        what = "no safetensors file" if not found else f"{len(found)} safetensors files, no index"
+        raise CheckpointError(f"{shown(folder)}: {what}")
+    return found, None
+
+
+def _plain_name(file: Any) -> bool:
+    return (
+        isinstance(file, str)
+        and file.endswith(".safetensors")
+        and file.isprintable()
+        and not file.startswith(".")
+        and not set(file) & set('/\\:*?"<>|')
+        and len(file) < 256
+    )
+
+
+def _check_index(folder: Path, entries: dict[str, Entry], wanted: dict[str, str]) -> None:
+    for name, file in wanted.items():
+        if name not in entries or entries[name].file.name != file:
+            raise CheckpointError(
+                f"{shown(folder)}: its index says {shown(name)!r} is in {shown(file)}; it is not"
+            )
+    for name in entries:
+        if name not in wanted:
+            raise CheckpointError(f"{shown(folder)}: its index does not name {shown(name)!r}")
+
+
+def _load_json(path: Path) -> dict[str, Any]:
+    try:
+        with open_regular(path) as stream:
+            text = stream.read(MAX_JSON + 1)
+    except OSError as error:
+        raise CheckpointError(f"{shown(path)}: {error.strerror}") from None
+    if len(text) > MAX_JSON:
+        raise CheckpointError(f"{shown(path)}: more than {MAX_JSON} bytes")
+    return parse_json(text, path)
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    for name in ("adapter_config.json", "config.json"):
+        if os.path.lexists(folder / name):
+            return _load_json(folder / name)
+    return {}
+
+
+def supported(dtype: str) -> bool:
+    """Whether values of this dtype can be measured and written."""
+    return dtype in FLOATS

@@ -1,0 +1,157 @@
+"""What a family of architectures says about a checkpoint: its bonds, and why the rest has none."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from symbias.audit.headers import CheckpointError, shown
+from symbias.symmetry import Bond, Rescaling
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A bond of the model.
+
+    ``kind`` is a short name for tables (qk, vo, mlp, ...). ``movable`` says whether balancing may
+    act on it; ``note`` what a reader should know about it. ``variance`` names the array of running
+    variances that a normalisation with ``eps`` adds to.
+    """
+
+    bond: Bond
+    kind: str
+    layer: int | None = None
+    note: str = ""
+    movable: bool = True
+    variance: str = ""
+    eps: float = 0.0
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A residual stream of ``size`` channels that may turn as a whole.
+
+    ``readers`` are (array, its gain before it or None), with the channels on axis 1; ``writers``
+    are (array, axis of the channels).
+    """
+
+    size: int
+    readers: tuple[tuple[str, str | None], ...]
+    writers: tuple[tuple[str, int], ...]
+    note: str = ""
+    unit_offset: bool = False  # gains are stored less one
+
+
+@dataclass
+class Reading:
+    """All that a family found. ``reasons`` maps patterns of array names to why they have no bond;
+    the first that matches counts."""
+
+    family: str
+    claims: list[Claim] = field(default_factory=list)
+    reasons: list[tuple[str, str]] = field(default_factory=list)
+    streams: list[Stream] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Model:
+    """Names, shapes and config of a checkpoint: all that a family looks at."""
+
+    shapes: dict[str, Shape]
+    config: dict[str, Any]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.shapes
+
+    def matches(self, pattern: str) -> Iterator[re.Match[str]]:
+        """Names that match the whole pattern, by layer and then by name."""
+        found = [m for m in map(re.compile(pattern).fullmatch, self.shapes) if m]
+        yield from sorted(found, key=lambda m: _natural(m.string))
+
+    @property
+    def kind(self) -> str:
+        """The config's model_type, empty if it has none."""
+        value = self.config.get("model_type", "")
+        return value if isinstance(value, str) else ""
+
+    def number(self, *keys: str, default: int | None = None) -> int:
+        """A positive integer of the config, under the first of these keys."""
+        for key in keys:
+            value = self.config.get(key)
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 10**7:
+                raise CheckpointError(f"config: {key} must be a positive integer: {shown(value)}")
+            return value
+        if default is None:
+            raise CheckpointError(
+                f"config: {keys[0]} is missing; is there a config.json beside the arrays? "
+                "--heads gives the number of attention heads"
+            )
+        return default
+
+    def fraction(self, *keys: str, default: float) -> float:
+        """A number of the config between 0 and 1e6."""
+        for key in keys:
+            value = self.config.get(key)
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise CheckpointError(f"config: {key} must be a number: {shown(value)}")
+            if not 0 <= value < 10**6:
+                raise CheckpointError(f"config: {key} is out of range: {shown(value)}")
+            return float(value)
+        return default
+
+    def text(self, *keys: str, default: str = "") -> str:
+        """A string of the config, under the first of these keys."""
+        values = (self.config.get(key) for key in keys)
+        return next((v for v in values if isinstance(v, str)), default)
+
+    def ends(self, name: str, axis: int = 0) -> list[tuple[str, int]]:
+        """The ends of a linear layer on its output: weight and, if there is one, bias."""
+        bias = [(f"{name}.bias", 0)] if f"{name}.bias" in self else []
+        return [(f"{name}.weight", axis), *bias]
+
+
+def _natural(text: str) -> list[Any]:
+    return [int(t) if t.isdigit() else t for t in re.split(r"(\d{1,9})", text)]
+
+
+def hidden(
+    model: Model,
+    layer: int,
+    up: str,
+    down: str,
+    *,
+    axis: int = 0,
+    signed: bool = False,
+    place: str = "",
+) -> Claim:
+    """The units of a hidden layer: rows of ``up``, columns of ``down`` (``axis=1``: the other)."""
+    units = model.shapes[f"{up}.weight"][axis]
+    group = Rescaling(units, signed=signed)
+    covectors = [(f"{down}.weight", 1 - axis)]
+    bond = Bond(group, model.ends(up, axis), covectors, name=f"layer {layer} {place}units")
+    return Claim(bond, "mlp", layer)
+
+
+def gain(model: Model, layer: int | None, norm: str, readers: list[str], *, axis: int = 1) -> Claim:
+    """A normalisation's gain and shift against the columns of the layers that read it."""
+    channels = model.shapes[f"{norm}.weight"][0]
+    covectors = [(f"{name}.weight", axis) for name in readers]
+    label = f"{norm.rsplit('.', 1)[-1]} gain"
+    name = label if layer is None else f"layer {layer} {label}"
+    bond = Bond(Rescaling(channels, signed=True), model.ends(norm), covectors, name=name)
+    return Claim(bond, "gain", layer, "shares arrays with other bonds", movable=False)
+
+
+def split_heads(model: Model, name: str, heads: int, share: int = 1) -> int:
+    """Size of a head, from the rows of a weight that holds ``share`` parts of all heads."""
+    rows = model.shapes[name][0]
+    if rows % (heads * share):
+        raise CheckpointError(f"array {shown(name)!r}: its {rows} rows are not {heads} heads")
+    return rows // (heads * share)

@@ -1,0 +1,44 @@
+"""GPT-NeoX (Pythia): packed by heads, rotary positions on a part of every head, layer norms."""
+
+import numpy as np
+
+from symbias.audit.attention import Attention, Part
+from symbias.audit.claims import Model, Reading, gain, hidden, split_heads
+from symbias.audit.families.bert import NOT_HOMOGENEOUS
+from symbias.audit.families.gpt2 import PRE_NORM
+from symbias.audit.families.llama import turned_entries
+
+_LAYER = r"((.*\blayers\.(\d{1,6}))\.attention)\.query_key_value\.weight"
+
+
+def read(model: Model) -> Reading | None:
+    """Attention bonds, and the gains of the norms before each block."""
+    layers = [(m[1], m[2], int(m[3])) for m in model.matches(_LAYER)]
+    if not layers or model.kind != "gpt_neox":
+        return None
+    found = Reading("GPT-NeoX")
+    heads = model.number("num_attention_heads")
+    activation = model.text("hidden_act", default="gelu")
+    for base, block, layer in layers:
+        packed = f"{base}.query_key_value"
+        size = split_heads(model, f"{packed}.weight", heads, 3)
+        rows = np.arange(3 * heads * size).reshape(heads, 3, size)
+        q, k, v = (Part(packed, 0, rows[:, i].reshape(-1)) for i in range(3))
+        turned = turned_entries(model, size, "rotary_pct", default=0.25)
+        attention = Attention(q, k, v, f"{base}.dense", layer, heads, heads, size, turned)
+        found.claims += attention.claims(model)
+        up, down = f"{block}.mlp.dense_h_to_4h", f"{block}.mlp.dense_4h_to_h"
+        if activation == "relu":
+            found.claims.append(hidden(model, layer, up, down))
+        for norm, reader in (("input_layernorm", packed), ("post_attention_layernorm", up)):
+            found.claims.append(gain(model, layer, f"{block}.{norm}", [reader]))
+    last = f"{layers[0][1].rsplit('layers.', 1)[0]}final_layer_norm"
+    if "embed_out.weight" in model and f"{last}.weight" in model:
+        found.claims.append(gain(model, None, last, ["embed_out"]))
+    found.reasons = [
+        (r".*rotary_emb.*|.*attention\.(masked_)?bias", "a table or a mask, not a parameter"),
+        (r".*mlp\.\w+\.weight|.*h_to_4h\.bias", NOT_HOMOGENEOUS.format(activation)),
+        (r".*final_layer_norm\..*|.*embed_out\..*", "the output is read as it is"),
+        (r".*", PRE_NORM),
+    ]
+    return found

@@ -1,0 +1,120 @@
+"""An audit as a page that stands alone."""
+
+from typing import Any
+
+from symbias.audit.figures import Value, heat_maps, profile, spectra
+from symbias.audit.measure import Row
+from symbias.audit.run import Audit
+from symbias.report.page import Section, render
+
+MOST_ROWS = 5000
+_INTRO = (
+    "Where the parameters of this model may move without changing what it computes, how much room "
+    "there is, and where on these orbits the checkpoint sits."
+)
+_HEAD = ["bond", "kind", "layer", "head", "group", "dimension", "log volume", "imbalance",
+         "norm", "least norm", "dead", "stabilizers", "condition"]  # fmt: skip
+_LEGEND = (
+    "Log volume: half the log determinant of the orbit's Gram matrix, of this bond alone. "
+    "Imbalance: |M - N| / |M + N| of the two sides of a bond, 0 when balanced. Norm and least "
+    "norm: half the squared norm of the arrays' part in the bond, here and at the balanced point. "
+    "Dead: dimensions that carry nothing. Stabilizers: directions of the group that move nothing. "
+    "Condition: longest over shortest direction of the orbit."
+)
+
+
+def audit_page(found: Audit, footer: str) -> str:
+    """The page: findings, figures, a row for each bond, a reason for each other array."""
+    sections = [_overview(found), _bonds(found), _arrays(found)]
+    return render(f"Audit of {found.model}", _INTRO, sections, footer, sortable=True)
+
+
+def findings(found: Audit) -> list[str]:
+    """What the numbers say, in sentences."""
+    total = found.summary()
+    share = total["dimension"] / max(total["parameters"], 1)
+    said = [
+        f"{total['bonds']} bonds with {total['dimension']:,} dimensions in {total['arrays']} "
+        f"arrays with {total['parameters']:,} numbers: {100 * share:.2g}% as many directions as "
+        "parameters change nothing."
+    ]
+    if total["norm"]:
+        saved = 1 - total["least_norm"] / total["norm"]
+        said.append(
+            "Balancing each bond by itself would lower the half squared norm of its arrays by "
+            f"{100 * saved:.3g}% in all, and keep the function."
+        )
+    rows = [r for r in found.rows if r.imbalance is not None]
+    if rows:
+        worst = max(rows, key=lambda r: r.imbalance or 0.0)
+        head = "" if worst.head is None else f", head {worst.head}"
+        said.append(
+            f"Median imbalance {total['median_imbalance']:.3g}; the worst is "
+            f"{worst.imbalance:.3g}, in {worst.bond}{head}."
+        )
+    if total["dead"]:
+        said.append(f"{total['dead']} dimensions carry nothing.")
+    if total["stabilizers"]:
+        said.append(f"{total['stabilizers']} directions of the groups move nothing here.")
+    return [*said, *(f"{note[:1].upper()}{note[1:]}." for note in found.notes)]
+
+
+def _overview(found: Audit) -> Section:
+    figures = []
+    maps: dict[str, Value] = {
+        "imbalance": lambda r: r.imbalance,
+        "log volume per dimension": lambda r: r.log_volume / max(r.dimension, 1),
+    }
+    for title, value in maps.items():
+        for kind, figure in heat_maps(title, found.rows, value).items():
+            figures.append((f"{title.capitalize()} of every {kind} head, by layer.", figure))
+    for kind, figure in spectra(found.rows, found.spectra).items():
+        caption = f"Spectra of what {kind} bonds leave unchanged: median of each layer's heads"
+        figures.append((f"{caption}, deeper layers lighter.", figure))
+    flat = profile(found.rows)
+    if flat is not None:
+        figures.append(("Imbalance of bonds without heads.", flat))
+    totals = [[k.replace("_", " "), _cell(v)] for k, v in found.summary().items()]
+    return Section(
+        title=f"{found.family}: {len(found.rows)} bonds",
+        lead="What the numbers say.",
+        findings=findings(found),
+        figures=figures,
+        tables=[("Totals.", [["quantity", "value"], *totals])],
+    )
+
+
+def _bonds(found: Audit) -> Section:
+    rows = [_HEAD, *(_cells(row) for row in found.rows[:MOST_ROWS])]
+    caption = "Click a heading to sort."
+    if len(found.rows) > MOST_ROWS:
+        caption += f" The first {MOST_ROWS} of {len(found.rows)} rows; bonds.csv has all."
+    tables = [(caption, rows)]
+    notes = {row.bond: [row.bond, row.kind, row.note] for row in found.rows if row.note}
+    if notes:
+        listed = [["bond", "kind", "note"], *list(notes.values())[:MOST_ROWS]]
+        tables.append(("What to know about some of them.", listed))
+    return Section(title="Every bond", lead=_LEGEND, tables=tables)
+
+
+def _arrays(found: Audit) -> Section:
+    if not found.reasons:
+        return Section(title="Arrays in no bond", lead="Every array belongs to a bond.")
+    rows = [["array", "why it belongs to no bond"], *([k, v] for k, v in found.reasons.items())]
+    lead = "Every array of the checkpoint that no bond acts on, with the reason."
+    return Section(title="Arrays in no bond", lead=lead, tables=[("Click to sort.", rows)])
+
+
+def _cells(row: Row) -> list[str]:
+    values: list[Any] = [row.bond, row.kind, row.layer, row.head, row.group, row.dimension,
+                         row.log_volume, row.imbalance, row.norm, row.least_norm, row.dead,
+                         row.stabilizers, row.condition]  # fmt: skip
+    return [_cell(value) for value in values]
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,131 @@
+"""A copy of a checkpoint in which some arrays are replaced: whole and checked, or not there."""
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from symbias.audit.checkpoint import Checkpoint, Numpy, to_stored
+from symbias.audit.headers import CheckpointError, Entry, shown
+
+_WEIGHTS = (".bin", ".safetensors", ".h5", ".onnx", ".msgpack", ".pt", ".pth", ".gguf")
+
+
+class Draft:
+    """A copy under a temporary name. ``put`` replaces one array; all else is equal byte by byte."""
+
+    def __init__(self, source: Checkpoint, root: Path) -> None:
+        self.source, self.root = source, root
+        self.skipped: list[str] = []
+        self.unchanged: list[str] = []
+
+    def entry(self, name: str) -> Entry:
+        """Where the array lies in the copy."""
+        old = self.source.entries[name]
+        file = self.root / old.file.name if self.source.path.is_dir() else self.root
+        return Entry(name, file, old.dtype, old.shape, old.start, old.stop)
+
+    def put(self, name: str, values: Numpy) -> None:
+        """Round to the array's dtype and write it in place."""
+        entry = self.entry(name)
+        stored: Any = to_stored(values.reshape(-1), entry.dtype)
+        data = memoryview(stored).cast("B")
+        with entry.file.open("r+b", buffering=0) as stream:
+            stream.seek(entry.start)
+            done = 0
+            while done < len(data):
+                done += stream.write(data[done : done + (1 << 26)]) or 0
+
+    def checkpoint(self) -> Checkpoint:
+        """The copy, to read from."""
+        entries = {name: self.entry(name) for name in self.source.entries}
+        files = tuple(dict.fromkeys(e.file for e in entries.values()))
+        return Checkpoint(self.root, entries, files, self.source.config, self.source.metadata)
+
+
+@contextmanager
+def draft(source: Checkpoint, out: Path, *, overwrite: bool = False) -> Iterator[Draft]:
+    """Copy the source next to ``out``, yield the copy, and rename it if nothing was raised.
+
+    Raises
+    ------
+    CheckpointError
+        If ``out`` is there already, lies inside the source, or cannot be written; then nothing is
+        left behind.
+    """
+    check_out(source, out, overwrite=overwrite)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        copy = Draft(source, temporary)
+        if source.path.is_dir():
+            _copy_folder(copy)
+        else:
+            shutil.copyfile(source.path, temporary)
+        yield copy
+        for file in [p for p in temporary.rglob("*") if p.is_file()] or [temporary]:
+            _sync(file)
+        if source.path.is_dir():
+            if os.path.lexists(out):
+                raise CheckpointError(f"{shown(out)}: appeared meanwhile")
+            temporary.rename(out)
+        else:
+            temporary.replace(out)
+        _sync(out.parent)
+    except OSError as error:
+        raise CheckpointError(f"{shown(error.filename or out)}: {error.strerror}") from None
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def check_out(source: Checkpoint, out: Path, *, overwrite: bool) -> None:
+    """Raise CheckpointError unless a copy may be written to ``out``."""
+    folder = source.path.is_dir()
+    if not out.name:
+        raise CheckpointError(f"{shown(out)}: not a name for a checkpoint")
+    if os.path.lexists(out):
+        if not overwrite:
+            raise CheckpointError(f"{shown(out)}: exists already")
+        if folder or not out.is_file() or out.is_symlink():
+            raise CheckpointError(f"{shown(out)}: only a file can be overwritten; remove it first")
+        if any(out.samefile(file) for file in source.files):
+            raise CheckpointError(f"{shown(out)}: is the checkpoint itself")
+    inside = source.path.resolve() if folder else None
+    if inside is not None and inside in (out.resolve(), *out.resolve().parents):
+        raise CheckpointError(f"{shown(out)}: lies inside the checkpoint's own folder")
+
+
+def _copy_folder(copy: Draft) -> None:
+    """All regular files, and those that links point to; links to folders are not followed."""
+    weights = {file.name for file in copy.source.files}
+    copy.root.mkdir()
+    for base, folders, files in os.walk(copy.source.path):
+        there = copy.root / Path(base).relative_to(copy.source.path)
+        for name in sorted(folders):
+            if (Path(base) / name).is_symlink():
+                copy.skipped.append(name)
+            else:
+                (there / name).mkdir()
+        for name in sorted(files):
+            file = Path(base) / name
+            if not file.exists() or not stat.S_ISREG(file.stat().st_mode):
+                copy.skipped.append(name)
+                continue
+            shutil.copyfile(file, there / name)
+            if name not in weights and file.suffix in _WEIGHTS:
+                copy.unchanged.append(name)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

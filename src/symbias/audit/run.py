@@ -1,0 +1,227 @@
+"""The audit itself: every bond measured, every other array with a reason."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from symbias.audit.checkpoint import Checkpoint, Numpy, open_checkpoint
+from symbias.audit.claims import Claim, Model, Reading
+from symbias.audit.families import check_fit, reason_for, recognise
+from symbias.audit.headers import CheckpointError, shown
+from symbias.audit.measure import Row, measure
+from symbias.audit.residual import measure_stream
+from symbias.audit.squares import Squares, compressed, of_scales
+from symbias.symmetry import Bond
+
+# where configs say how many attention heads there are
+HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads")
+
+
+@dataclass
+class Audit:
+    """What an audit found.
+
+    Attributes
+    ----------
+    model, family
+        What was audited, and as what.
+    rows
+        One per bond and head.
+    reasons
+        Array name to why it belongs to no bond.
+    arrays, parameters
+        How many.
+    notes
+        What a reader should know.
+    spectra
+        Bond name to singular values per head of what the bond leaves unchanged.
+    """
+
+    model: str
+    family: str
+    rows: list[Row]
+    reasons: dict[str, str]
+    arrays: int
+    parameters: int
+    notes: list[str] = field(default_factory=list)
+    spectra: dict[str, Numpy] = field(default_factory=dict)
+
+    def summary(self) -> dict[str, Any]:
+        """Totals. Norms are those of the bonds that balancing acts on, one by one."""
+        both = [r for r in self.rows if r.movable]
+        uneven = [r.imbalance for r in self.rows if r.imbalance is not None]
+        return {
+            "model": self.model,
+            "family": self.family,
+            "arrays": self.arrays,
+            "parameters": self.parameters,
+            "bonds": len(self.rows),
+            "dimension": sum(r.dimension for r in self.rows),
+            "stabilizers": sum(r.stabilizers for r in self.rows),
+            "norm": sum(r.norm for r in both),
+            "least_norm": sum(r.least_norm or 0.0 for r in both),
+            "median_imbalance": float(np.median(uneven)) if uneven else None,
+            "worst_imbalance": max(uneven, default=None),
+            "dead": sum(r.dead or 0 for r in self.rows),
+            "arrays_without_bond": len(self.reasons),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Summary, notes, rows and reasons as plain values."""
+        return {
+            "summary": self.summary(),
+            "notes": self.notes,
+            "bonds": [row.to_dict() for row in self.rows],
+            "arrays": [{"array": k, "reason": v} for k, v in self.reasons.items()],
+        }
+
+
+def audit(
+    model: Path | str | Mapping[str, Any],
+    *,
+    bonds: Iterable[Bond | Claim] | None = None,
+    heads: int | None = None,
+    residual: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> Audit:
+    """Audit the gauge freedom of a model.
+
+    Reads the arrays of one bond at a time: the peak of memory follows the largest bond, not the
+    file. A bond is measured by itself, with all others held where they are.
+
+    Parameters
+    ----------
+    model
+        A safetensors file, a folder with shards, or a dict of named arrays.
+    bonds
+        Bonds of a model that no family knows, such as those of `symbias.discover`; the family is
+        recognised from names and config if not given.
+    heads
+        Number of attention heads, where no config.json tells it.
+    residual
+        Measure the residual stream of RMSNorm models too: it takes most of the time of large ones.
+    progress
+        Called with bonds done and their number.
+
+    Raises
+    ------
+    CheckpointError
+        One line: the file or array and what is wrong with it.
+    """
+    source: Any = Arrays(model) if isinstance(model, Mapping) else open_checkpoint(model)
+    found = reading_of(source, bonds, heads)
+    result = Audit(
+        model=shown(source.path.name or source.path),
+        family=found.family,
+        rows=[],
+        reasons=_reasons(source, found),
+        arrays=len(source.entries),
+        parameters=sum(e.size for e in source.entries.values()),
+        notes=list(found.notes),
+    )
+    squares = Squares(source, found.claims)
+    for done, claim in enumerate(found.claims):
+        with threadpool_limits(None if claim.bond.group.size > 256 else 1):  # small: no gain
+            if of_scales(claim.bond):
+                x, y = squares.blocks(claim.bond)
+            else:
+                params = {name: source.read(name) for name in claim.bond.arrays}
+                x, y = compressed(claim.bond, params)
+            rows, spectrum = measure(_with_eps(claim, source), x, y)
+        result.rows += rows
+        result.spectra[claim.bond.name] = spectrum
+        if progress:
+            progress(done + 1, len(found.claims) + len(found.streams))
+    for stream in found.streams if residual else ():
+        row, spectrum = measure_stream(stream, source)
+        result.rows.append(row)
+        result.spectra[row.bond] = spectrum
+    return result
+
+
+def _with_eps(claim: Claim, source: Any) -> Claim:
+    """The claim, with how far eps keeps it from being exact."""
+    if not claim.variance:
+        return claim
+    note = "exact at eps = 0 only"
+    if claim.variance in source.shapes:
+        least = float(np.min(source.read(claim.variance), initial=np.inf))
+        off = claim.eps / (least + claim.eps) if least + claim.eps > 0 else 1.0
+        note += f": a unit of log scale changes the normalised channel by {off:.2g} at most"
+    return replace(claim, note=note)
+
+
+def reading_of(
+    source: Any, bonds: Iterable[Bond | Claim] | None, heads: int | None = None
+) -> Reading:
+    """The claims on a source: given ones, or those of its family."""
+    config = dict(source.config)
+    if heads is not None:
+        config |= dict.fromkeys(HEADS, heads)
+    model = Model(source.shapes, config)
+    if bonds is None:
+        return recognise(model)
+    claims = [b if isinstance(b, Claim) else Claim(b, "given") for b in bonds]
+    names: set[str] = set()
+    for claim in claims:
+        if claim.bond.name in names:
+            raise CheckpointError(f"two bonds are named {shown(claim.bond.name)!r}")
+        names.add(claim.bond.name)
+        try:
+            check_fit(model, claim)
+        except (ValueError, TypeError) as error:
+            raise CheckpointError(shown(error)) from None
+    return Reading("given bonds", claims, reasons=[(".*", "no given bond names it")])
+
+
+def _reasons(source: Any, found: Reading) -> dict[str, str]:
+    held = {name for claim in found.claims for name in claim.bond.arrays}
+    held |= {name for s in found.streams for name, _ in (*s.readers, *s.writers)}
+    reasons = {}
+    for name, entry in source.entries.items():
+        if name not in held:
+            dtype = f"{entry.dtype} is not a floating dtype that can be measured"
+            reasons[name] = reason_for(found, name) if entry.floating else dtype
+    return reasons
+
+
+@dataclass(frozen=True)
+class _Held:
+    dtype: str
+    shape: tuple[int, ...]
+    size: int
+    floating: bool
+
+
+class Arrays:
+    """A dict of arrays, seen as a checkpoint."""
+
+    def __init__(self, arrays: Mapping[str, Any]) -> None:
+        self.path = Path("arrays")
+        self.config: dict[str, Any] = {}
+        self._arrays = {name: np.asarray(a) for name, a in arrays.items()}
+        self.entries = {
+            name: _Held(str(a.dtype), a.shape, a.size, np.issubdtype(a.dtype, np.floating))
+            for name, a in self._arrays.items()
+        }
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {name: e.shape for name, e in self.entries.items() if e.floating}
+
+    def read(self, name: str, dtype: Any = np.float64) -> Numpy:
+        values = self._arrays[name].astype(dtype)
+        if not np.isfinite(values).all():
+            raise CheckpointError(f"array {shown(name)!r} holds values that are not finite")
+        return values
+
+    def rows(self, name: str, dtype: Any = np.float32) -> Iterator[Numpy]:
+        values = self.read(name, dtype)
+        yield values.reshape(len(values), -1)
+
+
+__all__ = ["Audit", "Checkpoint", "audit", "reading_of"]
