@@ -36,6 +36,9 @@ BAD: dict[str, tuple[Any, Any, type[Exception], str]] = {
     "penalty": ("0.weight", "sparse", ValueError, "unknown penalty"),
     "matrix": ("0.bias", "nuclear", ValueError, "a penalty on matrices"),
     "rank": ("0.weight", sb.MatrixProduct(8, 6, 2), ValueError, "rank above 2"),
+    "size": ("0.weight", st.slices(0, 0), st.ShapeMismatch, "no slices of 0 along axis 0"),
+    "nothing": ("0.weight", lambda name, w: None, TypeError, "gave no design for '0.weight'"),
+    "kind": (0, "l1", TypeError, "the name of a parameter is a str, got int"),
     "range": ("0.weight", sb.Radial(SHAPE, 2), st.Unreachable, "cannot represent"),
 }
 
@@ -155,7 +158,25 @@ def test_strengths_and_thresholds(value: float) -> None:
             call(net, value)
     with pytest.raises(ValueError, match="finite and at least 0"):
         st.factor_penalty(net, 1.0, scale={"*": value})
+    with pytest.raises(ValueError, match="others must be finite and at least 0"):
+        st.factor_parameters(net, 1.0, others=value)
     assert net[0](inputs()).shape == (5, 8)
+
+
+def test_kinds_of_arguments() -> None:
+    net = network()
+    before = values(net)
+    with pytest.raises(TypeError, match=r"expected a torch.nn.Module, got str"):
+        st.apply("net", "0.weight", "l1")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="charge must be a number, got str"):
+        st.apply(net, "0.weight", "l1", charge="0.1")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"factor_dtype must be a torch.dtype, got 'float32'"):
+        st.apply(net, "0.weight", "l1", factor_dtype="float32")  # type: ignore[arg-type]
+    assert is_unchanged(net, before)
+    st.apply(net, "0.weight", "l1")
+    for call in (st.factor_parameters, st.factor_penalty, st.collapse):
+        with pytest.raises(TypeError, match="must be a number, got NoneType"):
+            call(net, None)  # type: ignore[arg-type]
 
 
 def test_models_without_designs() -> None:

@@ -13,6 +13,7 @@ from symbias.parameterizations import (
     Sum,
     Synthesis,
 )
+from symbias.torch.errors import nonnegative
 from symbias.torch.factors import FactorList
 from symbias.torch.surgery import detach
 from symbias.torch.table import Row, Table
@@ -21,6 +22,7 @@ from symbias.torch.table import Row, Table
 def collapse(model: nn.Module, threshold: float = 0.0) -> Table:
     """Put plain weights in the place of all factors, with hard zeros up to ``threshold``.
 
+    Give the whole model, as to `apply`: places outside of ``model`` keep the factors they share.
     Afterwards the model is of its old classes, with its old state-dict keys in their old order, and
     tied weights are tied; optimizers of the factors are of no more use. Shrinkage is part of the
     penalty and stays in the weights.
@@ -42,8 +44,7 @@ def collapse(model: nn.Module, threshold: float = 0.0) -> Table:
     ValueError
         Where nothing is designed, or the threshold is negative or not finite.
     """
-    if not 0 <= threshold < float("inf"):
-        raise ValueError(f"threshold must be finite and at least 0, got {threshold}")
+    nonnegative("threshold", threshold)
     places = [
         (f"{path}.{leaf}".lstrip("."), module, leaf, factors)
         for path, module in model.named_modules()

@@ -14,7 +14,7 @@ from torch.nn.parameter import UninitializedParameter
 from symbias.designs import Penalty, design
 from symbias.mechanisms import WeightDecay
 from symbias.parameterizations import GroupProduct, Parameterization
-from symbias.torch.errors import ShapeMismatch, Unreachable, UnsupportedTensor
+from symbias.torch.errors import ShapeMismatch, Unreachable, UnsupportedTensor, nonnegative
 from symbias.torch.factors import FactorList, Factors
 from symbias.torch.optimizers import refuse_stale, watch
 from symbias.torch.owners import (
@@ -80,6 +80,8 @@ def apply(
     """
     refuse_wrapped(module)
     plan = _plan(find(module, name), design, charge, factor_dtype)
+    if plan is None:
+        raise TypeError(f"the function gave no design for {name!r}")
     refuse_stale({plan.places[0].name: plan.weight})
     _carry_out(plan)
     return module
@@ -158,7 +160,8 @@ def slices(axis: int = 0, size: int = 1) -> Callable[[str, Tensor], Parameteriza
 
     def factory(name: str, weight: Tensor) -> Parameterization:
         shape = tuple(weight.shape)
-        if not -len(shape) <= axis < len(shape) or shape[axis] % size:
+        whole = isinstance(axis, int) and isinstance(size, int) and size > 0
+        if not whole or not -len(shape) <= axis < len(shape) or shape[axis] % size:
             raise ShapeMismatch(f"{name}: {shape} has no slices of {size} along axis {axis}")
         ends = [1] * len(shape)
         ends[axis] = shape[axis]
@@ -185,6 +188,9 @@ def _plan(
     name, weight = places[0].name, places[0].module._parameters[places[0].leaf]
     assert weight is not None
     _check_tensor(name, weight)
+    nonnegative("charge", charge)
+    if factor_dtype is not None and not isinstance(factor_dtype, torch.dtype):
+        raise TypeError(f"factor_dtype must be a torch.dtype, got {factor_dtype!r}")
     if factor_dtype is not None and not factor_dtype.is_floating_point:
         raise UnsupportedTensor(f"factors cannot be of {factor_dtype}")
     p = _resolve(name, weight, wish)

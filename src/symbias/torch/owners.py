@@ -48,6 +48,8 @@ def find(root: nn.Module, name: str) -> list[Owner]:
     ------
     UnknownParameter, AlreadyDesigned
     """
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a parameter is a str, got {type(name).__name__}")
     path, _, leaf = name.rpartition(".")
     try:
         module = root.get_submodule(path)
@@ -71,6 +73,8 @@ def unknown(root: nn.Module, name: str) -> UnknownParameter:
 
 def refuse_wrapped(root: nn.Module) -> None:
     """Raise WrappedModel where a wrapper already holds the weights."""
+    if not isinstance(root, nn.Module):
+        raise TypeError(f"expected a torch.nn.Module, got {type(root).__name__}")
     for path, module in root.named_modules():
         kind = type(module).__name__
         if kind in ("DistributedDataParallel", "FullyShardedDataParallel"):

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from symbias.torch.errors import UnknownParameter, warn_decoupled
+from symbias.torch.errors import UnknownParameter, nonnegative, warn_decoupled
 from symbias.torch.factors import FactorList
 from symbias.torch.optimizers import decays_beside_the_loss, refuse_stale
 from symbias.torch.owners import designed
@@ -49,7 +49,8 @@ def factor_parameters(
         If an optimizer still holds a weight that factors replaced.
     """
     weights = _designed(model)
-    _check_strength(weight_decay)
+    nonnegative("weight_decay", weight_decay)
+    nonnegative("others", others)
     gone = {n: f.replaced() for n, f in weights.items() if f.replaced is not None}
     refuse_stale({n: w for n, w in gone.items() if w is not None})
     scales = _scales(weights, scale)
@@ -81,7 +82,7 @@ def factor_penalty(model: nn.Module, weight_decay: float, *, scale: Scale = None
         As in `factor_parameters`.
     """
     weights = _designed(model)
-    _check_strength(weight_decay)
+    nonnegative("weight_decay", weight_decay)
     scales = _scales(weights, scale)
     terms = [
         scales[name] * torch.sum(factor * factor)
@@ -131,7 +132,7 @@ class DecaySchedule:
 
     def _set(self) -> None:
         strength = self.strength(self.last_step)
-        _check_strength(strength)
+        nonnegative("weight decay", strength)
         for group in self.optimizer.param_groups:
             if "decay_scale" in group:
                 group["weight_decay"] = strength * group["decay_scale"]
@@ -170,10 +171,5 @@ def _scales(weights: Mapping[str, FactorList], scale: Scale) -> dict[str, float]
             for name in weights
         }
     for value in scales.values():
-        _check_strength(value)
+        nonnegative("scales", value)
     return scales
-
-
-def _check_strength(value: float) -> None:
-    if not 0 <= value < float("inf"):
-        raise ValueError(f"weight decay and scales must be finite and at least 0, got {value}")
