@@ -89,6 +89,10 @@ def test_only_arrays_of_bonds_change(tmp_path: Path) -> None:
     save_file({"k": arrays["k"]}, model / "b.safetensors", {"x": "2"})
     weight_map = {"q": "a.safetensors", "other": "a.safetensors", "k": "b.safetensors"}
     (model / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    blob = tmp_path / "blob"  # shards may be links, as in a download cache
+    (model / "b.safetensors").rename(blob)
+    (model / "b.safetensors").symlink_to(blob)
+    kept = blob.read_bytes()
     (model / "config.json").write_text("{}")
     (model / "deep" / "vocab.txt").write_bytes(bytes(range(256)))
     (model / "pytorch_model.bin").write_bytes(b"never unpickled")
@@ -99,7 +103,9 @@ def test_only_arrays_of_bonds_change(tmp_path: Path) -> None:
         "pipe: not a regular file, not copied",
         "pytorch_model.bin: other weights, copied as they are",
     ]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["model", "new"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["blob", "model", "new"]
+    assert blob.read_bytes() == kept
+    assert not (tmp_path / "new" / "b.safetensors").is_symlink()
     old, new = open_checkpoint(model), open_checkpoint(tmp_path / "new")
     assert list(old.entries) == list(new.entries)
     for name in ("config.json", "deep/vocab.txt", "model.safetensors.index.json"):

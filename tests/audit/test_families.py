@@ -1,5 +1,6 @@
 """Every bond a family claims, held against the model itself; and what it does not claim."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,60 @@ def test_every_array_has_a_bond_or_a_reason(live: Live) -> None:
     assert not held & set(found.reasons)
     assert not any("left out" in note for note in found.notes)
     assert all(np.isfinite(row.log_volume) for row in found.rows)
+
+
+def bert(folder: Path, **config: object) -> Path:
+    rng = np.random.default_rng(0)
+    base = "encoder.layer.0.attention"
+    arrays = {f"{base}.self.{part}.weight": rng.standard_normal((6, 6))
+              for part in ("query", "key", "value")}  # fmt: skip
+    arrays[f"{base}.output.dense.weight"] = rng.standard_normal((6, 6))
+    arrays[f"{base}.self.distance_embedding.weight"] = rng.standard_normal((5, 3))
+    save_file(arrays, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_relative_positions_leave_no_logit_bond(tmp_path: Path) -> None:
+    model = bert(tmp_path, model_type="bert", num_attention_heads=2,
+                 position_embedding_type="relative_key")  # fmt: skip
+    found = audit(model)
+    assert {row.kind for row in found.rows} == {"vo"}
+    assert "relative positions" in found.reasons["encoder.layer.0.attention.self.query.weight"]
+
+
+def test_names_of_bert_under_another_type_are_not_trusted(tmp_path: Path) -> None:
+    found = audit(bert(tmp_path, model_type="roformer", num_attention_heads=2))
+    assert found.family == "unknown"
+    assert "'roformer'" in found.notes[0]
+    assert len(found.reasons) == 5
+
+
+def test_what_does_not_fit_is_left_out_with_the_reason(tmp_path: Path) -> None:
+    """A grouped convolution sees a part of the channels only."""
+    live = Live("torchvision resnet", tmp_path)
+    arrays = load_file(tmp_path / "model.safetensors")
+    name = "layer1.0.conv2.weight"
+    save_file(
+        arrays | {name: np.ascontiguousarray(arrays[name][:, :1])}, live.path / "a.safetensors"
+    )
+    found = audit(live.path / "a.safetensors")
+    assert [note for note in found.notes if "left out" in note] == [
+        "bond 'layer 1 block 0 channels 0' left out: bond 'layer 1 block 0 channels 0': array "
+        "'layer1.0.conv2.weight' of shape (4, 1, 3, 3) has 1 entries along axis 1; Rescaling(size=5, "
+        "signed=False) needs 5"
+    ]
+    assert found.reasons["layer1.0.bn1.weight"].startswith("does not fit")
+
+
+def test_a_bare_llama_needs_heads_only(tmp_path: Path) -> None:
+    """Without a config the sizes of the arrays tell how many heads share a key head."""
+    live = Live("llama", tmp_path)
+    with_config = audit(live.path)
+    (live.path / "config.json").unlink()
+    found = audit(live.path, heads=4)
+    assert [r.to_dict() for r in found.rows] == [r.to_dict() for r in with_config.rows]
+    assert "by array names alone" in found.notes[0]
 
 
 def test_eps_is_said_in_numbers(tmp_path: Path) -> None:

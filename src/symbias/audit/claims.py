@@ -46,14 +46,18 @@ class Stream:
 
 @dataclass
 class Reading:
-    """All that a family found. ``reasons`` maps patterns of array names to why they have no bond;
-    the first that matches counts."""
+    """All that a family found.
+
+    ``reasons`` maps patterns of array names to why they have no bond; the first that matches
+    counts. ``misfits`` does so for names, before all patterns.
+    """
 
     family: str
     claims: list[Claim] = field(default_factory=list)
     reasons: list[tuple[str, str]] = field(default_factory=list)
     streams: list[Stream] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    misfits: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from symbias.audit.families import bart, bert, gpt2, llama, lora, neox, resnet, 
 from symbias.audit.headers import CheckpointError, shown
 from symbias.symmetry import Symmetry
 
+MOST_NOTES = 5
 BY_NAME = (lora, resnet, vgg)  # come without a config
 FAMILIES = (lora, bert, gpt2, llama, neox, vit, bart, resnet, vgg)
 
@@ -39,18 +40,22 @@ def recognise(model: Model) -> Reading:
 def checked(model: Model, found: Reading) -> Reading:
     """The reading, without claims that do not fit the arrays; what did not fit is said."""
     fits: dict[str, Claim] = {}
+    left_out: list[str] = []
     for claim in found.claims:
         try:
             if claim.bond.name in fits:
                 raise ValueError("a bond of this name is there already")
             check_fit(model, claim)
         except (ValueError, TypeError) as error:
-            name = re.escape(claim.bond.ends[0].name)
-            found.reasons.insert(0, (name, f"does not fit: {shown(error)}"))
-            found.notes.append(f"bond {shown(claim.bond.name)!r} left out: {shown(error)}")
+            left_out.append(f"bond {shown(claim.bond.name)!r} left out: {shown(error)}")
+            for name in claim.bond.arrays:
+                found.misfits.setdefault(name, f"does not fit: {shown(error)}")
         else:
             fits[claim.bond.name] = claim
     found.claims = list(fits.values())
+    found.notes += left_out[:MOST_NOTES]
+    if len(left_out) > MOST_NOTES:
+        found.notes.append(f"{len(left_out) - MOST_NOTES} more bonds left out")
     return found
 
 
@@ -67,6 +72,8 @@ def check_fit(model: Model, claim: Claim) -> None:
 
 def reason_for(found: Reading, name: str) -> str:
     """Why an array belongs to no bond."""
+    if name in found.misfits:
+        return found.misfits[name]
     for pattern, reason in found.reasons:
         if re.fullmatch(pattern, name):
             return reason

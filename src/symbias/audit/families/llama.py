@@ -10,6 +10,7 @@ from symbias.audit.headers import CheckpointError
 from symbias.symmetry import Bond, Rescaling, UniformScale
 
 KINDS = ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "phi3", "mixtral")
+WIDEST = 20_000  # channels of a residual stream
 OFFSET = ("gemma", "gemma2")  # gains stored less one
 _LAYER = r"((.*\blayers\.(\d{1,6}))\.self_attn)\.(q_proj|qkv_proj)\.weight"
 _EXPERT = r"(.*\blayers\.(\d{1,6})\.block_sparse_moe\.experts\.(\d{1,6}))\.w1\.weight"
@@ -184,6 +185,9 @@ def _stream(model: Model, found: Reading, layers: list[tuple[str, str, int]]) ->
     tied = head not in model
     readers.append((embed if tied else head, last))
     size = model.shapes[embed][1]
+    if size > WIDEST:
+        found.notes.append(f"residual stream: {size} channels are too many to measure")
+        return
     note = "gains are absorbed into the matrices that read them: without that, only rotations "
     note += "that commute with the gains are symmetries"
     if tied:
