@@ -91,15 +91,12 @@ def test_what_does_not_fit_is_left_out_with_the_reason(tmp_path: Path) -> None:
     live = Live("torchvision resnet", tmp_path)
     arrays = load_file(tmp_path / "model.safetensors")
     name = "layer1.0.conv2.weight"
-    save_file(
-        arrays | {name: np.ascontiguousarray(arrays[name][:, :1])}, live.path / "a.safetensors"
-    )
-    found = audit(live.path / "a.safetensors")
-    assert [note for note in found.notes if "left out" in note] == [
-        "bond 'layer 1 block 0 channels 0' left out: bond 'layer 1 block 0 channels 0': array "
-        "'layer1.0.conv2.weight' of shape (4, 1, 3, 3) has 1 entries along axis 1; Rescaling(size=5, "
-        "signed=False) needs 5"
-    ]
+    arrays[name] = np.ascontiguousarray(arrays[name][:, :1])
+    save_file(arrays, tmp_path / "a.safetensors")
+    found = audit(tmp_path / "a.safetensors")
+    (note,) = [note for note in found.notes if "left out" in note]
+    assert note.startswith("bond 'layer 1 block 0 channels 0' left out: ")
+    assert "'layer1.0.conv2.weight' of shape (4, 1, 3, 3) has 1 entries along axis 1" in note
     assert found.reasons["layer1.0.bn1.weight"].startswith("does not fit")
 
 
