@@ -88,7 +88,7 @@ def test_names_of_bert_under_another_type_are_not_trusted(tmp_path: Path) -> Non
 
 def test_what_does_not_fit_is_left_out_with_the_reason(tmp_path: Path) -> None:
     """A grouped convolution sees a part of the channels only."""
-    live = Live("torchvision resnet", tmp_path)
+    Live("torchvision resnet", tmp_path)
     arrays = load_file(tmp_path / "model.safetensors")
     name = "layer1.0.conv2.weight"
     arrays[name] = np.ascontiguousarray(arrays[name][:, :1])
