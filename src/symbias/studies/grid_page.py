@@ -90,11 +90,11 @@ def _figure(grid: dict[str, list[Verification]]) -> str:
 
     figure = Figure(figsize=(9.6, 1.55 * len(grid)), layout="constrained")
     axes = figure.subplots(len(grid), 4, squeeze=False)
+    for ax, mechanism in zip(axes[0], next(iter(grid.values())), strict=False):
+        ax.set_title(mechanism.mechanism, fontsize=9)
     for row, (name, cells) in zip(axes, grid.items(), strict=True):
         for ax, cell in zip(row, cells, strict=False):
             ax.tick_params(labelsize=5)
-            if row is axes[0]:
-                ax.set_title(cell.mechanism, fontsize=9)
             if ax is row[0]:
                 ax.set_ylabel(name, fontsize=7)
             if cell.points is None:
@@ -114,6 +114,10 @@ def _figure(grid: dict[str, list[Verification]]) -> str:
                 span = [min(x.min(), y.min()), max(x.max(), y.max())]
                 ax.plot(span, span, color="0.8", lw=1)
                 ax.plot(x, y, ".", color=color, ms=4)
+                ax.locator_params(nbins=4)
+                ax.ticklabel_format(scilimits=(-2, 3))
+                for side in (ax.xaxis, ax.yaxis):
+                    side.get_offset_text().set_fontsize(5)
             text = f"{cell.value:.1g}"
             ax.text(0.04, 0.86, text, transform=ax.transAxes, fontsize=6, color=color)
     return svg(figure)

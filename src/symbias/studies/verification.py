@@ -267,6 +267,7 @@ def check_langevin(
     law = rule.law(p, loss)
     found = compare(law, w, level=LEVEL, key=key)
     first = np.ravel(w.reshape(len(w), -1)[:, 0])
+    drawn = law.sample(2000 if p.shape not in ((), (1,)) else 20_000)
     return Verification(
         "Langevin",
         f"p-value ({found.test})",
@@ -274,7 +275,7 @@ def check_langevin(
         LEVEL,
         "verified" if found.p_value > LEVEL else "failed",
         f"{len(w)} samples, against dw",
-        (first, np.ravel(law.sample(2000).reshape(2000, -1)[:, 0])),
+        (first, np.ravel(drawn.reshape(len(drawn), -1)[:, 0])),
     )
 
 
