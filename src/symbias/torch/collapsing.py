@@ -1,11 +1,14 @@
 """From factors back to plain weights."""
 
+from typing import Any
+
 import torch
 from array_api_compat import array_namespace
 from torch import Tensor, nn
 
 from symbias._arrays import Params
 from symbias.parameterizations import (
+    Diagonal,
     GroupProduct,
     MatrixProduct,
     Parameterization,
@@ -15,6 +18,7 @@ from symbias.parameterizations import (
 )
 from symbias.torch.errors import nonnegative
 from symbias.torch.factors import FactorList
+from symbias.torch.owners import refuse_wrapped
 from symbias.torch.surgery import detach
 from symbias.torch.table import Row, Table
 
@@ -32,7 +36,8 @@ def collapse(model: nn.Module, threshold: float = 0.0) -> Table:
     threshold : float
         What is set to zero is what the design makes small: whole groups by their Euclidean norm,
         singular values of a matrix product, coordinates behind a transform (differences,
-        frequencies, weighted entries), single entries otherwise. At 0 the function is unchanged.
+        frequencies), single entries otherwise; in units of the weight, whatever the weights of the
+        penalty. At 0 the function is unchanged.
 
     Returns
     -------
@@ -42,9 +47,13 @@ def collapse(model: nn.Module, threshold: float = 0.0) -> Table:
     Raises
     ------
     ValueError
-        Where nothing is designed, or the threshold is negative or not finite.
+        Where nothing is designed, the threshold is negative or not finite, or there is one and a
+        weight is not finite, as after training that diverged.
+    WrappedModel
+        Where a wrapper for distributed training holds the factors: give what it wraps.
     """
     nonnegative("threshold", threshold)
+    refuse_wrapped(model)
     places = [
         (f"{path}.{leaf}".lstrip("."), module, leaf, factors)
         for path, module in model.named_modules()
@@ -53,6 +62,9 @@ def collapse(model: nn.Module, threshold: float = 0.0) -> Table:
     ]
     if not places:
         raise ValueError(f"nothing in {type(model).__name__} is designed")
+    for name, *_, factors in places if threshold else ():
+        if not all(bool(torch.isfinite(factor).all()) for factor in factors.named().values()):
+            raise ValueError(f"{name!r} has factors that are not finite: no threshold applies")
     weights = {id(factors): plain(factors, threshold) for *_, factors in places}
     rows = []
     for name, module, leaf, factors in places:
@@ -82,10 +94,12 @@ def plain(factors: FactorList, threshold: float = 0.0) -> nn.Parameter:
     return nn.Parameter(weight, requires_grad=trained)
 
 
-def cut(p: Parameterization, theta: Params, threshold: float) -> Tensor:
-    """p(theta) with zeros where the design's own coordinates are at most ``threshold``."""
+def cut(p: Parameterization, theta: Params, threshold: float, unit: Any = 1.0) -> Tensor:
+    """p(theta) with zeros where the design's own coordinates, times unit, are at most threshold."""
     if isinstance(p, Synthesis):
-        inner = cut(p.inner, {n: theta[n] for n in p.inner.shapes}, threshold)
+        if isinstance(p.transform, Diagonal):
+            unit = p.transform.units(theta[next(iter(p.inner.shapes))], p.inner.shape)
+        inner = cut(p.inner, {n: theta[n] for n in p.inner.shapes}, threshold, unit)
         own = [theta[n] for n in p.shapes if n not in p.inner.shapes]
         return p.transform.forward(torch.cat([*own, inner]) if own else inner)
     if isinstance(p, Parts | Sum):
@@ -94,13 +108,13 @@ def cut(p: Parameterization, theta: Params, threshold: float) -> Tensor:
         return sum(pieces[1:], start=pieces[0]) if isinstance(p, Sum) else _joined(p, pieces)
     w = p(theta)
     if isinstance(p, GroupProduct):
-        kept = (p.group_norms(w) > threshold).to(w.dtype)
+        kept = (p.group_norms(w * unit) > threshold).to(w.dtype)
         return w * p._spread(kept)
     if isinstance(p, MatrixProduct):
-        u, s, vt = torch.linalg.svd(w.double(), full_matrices=False)
+        u, s, vt = torch.linalg.svd((w * unit).double(), full_matrices=False)
         kept = s > threshold
-        return w if bool(kept.all()) else ((u * (s * kept)) @ vt).to(w.dtype)
-    return torch.where(torch.abs(w) > threshold, w, torch.zeros_like(w))
+        return w if bool(kept.all()) else ((u * (s * kept)) @ vt / unit).to(w.dtype)
+    return torch.where(torch.abs(w * unit) > threshold, w, torch.zeros_like(w))
 
 
 def _joined(p: Parts, pieces: list[Tensor]) -> Tensor:

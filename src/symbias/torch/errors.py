@@ -3,6 +3,8 @@
 import warnings
 from typing import SupportsFloat
 
+from torch.optim import Optimizer
+
 
 class UnknownParameter(ValueError):
     """No parameter has this name, or matches this pattern; the message has the nearest ones."""
@@ -33,7 +35,7 @@ class WrappedModel(ValueError):
 
 
 class DecoupledDecay(UserWarning):
-    """An optimizer applies decoupled weight decay to factors: not the penalty asked for."""
+    """An optimizer decays factors beside the loss, or not at all: not the penalty asked for."""
 
 
 def nonnegative(what: str, value: object) -> None:
@@ -44,11 +46,17 @@ def nonnegative(what: str, value: object) -> None:
         raise ValueError(f"{what} must be finite and at least 0, got {value}")
 
 
-def warn_decoupled(optimizer: object) -> None:
-    """Say what AdamW does to factors, and what to do instead."""
+def warn_missed(optimizer: Optimizer) -> None:
+    """Say what AdamW or LBFGS does to factors, and what to do instead."""
+    if "weight_decay" in optimizer.defaults:
+        fault = (
+            "applies decoupled weight decay to factors of a design. That is another objective, "
+            "without its penalty (no zeros in place of the LASSO's)"
+        )
+    else:
+        fault = "ignores the weight decay of factors: the design has no penalty"
     warnings.warn(
-        f"{type(optimizer).__name__} applies decoupled weight decay to factors of a design. That "
-        "is another objective, without its penalty (no zeros in place of the LASSO's). Take SGD "
+        f"{type(optimizer).__name__} {fault}. Take SGD "
         "or Adam with (coupled) weight_decay, or set weight_decay=0 on the factors and add "
         "symbias.torch.factor_penalty(model, strength) to the loss",
         DecoupledDecay,

@@ -1,14 +1,15 @@
-"""Optimizers that hold what they should not, or decay it beside the loss."""
+"""Optimizers that hold what they should not, decay it beside the loss, or not at all."""
 
 import gc
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
 
-from symbias.torch.errors import StaleOptimizer, warn_decoupled
+from symbias.torch.errors import StaleOptimizer, warn_missed
 
 # Adam, NAdam and RAdam say so in their groups; these do not
 DECOUPLED = {"AdamW", "Adafactor", "Muon", "Lion"}
@@ -49,41 +50,54 @@ def refuse_stale(parameters: dict[str, torch.Tensor]) -> None:
         )
 
 
-def decays_beside_the_loss(optimizer: torch.optim.Optimizer, tensors: set[int]) -> bool:
-    """Whether ``optimizer`` applies decoupled weight decay, as AdamW, to any of these ids."""
+def misses_the_penalty(
+    optimizer: torch.optim.Optimizer, tensors: set[int], *, ever: bool = False
+) -> bool:
+    """Whether ``optimizer`` decays any of these ids as AdamW does, or ignores their weight decay.
+
+    ``ever``: whatever the decay is now.
+    """
     kinds = {kind.__name__ for kind in type(optimizer).__mro__}
     for group in optimizer.param_groups:
-        beside = group.get("decoupled_weight_decay", False) or kinds & DECOUPLED
+        coupled = "weight_decay" in optimizer.defaults and not kinds & DECOUPLED
+        coupled = coupled and not group.get("decoupled_weight_decay", False)
         ours = not tensors.isdisjoint(map(id, group["params"]))
-        if beside and ours and group.get("weight_decay", 0) != 0:
+        if ours and not coupled and (ever or group.get("weight_decay", 0) != 0):
             return True
     return False
 
 
 def watch(module: nn.Module, decayed: Sequence[torch.Tensor]) -> None:
-    """Warn of decoupled decay when the first gradient arrives and the optimizer surely exists."""
-    if decayed and decayed[0].requires_grad:
+    """Warn of a missed penalty when gradients arrive and an optimizer of these tensors exists."""
+    if decayed and decayed[0].requires_grad and module not in _waiting:
         hook = decayed[0].register_post_accumulate_grad_hook(_look)
-        _waiting[module] = decayed[0], {id(t) for t in decayed}, hook
+        _waiting[module] = decayed[0], {id(t) for t in decayed}, hook, count(1)
 
 
-# modules whose factors were not seen in an optimizer yet: (the hooked one, ids of all, the hook)
-_waiting: WeakKeyDictionary[nn.Module, tuple[torch.Tensor, set[int], Any]] = WeakKeyDictionary()
+# modules whose factors were not seen in an optimizer yet: (the hooked one, ids of all, the hook,
+# the gradients that came)
+_waiting: WeakKeyDictionary[nn.Module, tuple[torch.Tensor, set[int], Any, Iterator[int]]]
+_waiting = WeakKeyDictionary()
 
 
 def _look(parameter: torch.Tensor) -> None:
     """Judge the optimizers of this parameter, for everything else that they hold as well."""
+    gradients = next((next(n) for p, _, _, n in _waiting.values() if p is parameter), 0)
+    if gradients & (gradients - 1):  # a look sweeps the heap: at gradient 1, 2, 4, 8, ...
+        return
     found = optimizers_with([parameter])
+    if not found:
+        return
     held: set[int] = set().union(*map(_held, found))
     factors: set[int] = set()
-    for module, (hooked, ids, hook) in list(_waiting.items()):
+    for module, (hooked, ids, hook, _) in list(_waiting.items()):
         factors |= ids
         if hooked is parameter or id(hooked) in held:
             hook.remove()
             del _waiting[module]
-    if any(decays_beside_the_loss(o, factors) for o in found):
+    if any(misses_the_penalty(o, factors) for o in found):
         del found
         gc.collect()
         for optimizer in optimizers_with([parameter]):
-            if decays_beside_the_loss(optimizer, factors):
-                warn_decoupled(optimizer)
+            if misses_the_penalty(optimizer, factors):
+                warn_missed(optimizer)

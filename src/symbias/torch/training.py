@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from symbias.torch.errors import UnknownParameter, nonnegative, warn_decoupled
+from symbias.torch.errors import UnknownParameter, nonnegative, warn_missed
 from symbias.torch.factors import FactorList
-from symbias.torch.optimizers import decays_beside_the_loss, refuse_stale
+from symbias.torch.optimizers import misses_the_penalty, refuse_stale, watch
 from symbias.torch.owners import designed
 
 Scale = Mapping[str, float] | Callable[[str], float] | None
@@ -57,6 +58,7 @@ def factor_parameters(
     by_scale: dict[float, list[Tensor]] = {}
     free: list[Tensor] = []
     for name, factors in weights.items():
+        watch(factors, factors.decayed())
         by_scale.setdefault(scales[name], []).extend(factors.decayed())
         free += [t for n, t in factors.named().items() if n in factors.factors.design.free]
     known = {id(t) for group in by_scale.values() for t in group} | {id(t) for t in free}
@@ -108,12 +110,20 @@ class DecaySchedule:
     ------
     ValueError
         If no group of the optimizer comes from `factor_parameters`.
+
+    Warns
+    -----
+    DecoupledDecay
+        If the optimizer's decay is decoupled (AdamW), or it has none (LBFGS).
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, strength: Callable[[int], float]) -> None:
         self.optimizer, self.strength, self.last_step = optimizer, strength, 0
         if not any("decay_scale" in group for group in optimizer.param_groups):
             raise ValueError("no group with a decay_scale: build them with factor_parameters")
+        ours = [g["params"] for g in optimizer.param_groups if g.get("decay_scale", 0) > 0]
+        if misses_the_penalty(optimizer, {id(p) for p in chain(*ours)}, ever=True):
+            warn_missed(optimizer)
         self._set()
 
     def step(self) -> None:
@@ -141,11 +151,11 @@ class DecaySchedule:
 def check_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Warn with `DecoupledDecay` if ``optimizer`` breaks the designs of ``model``, now.
 
-    The same look happens by itself at the first gradient.
+    The same look happens by itself at the first gradient that finds an optimizer.
     """
     factors = {id(t) for f in designed(model).values() for t in f.decayed()}
-    if decays_beside_the_loss(optimizer, factors):
-        warn_decoupled(optimizer)
+    if misses_the_penalty(optimizer, factors):
+        warn_missed(optimizer)
 
 
 def _designed(model: nn.Module) -> dict[str, FactorList]:

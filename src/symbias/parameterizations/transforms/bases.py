@@ -157,6 +157,13 @@ class Diagonal(Transform):
     def __repr__(self) -> str:
         return f"Diagonal({self.weights.shape})"
 
+    def units(self, like: Array, shape: tuple[int, ...]) -> Array:
+        """w per z of the penalised coordinates z, of the given shape."""
+        scale = self._scale if self._order is None else self._scale[self._order]
+        scale = scale[self.free :]
+        scale = scale.reshape(scale.shape + (1,) * (len(shape) - scale.ndim))
+        return constant(np.broadcast_to(1 / scale, shape).copy(), like)
+
     def _scales(self, array: Array) -> Array:
         missing = array.ndim - self._scale.ndim
         return constant(self._scale.reshape(self._scale.shape + (1,) * missing), array)
