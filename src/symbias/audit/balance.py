@@ -15,7 +15,7 @@ from symbias.audit.headers import CheckpointError, shown
 from symbias.audit.invariants import deviation, deviation_of_coupled
 from symbias.audit.measure import measure
 from symbias.audit.noise import Equilibrium
-from symbias.audit.rewrite import Draft, check_out, draft
+from symbias.audit.rewrite import Draft, check_out, draft, leftovers
 from symbias.audit.run import reading_of
 from symbias.audit.squares import compressed
 from symbias.symmetry import Bond
@@ -108,10 +108,10 @@ def balance_checkpoint(
             result.moves += moves
             if progress:
                 progress(done + 1, len(groups))
-        result.changed = [n for group in groups for b in group for n in b.arrays]
-        result.changed = list(dict.fromkeys(result.changed))
+        result.changed = list(dict.fromkeys(copy.changed))
         result.notes += [f"{n}: not a regular file, not copied" for n in copy.skipped]
         result.notes += [f"{n}: other weights, copied as they are" for n in copy.unchanged]
+    result.notes += [f"{p}: left over from an interrupted run" for p in leftovers(target)]
     return result
 
 
@@ -137,7 +137,7 @@ def _move(
     except ValueError as error:
         raise CheckpointError(shown(error)) from None
     for name in list(moved):
-        copy.put(name, moved.pop(name))
+        copy.put(name, moved.pop(name), before=old[name])
     new = {name: written.read(name) for name in names}
     eps = max(precision(source.entries[name].dtype) for name in names)
     if len(group) == 1:

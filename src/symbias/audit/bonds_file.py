@@ -56,7 +56,7 @@ def read_bonds(path: Path) -> list[Claim]:
     if len(text) > MAX_BYTES:
         raise CheckpointError(f"{shown(path)}: more than {MAX_BYTES} bytes of YAML")
     try:
-        content = yaml.safe_load(text.decode())
+        content = yaml.load(text.decode(), Loader=_loader())
     except (yaml.YAMLError, *_RAISED) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
@@ -67,14 +67,44 @@ def read_bonds(path: Path) -> list[Claim]:
     if not isinstance(listed, list) or not 0 < len(listed) <= MAX_BONDS:
         raise CheckpointError(f"{shown(path)}: bonds must be a list of 1 to {MAX_BONDS}")
     found: list[Claim] = []
+    seen: set[str] = set()
     for number, item in enumerate(listed, start=1):
         try:
-            found += _claims(item)
+            for claim in _claims(item):
+                key = _key(claim.bond)
+                if key in seen:
+                    raise ValueError(f"the same as an earlier one: {key[:200]}")
+                seen.add(key)
+                found.append(claim)
         except (ValueError, TypeError) as error:
             raise CheckpointError(f"{shown(path)}: bond {number}: {shown(error)}") from None
         if len(found) > MAX_BONDS:
             raise CheckpointError(f"{shown(path)}: more than {MAX_BONDS} bonds")
     return found
+
+
+def _loader() -> Any:
+    """PyYAML's safe loader, which takes no key twice."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            keys = [k.value for k, _ in node.value if isinstance(k, yaml.ScalarNode)]
+            if twice := [k for k in keys if keys.count(k) > 1]:
+                problem = f"{shown(twice[0], 40)} is there twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+            return super().construct_mapping(node, deep)
+
+    return Loader
+
+
+def _key(bond: Bond) -> str:
+    """The same for bonds that differ by name alone."""
+    sides = [
+        sorted(f"{e.name} {e.axis} {None if e.rows is None else e.rows.tolist()}" for e in side)
+        for side in ([e for e in bond.ends if not e.dual], [e for e in bond.ends if e.dual])
+    ]
+    return f"{bond.group} {bond.heads or 1} {sides}"
 
 
 def _claims(item: Any) -> list[Claim]:

@@ -21,6 +21,7 @@ from symbias.audit.headers import (
 Numpy = np.ndarray[Any, Any]
 BLOCK = 1 << 24  # bytes converted at a time
 MAX_JSON = 50_000_000
+LARGEST = 1e120  # whose squares, summed over any array, stay finite
 _STORED = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 _NAMES = ("model.safetensors", "adapter_model.safetensors")
 
@@ -90,13 +91,19 @@ class Checkpoint:
                     if read_into(stream, memoryview(cast(Any, part)).cast("B")) != part.nbytes:
                         raise CheckpointError(f"{shown(entry.file)}: truncated while it was read")
                     values = from_stored(part, entry.dtype)
-                    if not np.isfinite(values).all():
-                        raise CheckpointError(
-                            f"array {shown(entry.name)!r} holds values that are not finite"
-                        )
+                    _check_values(entry, values)
                     yield values
         except OSError as error:
             raise CheckpointError(f"{shown(entry.file)}: {error.strerror}") from None
+
+
+def _check_values(entry: Entry, values: Numpy) -> None:
+    if not np.isfinite(values).all():
+        raise CheckpointError(f"array {shown(entry.name)!r} holds values that are not finite")
+    if entry.dtype == "F64" and np.abs(values).max(initial=0.0) > LARGEST:
+        raise CheckpointError(
+            f"array {shown(entry.name)!r} holds values above {LARGEST:.0e}: their squares overflow"
+        )
 
 
 def read_into(stream: Any, view: memoryview) -> int:

@@ -1,5 +1,6 @@
 """A copy of a checkpoint in which some arrays are replaced: whole and checked, or not there."""
 
+import errno
 import os
 import shutil
 import stat
@@ -8,9 +9,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from symbias.audit.checkpoint import Checkpoint, Numpy, to_stored
 from symbias.audit.headers import CheckpointError, Entry, shown
 
+_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # these name the source
 _WEIGHTS = (".bin", ".safetensors", ".h5", ".onnx", ".msgpack", ".pt", ".pth", ".gguf")
 
 
@@ -21,6 +25,7 @@ class Draft:
         self.source, self.root = source, root
         self.skipped: list[str] = []
         self.unchanged: list[str] = []
+        self.changed: list[str] = []
 
     def entry(self, name: str) -> Entry:
         """Where the array lies in the copy."""
@@ -28,10 +33,13 @@ class Draft:
         file = self.root / old.file.name if self.source.path.is_dir() else self.root
         return Entry(name, file, old.dtype, old.shape, old.start, old.stop)
 
-    def put(self, name: str, values: Numpy) -> None:
-        """Round to the array's dtype and write it in place."""
+    def put(self, name: str, values: Numpy, before: Numpy) -> None:
+        """Round to the array's dtype and write it in place, where it was not that ``before``."""
         entry = self.entry(name)
         stored: Any = to_stored(values.reshape(-1), entry.dtype)
+        if np.array_equal(stored, to_stored(before.reshape(-1), entry.dtype)):
+            return
+        self.changed.append(name)
         data = memoryview(stored).cast("B")
         with entry.file.open("r+b", buffering=0) as stream:
             stream.seek(entry.start)
@@ -57,7 +65,7 @@ def draft(source: Checkpoint, out: Path, *, overwrite: bool = False) -> Iterator
         left behind.
     """
     check_out(source, out, overwrite=overwrite)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    temporary = out.with_name(f".{out.name[:64]}.{os.getpid()}.partial")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         copy = Draft(source, temporary)
@@ -76,13 +84,24 @@ def draft(source: Checkpoint, out: Path, *, overwrite: bool = False) -> Iterator
             temporary.replace(out)
         _sync(out.parent)
     except OSError as error:
-        raise CheckpointError(f"{shown(error.filename or out)}: {error.strerror}") from None
+        where = out if error.errno in _FULL else error.filename or out
+        raise CheckpointError(f"{shown(where)}: {error.strerror}") from None
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            with suppress(OSError):
+        with suppress(OSError):
+            if temporary.is_dir():
+                shutil.rmtree(temporary, ignore_errors=True)
+            else:
                 temporary.unlink(missing_ok=True)
+
+
+def leftovers(out: Path) -> list[Path]:
+    """Drafts of ``out`` that a killed process left behind."""
+    start = f".{out.name[:64]}."
+    try:
+        names = sorted(os.listdir(out.parent))
+    except OSError:
+        return []
+    return [out.parent / n for n in names if n.startswith(start) and n.endswith(".partial")]
 
 
 def check_out(source: Checkpoint, out: Path, *, overwrite: bool) -> None:

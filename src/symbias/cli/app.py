@@ -1,8 +1,11 @@
 """The commands. Heavy imports happen inside them, so that --help is quick."""
 
 import json
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from importlib.resources import files
 from pathlib import Path
@@ -28,13 +31,27 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no summary.")
 Json = Annotated[bool, typer.Option("--json", help="Print the run record as JSON.")]
 
 
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """A request to end (SIGTERM) is an interrupt: temporary files are removed on the way out."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def command(function: Callable[..., None]) -> Callable[..., None]:
     """Bad input ends in one line and status 2; an interrupt in status 130."""
 
     @wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> None:
         try:
-            function(*args, **kwargs)
+            with _stoppable():
+                function(*args, **kwargs)
         except InputError as error:
             print(f"symbias: error: {error}", file=sys.stderr)
             raise typer.Exit(2) from None

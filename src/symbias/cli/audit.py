@@ -49,6 +49,8 @@ def audit(
         raise InputError("--csv and --json exclude each other")
     if out is not None:
         check_writable(out)
+        if model.is_dir() and model.resolve() in (out.resolve(), *out.resolve().parents):
+            raise InputError(f"{out}: lies inside the model's own folder")
     found = run_audit(model, bonds, heads, residual=residual, show=not (quiet or as_json or as_csv))
     if out is not None:
         from symbias.audit.page import audit_page

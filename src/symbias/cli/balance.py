@@ -69,7 +69,8 @@ def _show(found: Any) -> None:
     before, after = (sum(getattr(m, f"norm_{k}") for m in found.moves) for k in ("before", "after"))
     worst = [max(getattr(m, f"imbalance_{k}") for m in found.moves) for k in ("before", "after")]
     print(
-        f"{found.family}: {sum(m.heads for m in found.moves)} bonds moved to {found.target}, "
+        f"{found.family}: {sum(m.heads for m in found.moves if not m.note)} bonds moved to "
+        f"{found.target}, "
         f"{len(found.changed)} arrays rewritten"
     )
     print(f"half squared norm of their arrays: {before:.6g} before, {after:.6g} after")

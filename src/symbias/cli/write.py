@@ -9,7 +9,11 @@ from symbias.cli.errors import InputError
 
 def check_writable(folder: Path) -> None:
     """Raise InputError if files could not be written into ``folder``, before any work is done."""
-    if folder.exists() and not folder.is_dir():
+    try:
+        taken = folder.exists() and not folder.is_dir()
+    except OSError as error:  # such as a name that is too long
+        raise InputError(f"{error.strerror}: {folder}") from None
+    if taken:
         raise InputError(f"{folder}: not a folder")
     existing = folder.absolute()
     while not existing.exists():
