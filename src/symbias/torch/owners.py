@@ -75,12 +75,13 @@ def find(root: nn.Module, name: str) -> list[Owner]:
 
 def _refuse_inside(root: nn.Module, name: str, path: str) -> None:
     """Raise where the module at ``path`` is not one whose parameters can be designed."""
-    for inner, module in root.named_modules(remove_duplicate=False):
-        if inner == path or path.startswith(f"{inner}."):
-            if isinstance(module, ParametrizationList):
-                raise AlreadyDesigned(f"{name!r} is part of a parametrization, not a weight")
-            if isinstance(module, torch.jit.ScriptModule):
-                raise TypeError(f"{name!r} is in a ScriptModule: design the module, then script it")
+    module: nn.Module | None = root
+    for part in [None, *path.split(".")] if path else [None]:
+        module = module if part is None or module is None else module._modules.get(part)
+        if isinstance(module, ParametrizationList):
+            raise AlreadyDesigned(f"{name!r} is part of a parametrization, not a weight")
+        if isinstance(module, torch.jit.ScriptModule):
+            raise TypeError(f"{name!r} is in a ScriptModule: take the module before scripting")
 
 
 def unknown(root: nn.Module, name: str) -> UnknownParameter:

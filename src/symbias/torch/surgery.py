@@ -57,7 +57,7 @@ def _specialise(module: nn.Module, names: Iterable[str]) -> None:
     for name in names:
         setattr(cls, name, _property(name))
     cls.__reduce_ex__, cls.__deepcopy__ = _reduce, _deepcopy
-    cls.register_parameter = _register_parameter
+    cls.register_parameter = _registrar(cls.__bases__[0])
 
 
 def _property(name: str) -> property:
@@ -90,9 +90,13 @@ def _deepcopy(module: Any, memo: dict[int, Any]) -> nn.Module:
     return twin
 
 
-def _register_parameter(module: Any, name: str, parameter: nn.Parameter | None) -> None:
+def _registrar(base: type[nn.Module]) -> Any:
     """``module.weight = nn.Parameter(t)`` on a designed weight is ``module.weight = t``."""
-    if parameter is not None and name in module.parametrizations:
-        setattr(module, name, parameter.detach())
-    else:
-        base_class(module).register_parameter(module, name, parameter)
+
+    def register_parameter(module: Any, name: str, parameter: nn.Parameter | None) -> None:
+        if parameter is not None and name in module.parametrizations:
+            setattr(module, name, parameter.detach())
+        else:
+            base.register_parameter(module, name, parameter)
+
+    return register_parameter
