@@ -223,6 +223,8 @@ def main() -> None:
         print(f"{done} of {total}: {name}, {time.perf_counter() - begun:.0f} s", flush=True)
     rows.sort(key=lambda r: r["seed"])
     print("\n".join(table(rows)))
+    if options.quick:
+        print("--quick is 2 epochs: too short to prune anything, and for accuracies that mean much")
     (options.out / "pruning.json").write_text(json.dumps(rows, indent=1))
     draw(rows, options.out / "pruning.svg")
     print(f"wrote {options.out}/pruning.json and pruning.svg")

@@ -36,7 +36,6 @@ BAD: dict[str, tuple[Any, Any, type[Exception], str]] = {
     "penalty": ("0.weight", "sparse", ValueError, "unknown penalty"),
     "matrix": ("0.bias", "nuclear", ValueError, "a penalty on matrices"),
     "rank": ("0.weight", sb.MatrixProduct(8, 6, 2), ValueError, "rank above 2"),
-    "size": ("0.weight", st.slices(0, 0), st.ShapeMismatch, "no slices of 0 along axis 0"),
     "nothing": ("0.weight", lambda name, w: None, TypeError, "gave no design for '0.weight'"),
     "kind": (0, "l1", TypeError, "the name of a parameter is a str, got int"),
     "range": ("0.weight", sb.Radial(SHAPE, 2), st.Unreachable, "cannot represent"),

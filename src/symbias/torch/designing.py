@@ -11,7 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
-from symbias.designs import Penalty, design
+from symbias.designs import (
+    L1,
+    ElasticNet,
+    GroupLasso,
+    Penalty,
+    Ridge,
+    TotalVariation,
+    as_penalty,
+    design,
+)
 from symbias.mechanisms import WeightDecay
 from symbias.parameterizations import GroupProduct, Parameterization
 from symbias.torch.errors import ShapeMismatch, Unreachable, UnsupportedTensor, nonnegative
@@ -22,6 +31,7 @@ from symbias.torch.owners import (
     designed,
     find,
     owners,
+    refuse_held,
     refuse_wrapped,
     unknown,
 )
@@ -79,6 +89,7 @@ def apply(
     ``module.weight = tensor`` does.
     """
     refuse_wrapped(module)
+    refuse_held(module)
     plan = _plan(find(module, name), design, charge, factor_dtype)
     if plan is None:
         raise TypeError(f"the function gave no design for {name!r}")
@@ -108,13 +119,18 @@ def apply_matching(
     ------
     UnknownParameter
         If a pattern matches nothing, with the nearest names.
+    ValueError
+        If there is no pattern.
     Unreachable
         If everything that matches was refused, with the first reason.
     StaleOptimizer, WrappedModel
         As in `apply`. The model is then as it was.
     """
     refuse_wrapped(model)
-    patterns = [pattern] if isinstance(pattern, str) else pattern
+    refuse_held(model)
+    patterns = [pattern] if isinstance(pattern, str) else list(pattern)
+    if not patterns:
+        raise ValueError("no pattern was given; '*' matches every parameter")
     places = list(owners(model))
     already = designed(model)
     for one in patterns:
@@ -139,7 +155,9 @@ def apply_matching(
         if plan:
             plans.append(plan)
             seen[id(parameter)] = owner.name
-        rows.append(Row(owner.name, tuple(parameter.shape), plan is not None, note))
+        lazy = isinstance(parameter, UninitializedParameter)
+        shape = () if lazy else tuple(parameter.shape)
+        rows.append(Row(owner.name, shape, plan is not None, note))
     rows += [Row(n, f.factors.design.shape, False, "already designed") for n, f in already.items()]
     refused = [r.note for r in rows if not r.done and ": " in r.note]
     if refused and not plans:
@@ -156,12 +174,20 @@ def slices(axis: int = 0, size: int = 1) -> Callable[[str, Tensor], Parameteriza
     Output units of a Linear are ``slices(0)`` of its weight, its inputs ``slices(1)``, the heads
     that an output projection reads ``slices(1, head_size)``. The penalty of weight decay lam is
     lam * sum of the groups' Euclidean norms.
+
+    Raises
+    ------
+    ValueError
+        If the axis is not an integer, or the size not a positive one.
     """
+    if not all(isinstance(n, int | np.integer) and not isinstance(n, bool) for n in (axis, size)):
+        raise ValueError(f"slices need an integer axis and size, got {axis!r} and {size!r}")
+    if size < 1:
+        raise ValueError(f"the size of slices must be at least 1, got {size}")
 
     def factory(name: str, weight: Tensor) -> Parameterization:
         shape = tuple(weight.shape)
-        whole = isinstance(axis, int) and isinstance(size, int) and size > 0
-        if not whole or not -len(shape) <= axis < len(shape) or shape[axis] % size:
+        if not -len(shape) <= axis < len(shape) or shape[axis] % size:
             raise ShapeMismatch(f"{name}: {shape} has no slices of {size} along axis {axis}")
         ends = [1] * len(shape)
         ends[axis] = shape[axis]
@@ -188,10 +214,12 @@ def _plan(
     name, weight = places[0].name, places[0].module._parameters[places[0].leaf]
     assert weight is not None
     _check_tensor(name, weight)
+    if any(getattr(place.module, "sparse", False) for place in places):
+        raise UnsupportedTensor(f"{name!r} has sparse gradients: factors need sparse=False")
     nonnegative("charge", charge)
     if factor_dtype is not None and not isinstance(factor_dtype, torch.dtype):
         raise TypeError(f"factor_dtype must be a torch.dtype, got {factor_dtype!r}")
-    if factor_dtype is not None and not factor_dtype.is_floating_point:
+    if factor_dtype is not None and not _trainable(factor_dtype):
         raise UnsupportedTensor(f"factors cannot be of {factor_dtype}")
     p = _resolve(name, weight, wish)
     if p is None:
@@ -201,8 +229,12 @@ def _plan(
     if not charge > 0:
         raise ValueError(f"charge must be positive, got {charge}: at 0 signs freeze in training")
     dtype = factor_dtype or weight.dtype
+    if torch.tensor(charge, dtype=torch.float64).to(dtype) == 0:
+        raise ValueError(f"charge {charge} underflows in factors of {dtype}: signs would freeze")
     factors = Factors(p, charge, dtype, weight)
     theta = factors.section(weight)
+    if not all(bool(torch.isfinite(t.to(dtype)).all()) for t in theta.values()):
+        raise ValueError(f"the factors of {name!r} at charge {charge} overflow in {dtype}")
     _check_start(name, p, theta, weight, dtype)
     parametrization = FactorList([factors], weight)
     parametrization.pinned = factor_dtype is not None
@@ -215,10 +247,34 @@ def _resolve(name: str, weight: Tensor, wish: Any) -> Parameterization | None:
     if callable(wish) and not isinstance(wish, Parameterization | Penalty):
         wish = wish(name, weight.detach())
     if isinstance(wish, Penalty | str):
+        wish = as_penalty(wish)
+        _check_penalty(name, weight, wish)
         wish = design(wish, WeightDecay(1.0), shape=tuple(weight.shape))
     if wish is None or isinstance(wish, Parameterization):
         return wish
     raise TypeError(f"expected a design or a penalty for {name!r}, got {type(wish).__name__}")
+
+
+def _check_penalty(name: str, weight: Tensor, penalty: Penalty) -> None:
+    """A penalty whose defaults are for vectors says what it is on this weight."""
+    if weight.ndim == 0 and not isinstance(penalty, L1 | ElasticNet | Ridge):
+        raise ShapeMismatch(
+            f"{name!r} is a single number, which {type(penalty).__name__} has no design for; "
+            "sb.L1(), sb.ElasticNet() and sb.Ridge() have"
+        )
+    groups = penalty.groups if isinstance(penalty, GroupLasso) else None
+    if isinstance(groups, int | np.integer) and groups == 1 and penalty.weights is None:  # type: ignore[attr-defined]
+        raise ValueError(
+            f"groups of one entry of {name!r} are l1: write symbias.torch.slices(0) for its "
+            "slices, sb.GroupLasso(labels) for other groups, or 'l1'"
+        )
+    if not isinstance(penalty, TotalVariation) or penalty.tree is not None or weight.ndim <= 2:
+        return
+    if penalty.axis != 0 and not (penalty.joint and penalty.axis is None):
+        raise ValueError(
+            f"{name!r} has {weight.ndim} axes: total variation is along the first one, "
+            "sb.TotalVariation(axis=0), line by line, or (joint=True), all lines together"
+        )
 
 
 def _carry_out(plan: _Plan) -> None:
@@ -234,10 +290,15 @@ def _check_tensor(name: str, weight: Tensor) -> None:
         raise UnsupportedTensor(f"{name!r} is a {type(weight).__name__}: a plain tensor is needed")
     if weight.layout != torch.strided:
         raise UnsupportedTensor(f"{name!r} is sparse ({weight.layout}): it needs dense values")
-    if not weight.dtype.is_floating_point:
+    if not _trainable(weight.dtype):
         raise UnsupportedTensor(f"{name!r} is of {weight.dtype}: real floating-point is needed")
     if not bool(torch.isfinite(weight).all()):
         raise UnsupportedTensor(f"{name!r} has values that are not finite")
+
+
+def _trainable(dtype: torch.dtype) -> bool:
+    """Real floating-point of at least 16 bits."""
+    return dtype.is_floating_point and torch.finfo(dtype).bits >= 16
 
 
 def _check_start(

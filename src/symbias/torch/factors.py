@@ -1,5 +1,8 @@
 """One designed weight inside PyTorch: its factors, and the map from them to the weight."""
 
+import math
+import re
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -64,6 +67,21 @@ class Factors(nn.Module):
         super().__setstate__(state)
         self.effective = traced(self.design, self.factor_dtype, self.like.device)
 
+    @cached_property
+    def identity(self) -> tuple[str, list[float]]:
+        """The design in words, and numbers that tell its map from others of the same words.
+
+        They are the sum of sizes and two projections of its value at fixed factors.
+        """
+        p, sizes = self.design, [math.prod(s) for s in self.design.shapes.values()]
+        with torch.no_grad():
+            pieces = (1 + _cosines(1, sum(sizes)) / 2).split(sizes)
+            pairs = zip(p.shapes.items(), pieces, strict=True)
+            w = p({name: piece.reshape(shape) for (name, shape), piece in pairs}).reshape(-1)
+            numbers = [w.abs().sum(), *(w @ _cosines(k, w.numel()) for k in (1, 2))]
+        words = re.sub(r" at 0x[0-9a-f]+", "", repr(p))
+        return words + (f", free {sorted(p.free)}" if p.free else ""), [float(x) for x in numbers]
+
     def extra_repr(self) -> str:
         return repr(self.design)
 
@@ -95,6 +113,39 @@ class FactorList(ParametrizationList):
         """The factors that weight decay is for: all but the free coordinates."""
         return [t for n, t in self.named().items() if n not in self.factors.design.free]
 
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if hasattr(destination, "_metadata"):  # beside the versions; no key of its own
+            destination._metadata.setdefault(prefix[:-1], {})["design"] = self.factors.identity
+
+    def _load_from_state_dict(
+        self,
+        state_dict: Any,
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        words, numbers = self.factors.identity
+        theirs, reference = local_metadata.get("design", (words, numbers))
+        tolerance = 1e-8 * numbers[0]
+        differ = any(abs(a - b) > tolerance for a, b in zip(numbers, reference, strict=True))
+        if words != theirs or differ:
+            other = "" if words != theirs else " with other groups or weights"
+            error_msgs.append(f"{prefix[:-1]}: saved under {theirs}, loaded into {words}{other}")
+            return
+        super()._load_from_state_dict(
+            state_dict,
+            prefix,
+            local_metadata,
+            strict,
+            missing_keys,
+            unexpected_keys,
+            error_msgs,
+        )
+
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         kept = {name: factor.detach().clone() for name, factor in self.named().items()}
         super()._apply(fn, recurse)
@@ -109,6 +160,10 @@ class FactorList(ParametrizationList):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         watch(self, self.decayed())  # copies have no hooks
+
+
+def _cosines(k: int, count: int) -> Tensor:
+    return torch.cos(k * torch.arange(1.0, count + 1, dtype=torch.float64, device="cpu"))
 
 
 def traced(design: Parameterization, dtype: torch.dtype, device: torch.device) -> GraphModule:

@@ -1,11 +1,13 @@
 """Which modules own a parameter, and which are designed."""
 
 import difflib
+import gc
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import torch.distributed
 from torch import nn
-from torch.nn.utils.parametrize import is_parametrized
+from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
 
 from symbias.torch.errors import AlreadyDesigned, UnknownParameter, WrappedModel
 from symbias.torch.factors import FactorList
@@ -51,17 +53,35 @@ def find(root: nn.Module, name: str) -> list[Owner]:
     if not isinstance(name, str):
         raise TypeError(f"the name of a parameter is a str, got {type(name).__name__}")
     path, _, leaf = name.rpartition(".")
+    _refuse_inside(root, name, path)
     try:
         module = root.get_submodule(path)
     except AttributeError:
         raise unknown(root, name) from None
     if is_parametrized(module, leaf):
-        raise AlreadyDesigned(f"{name!r} already has a parametrization; collapse it first")
+        ours = isinstance(module.parametrizations[leaf], FactorList)  # type: ignore[index]
+        raise AlreadyDesigned(
+            f"{name!r} is designed already; collapse it first"
+            if ours
+            else f"{name!r} has another parametrization; take it off first, with "
+            "torch.nn.utils.parametrize.remove_parametrizations"
+        )
     parameter = module._parameters.get(leaf)
     if parameter is None:
         raise unknown(root, name)
     places = [owner for owner, p in owners(root) if p is parameter]
     return sorted(places, key=lambda owner: owner.name != name)
+
+
+def _refuse_inside(root: nn.Module, name: str, path: str) -> None:
+    """Raise where the module at ``path`` is not one whose parameters can be designed."""
+    module: nn.Module | None = root
+    for part in [None, *path.split(".")] if path else [None]:
+        module = module if part is None or module is None else module._modules.get(part)
+        if isinstance(module, ParametrizationList):
+            raise AlreadyDesigned(f"{name!r} is part of a parametrization, not a weight")
+        if isinstance(module, torch.jit.ScriptModule):
+            raise TypeError(f"{name!r} is in a ScriptModule: take the module before scripting")
 
 
 def unknown(root: nn.Module, name: str) -> UnknownParameter:
@@ -79,3 +99,25 @@ def refuse_wrapped(root: nn.Module) -> None:
         kind = type(module).__name__
         if kind in ("DistributedDataParallel", "FullyShardedDataParallel"):
             raise WrappedModel(f"{path or 'the model'} is wrapped by {kind}: design it first")
+
+
+def refuse_held(root: nn.Module) -> None:
+    """Raise WrappedModel where a living DistributedDataParallel holds any of these modules.
+
+    Without a process group there is none, and nothing is searched; else one sweep of the heap.
+    """
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return
+    if _holds(root):
+        gc.collect()
+        if _holds(root):
+            raise WrappedModel(
+                f"a DistributedDataParallel holds {type(root).__name__} already: design it first"
+            )
+
+
+def _holds(root: nn.Module) -> bool:
+    kind = torch.nn.parallel.DistributedDataParallel
+    ours = set(map(id, root.modules()))
+    found = [m for m in gc.get_referrers(kind) if isinstance(m, kind)]
+    return any(not ours.isdisjoint(map(id, wrapper.modules())) for wrapper in found)

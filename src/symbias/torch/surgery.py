@@ -8,7 +8,7 @@ import copy
 from collections.abc import Iterable
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 
@@ -57,6 +57,7 @@ def _specialise(module: nn.Module, names: Iterable[str]) -> None:
     for name in names:
         setattr(cls, name, _property(name))
     cls.__reduce_ex__, cls.__deepcopy__ = _reduce, _deepcopy
+    cls.register_parameter = _registrar(cls.__bases__[0])
 
 
 def _property(name: str) -> property:
@@ -81,5 +82,21 @@ def _rebuild(cls: type[nn.Module], names: list[str]) -> nn.Module:
 def _deepcopy(module: Any, memo: dict[int, Any]) -> nn.Module:
     twin = _rebuild(base_class(module), list(module.parametrizations))
     memo[id(module)] = twin
+    for value in module.__dict__.values():  # an RNN keeps the weights it computed last
+        for item in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(item, Tensor) and not item.is_leaf:
+                memo[id(item)] = item.detach().clone()
     twin.__dict__.update(copy.deepcopy(module.__dict__, memo))
     return twin
+
+
+def _registrar(base: type[nn.Module]) -> Any:
+    """``module.weight = nn.Parameter(t)`` on a designed weight is ``module.weight = t``."""
+
+    def register_parameter(module: Any, name: str, parameter: nn.Parameter | None) -> None:
+        if parameter is not None and name in module.parametrizations:
+            setattr(module, name, parameter.detach())
+        else:
+            base.register_parameter(module, name, parameter)
+
+    return register_parameter
