@@ -107,7 +107,7 @@ def test_a_bare_llama_needs_heads_only(tmp_path: Path) -> None:
     (live.path / "config.json").unlink()
     found = audit(live.path, heads=4)
     assert [r.to_dict() for r in found.rows] == [r.to_dict() for r in with_config.rows]
-    assert "by array names alone" in found.notes[0]
+    assert "from array names alone" in found.notes[0]
 
 
 def test_eps_is_said_in_numbers(tmp_path: Path) -> None:

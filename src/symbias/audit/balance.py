@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from symbias.audit.checkpoint import Checkpoint, Numpy, open_checkpoint, precision
 from symbias.audit.claims import Claim
+from symbias.audit.families import name_of
 from symbias.audit.gauge import Gauge, apply, components, least
 from symbias.audit.headers import CheckpointError, shown
 from symbias.audit.invariants import deviation, deviation_of_coupled
@@ -62,6 +63,7 @@ def balance_checkpoint(
     *,
     bonds: Iterable[Bond | Claim] | None = None,
     heads: int | None = None,
+    family: str | None = None,
     equilibrium: Equilibrium | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -75,9 +77,12 @@ def balance_checkpoint(
     they are, byte by byte. Bonds that share no array are moved one after the other, so memory
     follows the largest set of coupled bonds.
 
+    The check is one of the invariants of each bond, not of the model's output: that a bond is a
+    symmetry of this model rests on its family. A family guessed from array names is refused.
+
     Parameters
     ----------
-    model, bonds, heads, progress
+    model, bonds, heads, family, progress
         As for `audit`.
     out
         A file if the model is a file, else a folder. Must not exist.
@@ -93,7 +98,12 @@ def balance_checkpoint(
     """
     source, target = open_checkpoint(model), Path(out)
     check_out(source, target, overwrite=overwrite)
-    found = reading_of(source, bonds, heads)
+    found = reading_of(source, bonds, heads, family)
+    if found.guess:
+        raise CheckpointError(
+            f"{shown(source.path)}: read as {found.family} from array names alone: if you know "
+            f"that it is one, say so with --family {name_of(found)} (family= in Python)"
+        )
     kinds = {claim.bond.name: claim for claim in found.claims}
     groups = components(found.claims)
     if not groups:

@@ -49,7 +49,9 @@ class Reading:
     """All that a family found.
 
     ``reasons`` maps patterns of array names to why they have no bond; the first that matches
-    counts. ``misfits`` does so for names, before all patterns.
+    counts. ``misfits`` does so for names, before all patterns. ``scopes`` maps modules to a pattern
+    of what is known inside them: anything else there, and no bond of the module is claimed.
+    ``guess`` says that nothing but array names tells the family.
     """
 
     family: str
@@ -58,14 +60,20 @@ class Reading:
     streams: list[Stream] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     misfits: dict[str, str] = field(default_factory=dict)
+    scopes: dict[str, str] = field(default_factory=dict)
+    guess: bool = False
 
 
 @dataclass(frozen=True)
 class Model:
-    """Names, shapes and config of a checkpoint: all that a family looks at."""
+    """Names, shapes and config of a checkpoint: all that a family looks at.
+
+    ``unmeasured`` are names of arrays whose dtype is not a floating one that can be measured.
+    """
 
     shapes: dict[str, Shape]
     config: dict[str, Any]
+    unmeasured: frozenset[str] = frozenset()
 
     def __contains__(self, name: object) -> bool:
         return name in self.shapes
@@ -80,6 +88,15 @@ class Model:
         """The config's model_type, empty if it has none."""
         value = self.config.get("model_type", "")
         return value if isinstance(value, str) else ""
+
+    @property
+    def pruned(self) -> set[int]:
+        """Layers that have lost heads, by the config."""
+        value = self.config.get("pruned_heads") or {}
+        try:
+            return {int(layer) for layer, heads in value.items() if heads}
+        except (AttributeError, TypeError, ValueError):
+            raise CheckpointError("config: pruned_heads must map layers to heads") from None
 
     def number(self, *keys: str, default: int | None = None) -> int:
         """A positive integer of the config, under the first of these keys."""

@@ -85,6 +85,7 @@ def audit(
     *,
     bonds: Iterable[Bond | Claim] | None = None,
     heads: int | None = None,
+    family: str | None = None,
     residual: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Audit:
@@ -102,6 +103,8 @@ def audit(
         recognised from names and config if not given.
     heads
         Number of attention heads, where no config.json tells it.
+    family
+        Read the arrays as this family (bert, gpt2, llama, ...), where no config.json tells it.
     residual
         Measure the residual stream of RMSNorm models too: it takes most of the time of large ones.
     progress
@@ -113,7 +116,7 @@ def audit(
         One line: the file or array and what is wrong with it.
     """
     source: Any = Arrays(model) if isinstance(model, Mapping) else open_checkpoint(model)
-    found = reading_of(source, bonds, heads)
+    found = reading_of(source, bonds, heads, family)
     result = Audit(
         model=shown(source.path.name or source.path),
         family=found.family,
@@ -156,15 +159,26 @@ def _with_eps(claim: Claim, source: Any) -> Claim:
 
 
 def reading_of(
-    source: Any, bonds: Iterable[Bond | Claim] | None, heads: int | None = None
+    source: Any,
+    bonds: Iterable[Bond | Claim] | None,
+    heads: int | None = None,
+    family: str | None = None,
 ) -> Reading:
     """The claims on a source: given ones, or those of its family."""
     config = dict(source.config)
     if heads is not None:
+        for key in (*HEADS, "encoder_attention_heads", "decoder_attention_heads"):
+            if config.get(key) not in (None, heads):
+                raise CheckpointError(
+                    f"{heads} heads were given; config.json says {key} is {shown(config[key])}"
+                )
         config |= dict.fromkeys(HEADS, heads)
-    model = Model(source.shapes, config)
+    unmeasured = frozenset(name for name, e in source.entries.items() if not e.floating)
+    model = Model(source.shapes, config, unmeasured)
     if bonds is None:
-        return recognise(model)
+        return recognise(model, family)
+    if family is not None:
+        raise CheckpointError("give bonds or a family, not both")
     claims = [b if isinstance(b, Claim) else Claim(b, "given") for b in bonds]
     names: set[str] = set()
     for claim in claims:

@@ -20,6 +20,10 @@ Bonds = Annotated[
 Heads = Annotated[
     int | None, typer.Option(help="Attention heads, where no config.json says.", min=1)
 ]
+Family = Annotated[
+    str | None,
+    typer.Option(help="What the model is (bert, gpt2, llama, ...), where no config.json says."),
+]
 ModelPath = Annotated[
     Path, typer.Argument(metavar="MODEL", help="A .safetensors file, or a folder with shards.")
 ]
@@ -31,6 +35,7 @@ def audit(
     model: ModelPath,
     bonds: Bonds = None,
     heads: Heads = None,
+    family: Family = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for a page with figures, JSON and CSV.")
     ] = None,
@@ -51,7 +56,8 @@ def audit(
         check_writable(out)
         if model.is_dir() and model.resolve() in (out.resolve(), *out.resolve().parents):
             raise InputError(f"{out}: lies inside the model's own folder")
-    found = run_audit(model, bonds, heads, residual=residual, show=not (quiet or as_json or as_csv))
+    show = not (quiet or as_json or as_csv)
+    found = run_audit(model, bonds, heads, family, residual=residual, show=show)
     if out is not None:
         from symbias.audit.page import audit_page
 
@@ -68,7 +74,13 @@ def audit(
 
 
 def run_audit(
-    model: Path, bonds: Path | None, heads: int | None, *, residual: bool, show: bool
+    model: Path,
+    bonds: Path | None,
+    heads: int | None,
+    family: str | None,
+    *,
+    residual: bool,
+    show: bool,
 ) -> Any:
     """The audit; what is wrong with the input as an InputError."""
     from symbias._progress import progress
@@ -82,6 +94,7 @@ def run_audit(
                 model,
                 bonds=given,
                 heads=heads,
+                family=family,
                 residual=residual,
                 progress=lambda done, total: report(done, "bonds", total),
             )

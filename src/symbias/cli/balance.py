@@ -8,7 +8,7 @@ import typer
 
 from symbias._version import __version__
 from symbias.cli.app import Json, Quiet, app, command
-from symbias.cli.audit import Bonds, Heads, ModelPath, read_bonds
+from symbias.cli.audit import Bonds, Family, Heads, ModelPath, read_bonds
 from symbias.cli.errors import InputError
 
 
@@ -19,6 +19,7 @@ def balance(
     out: Annotated[Path, typer.Option(help="New file, or new folder if MODEL is a folder.")],
     bonds: Bonds = None,
     heads: Heads = None,
+    family: Family = None,
     gradients: Annotated[
         Path | None,
         typer.Option(help="Safetensors of gradients, one more leading axis: noise equilibrium."),
@@ -51,6 +52,7 @@ def balance(
                 out,
                 bonds=given,
                 heads=heads,
+                family=family,
                 equilibrium=wish,
                 overwrite=overwrite,
                 progress=lambda done, total: report(done, "sets of bonds", total),

@@ -7,6 +7,8 @@ from symbias.audit.families.gpt2 import PRE_NORM
 
 KINDS = ("opt", "bart", "mbart", "marian", "blenderbot", "pegasus", "clip_text_model",
          "clip_vision_model", "whisper", "m2m_100")  # fmt: skip
+TITLE = "OPT, BART, CLIP"
+_KNOWN = r"([qkv]|out)_proj\.(weight|bias)"
 _LAYER = r"((.*\blayers\.(\d{1,6}))\.(self_attn|encoder_attn))\.q_proj\.weight"
 
 
@@ -15,10 +17,11 @@ def read(model: Model) -> Reading | None:
     layers = list(model.matches(_LAYER))
     if model.kind not in KINDS or not layers or f"{layers[0][1]}.out_proj.weight" not in model:
         return None
-    found = Reading("OPT, BART, CLIP")
+    found = Reading(TITLE)
     default = model.text("activation_function", "hidden_act", default="gelu")
     for m in layers:
         base, block, layer = m[1], m[2], int(m[3])
+        found.scopes[base] = _KNOWN
         side = "decoder" if ".decoder." in f".{block}." else "encoder"
         heads = model.number("num_attention_heads", f"{side}_attention_heads")
         size = split_heads(model, f"{base}.q_proj.weight", heads)

@@ -6,6 +6,13 @@ from symbias.audit.headers import CheckpointError
 
 KINDS = ("bert", "roberta", "xlm-roberta", "camembert", "electra", "data2vec-text", "ernie",
          "distilbert", "xlm-roberta-xl", "bert-generation")  # fmt: skip
+TITLE = "BERT"
+_KNOWN = (
+    r"self\.(query|key|value)\.(weight|bias)|output\.dense\.(weight|bias)|[qkv]_lin\.(weight|bias)"
+    r"|out_lin\.(weight|bias)|(output\.LayerNorm|self_attn_layer_norm)\.(weight|bias|gamma|beta)"
+    r"|self\.distance_embedding\.weight"
+)
+PRUNED = "heads of this layer were pruned: the size of a head is not that of its arrays over heads"
 _SELF = r"(.*\blayer\.(\d{1,6})\.(attention|crossattention))\.self\.query\.weight"
 _DISTIL = r"(.*\blayer\.(\d{1,6})\.attention)\.q_lin\.weight"
 KEY_BIAS = (
@@ -33,13 +40,18 @@ def read(model: Model) -> Reading | None:
     positions = model.text("position_embedding_type", default="absolute")
     if positions not in ("absolute", "relative_key", "relative_key_query"):
         raise CheckpointError("config: position_embedding_type is not one that is known")
-    found = Reading("BERT")
+    found = Reading(TITLE)
     heads = model.number("num_attention_heads", "n_heads")
     for base, layer, cross in [*layers, *distil]:
         parts, out = [f"{base}.self.{part}" for part in ("query", "key", "value")], "output.dense"
         if distil:
             parts, out = [f"{base}.{part}_lin" for part in "qkv"], "out_lin"
+        if layer in model.pruned:
+            names = (f"{p}.{end}" for p in (*parts, f"{base}.{out}") for end in ("weight", "bias"))
+            found.misfits |= dict.fromkeys(names, PRUNED)
+            continue
         size = split_heads(model, f"{parts[0]}.weight", heads)
+        found.scopes[base] = _KNOWN
         place = "cross-attention " if cross else ""
         q, k, v = map(Part, parts)
         block = Attention(q, k, v, f"{base}.{out}", layer, heads, heads, size, place=place)

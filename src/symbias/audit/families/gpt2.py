@@ -7,6 +7,8 @@ from symbias.audit.claims import Model, Reading, gain, hidden
 from symbias.audit.families.bert import NOT_HOMOGENEOUS
 from symbias.audit.headers import CheckpointError
 
+TITLE, KINDS = "GPT-2", ("gpt2",)
+_KNOWN = r"c_(attn|proj)\.(weight|bias)|bias|masked_bias"  # the last two are masks
 PRE_NORM = (
     "the residual stream is read through layer norms, which remove its mean: no scale of a channel "
     "can be undone, and of the rotations only those that keep the all-ones vector"
@@ -16,13 +18,14 @@ PRE_NORM = (
 def read(model: Model) -> Reading | None:
     """Attention bonds, and the gains of the norms before each block."""
     layers = [(m[1], int(m[2])) for m in model.matches(r"(.*\bh\.(\d{1,6}))\.attn\.c_attn\.weight")]
-    if not layers or model.kind not in ("", "gpt2"):
+    if not layers or model.kind not in ("", *KINDS):
         return None
-    found = Reading("GPT-2")
+    found = Reading(TITLE)
     heads = model.number("n_head", "num_attention_heads")
     activation = model.text("activation_function", default="gelu")
     for base, layer in layers:
         packed = f"{base}.attn.c_attn"
+        found.scopes[f"{base}.attn"] = _KNOWN
         width, three = model.shapes[f"{packed}.weight"]
         if three != 3 * width or width % heads:
             raise CheckpointError(f"config: {heads} heads do not fit {width} x {three} in c_attn")

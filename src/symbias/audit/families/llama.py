@@ -10,6 +10,9 @@ from symbias.audit.headers import CheckpointError
 from symbias.symmetry import Bond, Rescaling, UniformScale
 
 KINDS = ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "phi3", "mixtral")
+TITLE = "Llama"
+PARTIAL = ("phi3",)  # turn a part of each head only, if the config says so; others never do
+_KNOWN = r"([qkvo]|qkv)_proj\.(weight|bias)|rotary_emb\.inv_freq"
 WIDEST = 20_000  # channels of a residual stream
 OFFSET = ("gemma", "gemma2")  # gains stored less one
 _LAYER = r"((.*\blayers\.(\d{1,6}))\.self_attn)\.(q_proj|qkv_proj)\.weight"
@@ -23,7 +26,7 @@ def read(model: Model) -> Reading | None:
         return None
     if model.kind == "" and f"{layers[0][0]}.o_proj.weight" not in model:
         return None
-    found = Reading("Llama")
+    found = Reading(TITLE)
     for base, block, layer in layers:
         readers = _attention(model, found, base, layer)
         norm = f"{block}.input_layernorm"
@@ -69,10 +72,21 @@ def _attention(model: Model, found: Reading, base: str, layer: int) -> list[str]
         readers = [f"{base}.{part}_proj" for part in "qkv"]
         size = split_heads(model, f"{readers[0]}.weight", heads)
         q, k, v = map(Part, readers)
+    normed = model.kind in ("", "qwen3") and all(
+        model.shapes.get(f"{base}.{p}_norm.weight") == (size,) for p in "qk"
+    )
+    found.scopes[base] = _KNOWN + (r"|[qk]_norm\.weight" if normed else "")
     turned = turned_entries(model, size)
     out = f"{base}.o_proj"
     attention = Attention(q, k, v, out, layer, heads, shared, size, turned)
-    if f"{base}.q_norm.weight" in model:
+    if turned < size and model.kind not in PARTIAL:
+        why = f"partial_rotary_factor is set, which transformers' {model.kind or 'llama'} ignores: "
+        why += "how much of a head turns is not known, so the logits have no bond"
+        if why not in found.notes:
+            found.notes.append(why)
+        names = [f"{p.name}.{end}" for p in (q, k) for end in ("weight", "bias")]
+        found.misfits |= dict.fromkeys(names, why)
+    elif normed:
         found.claims += _normed(model, base, layer, heads, shared, size, turned)
     else:
         found.claims += attention.logits(model)

@@ -8,19 +8,22 @@ from symbias.audit.families.bert import NOT_HOMOGENEOUS
 from symbias.audit.families.gpt2 import PRE_NORM
 from symbias.audit.families.llama import turned_entries
 
+TITLE, KINDS = "GPT-NeoX", ("gpt_neox",)
+_KNOWN = r"(query_key_value|dense)\.(weight|bias)|bias|masked_bias|rotary_emb\.inv_freq"
 _LAYER = r"((.*\blayers\.(\d{1,6}))\.attention)\.query_key_value\.weight"
 
 
 def read(model: Model) -> Reading | None:
     """Attention bonds, and the gains of the norms before each block."""
     layers = [(m[1], m[2], int(m[3])) for m in model.matches(_LAYER)]
-    if not layers or model.kind != "gpt_neox":
+    if not layers or model.kind not in KINDS:
         return None
-    found = Reading("GPT-NeoX")
+    found = Reading(TITLE)
     heads = model.number("num_attention_heads")
     activation = model.text("hidden_act", default="gelu")
     for base, block, layer in layers:
         packed = f"{base}.query_key_value"
+        found.scopes[base] = _KNOWN
         size = split_heads(model, f"{packed}.weight", heads, 3)
         rows = np.arange(3 * heads * size).reshape(heads, 3, size)
         q, k, v = (Part(packed, 0, rows[:, i].reshape(-1)) for i in range(3))

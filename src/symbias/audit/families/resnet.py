@@ -12,6 +12,7 @@ from itertools import pairwise
 from symbias.audit.claims import Claim, Model, Reading
 from symbias.symmetry import Bond, Rescaling
 
+TITLE, KINDS = "ResNet", ("resnet",)
 EPS = 1e-5
 _STAGES = (
     r"(.*?)layer(\d)\.(\d{1,4})\.conv1\.weight",
@@ -31,7 +32,7 @@ def read(model: Model) -> Reading | None:
     """Bonds of every convolution, every block and every stage."""
     for huge, pattern in enumerate(_STAGES):
         blocks = [(m[1], int(m[2]), int(m[3])) for m in model.matches(pattern)]
-        if blocks and model.kind in ("", "resnet"):
+        if blocks and model.kind in ("", *KINDS):
             return _read(model, blocks, bool(huge))
     return None
 
@@ -40,11 +41,13 @@ def _read(model: Model, blocks: list[tuple[str, int, int]], hugging: bool) -> Re
     stem, chains = _units(model, blocks, hugging)
     if stem is None or model.text("hidden_act", default="relu") != "relu":
         return None
-    found = Reading("ResNet")
+    found = Reading(TITLE)
     units = [stem, *(u for chain, skip in chains.values() for u in [*chain, skip] if u)]
     known = {name for unit in units for name in (unit.conv, unit.norm)} | {"fc", "classifier.1"}
     if any(name.rsplit(".", 1)[0] not in known for name in model.shapes):
         return None  # squeeze and excitation, deeper stems, ...: other bonds than these
+    if not all(f"{unit.norm}.running_var" in model for unit in units):
+        return None  # norms without statistics
     found.claims += [_scale(model, unit) for unit in units]
     for (stage, block), (chain, _) in chains.items():
         for i, (first, second) in enumerate(pairwise(chain)):

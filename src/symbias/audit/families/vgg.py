@@ -11,6 +11,7 @@ from symbias.audit.claims import Claim, Model, Reading
 from symbias.audit.families.resnet import EPS
 from symbias.symmetry import Bond, Rescaling
 
+TITLE, KINDS = "VGG", ()
 _NAME = (
     r"(features|classifier)\.(\d{1,3})\.(weight|bias|running_mean|running_var|num_batches_tracked)"
 )
@@ -24,10 +25,16 @@ def read(model: Model) -> Reading | None:
     last = [m.string.removesuffix(".weight") for m in model.matches(r"classifier\.\d{1,3}\.weight")]
     if not names or not last or len(model.shapes[f"{names[0]}.weight"]) != 4:
         return None
-    found = Reading("VGG")
+    found = Reading(TITLE)
     writer = ""
-    for i, name in enumerate([*names, *last]):
-        if len(model.shapes[f"{name}.weight"]) == 1:  # a norm: it writes what follows
+    layers = [*names, *last]
+    for i, name in enumerate(layers):
+        if len(model.shapes[f"{name}.weight"]) < 2:
+            if not {f"{name}.running_mean", f"{name}.running_var"} <= set(model.shapes):
+                _doubt(model, found, layers, i)
+                writer = ""
+                continue
+            # a norm: it writes what follows
             _scale(model, found, writer, name, i)
             writer = name
             continue
@@ -40,6 +47,15 @@ def read(model: Model) -> Reading | None:
         (r".*bias", "removed by the norm after it, or read as it is at the output"),
     ]
     return found
+
+
+def _doubt(model: Model, found: Reading, names: list[str], i: int) -> None:
+    """What lies around a vector of unknown use has no bond with what is on its other side."""
+    why = f"{names[i]}.weight is a vector, of a norm without statistics or of slopes: not known"
+    for name in names[max(0, i - 1) : i + 2]:
+        for end in ("weight", "bias"):
+            found.misfits.setdefault(f"{name}.{end}", why)
+    found.notes.append(f"no bond across it: {why}")
 
 
 def _scale(model: Model, found: Reading, conv: str, norm: str, layer: int) -> None:

@@ -8,13 +8,18 @@ from symbias.audit.families.bert import KEY_BIAS, NOT_HOMOGENEOUS
 from symbias.audit.families.gpt2 import PRE_NORM
 
 KINDS = ("vit", "deit", "beit", "dinov2", "vit_mae", "vit_msn", "ijepa", "yolos", "dpt")
+TITLE = "ViT"
+_KNOWN = (  # tables of relative positions are added to the logits
+    r"(attention\.(query|key|value)|output\.dense|qkv|proj)\.(weight|bias)|[qk]_norm\.(weight|bias)"
+    r"|(attention\.relative_position_bias\.)?relative_position_(bias_table|index)"
+)
 _HUGGING = r"((.*\blayer\.(\d{1,6}))\.attention)\.attention\.query\.weight"
 _TIMM = r"((.*\bblocks\.(\d{1,6}))\.attn)\.qkv\.weight"
 
 
 def read(model: Model) -> Reading | None:
     """Attention bonds, and the gains of the norms before each block."""
-    found = Reading("ViT")
+    found = Reading(TITLE)
     if model.kind in ("", *KINDS):
         for m in model.matches(_HUGGING):
             _hugging(model, found, m[1], m[2], int(m[3]))
@@ -42,6 +47,7 @@ def read(model: Model) -> Reading | None:
 
 def _hugging(model: Model, found: Reading, base: str, block: str, layer: int) -> None:
     heads = model.number("num_attention_heads")
+    found.scopes[base] = _KNOWN
     names = [f"{base}.attention.{part}" for part in ("query", "key", "value")]
     size = split_heads(model, f"{names[0]}.weight", heads)
     q, k, v = map(Part, names)
@@ -62,10 +68,13 @@ def _hugging(model: Model, found: Reading, base: str, block: str, layer: int) ->
 def _timm(model: Model, found: Reading, base: str, block: str, layer: int) -> None:
     heads = model.number("num_heads", "num_attention_heads")
     packed = f"{base}.qkv"
+    found.scopes[base] = _KNOWN
     size = split_heads(model, f"{packed}.weight", heads, 3)
     q, k, v = (Part(packed, 0, np.arange(heads * size) + i * heads * size) for i in range(3))
     attention = Attention(q, k, v, f"{base}.proj", layer, heads, heads, size)
-    normed = f"{base}.q_norm.weight" in model
+    normed = any(
+        f"{base}.{part}_norm.{end}" in model for part in "qk" for end in ("weight", "bias")
+    )
     found.claims += [attention.values(model)] if normed else attention.claims(model)
     for norm, reader in (("norm1", packed), ("norm2", f"{block}.mlp.fc1")):
         if f"{block}.{norm}.weight" in model and f"{reader}.weight" in model:
