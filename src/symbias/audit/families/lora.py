@@ -7,7 +7,7 @@ from symbias.audit.headers import shown
 from symbias.symmetry import Bond, GeneralLinear
 
 TITLE, KINDS = "LoRA", None  # of any model
-_KNOWN = r"(embedding_)?[AB](\.[^.]+)?(\.weight)?|magnitude_vector.*|B(\.[^.]+)?\.bias"
+_KNOWN = r"(embedding_)?[AB](\.(?!bias$)[^.]+)?(\.weight)?|magnitude_vector.*|B(\.[^.]+)?\.bias"
 _PAIR = r"(.*)\.lora_(?:embedding_)?A(\.(?!weight$)[^.]+)?(\.weight)?"
 
 
