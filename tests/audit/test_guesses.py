@@ -54,6 +54,7 @@ def test_a_guess_is_measured_but_not_balanced(
     found = audit(model)
     assert found.rows
     assert "from array names alone: its activation, block order and rotary" in found.notes[0]
+    assert found.summary()["guess"]
     result = CliRunner().invoke(app, ["balance", str(model), "--out", str(out)])
     assert result.exit_code == 2
     assert result.stderr.count("\n") == 1

@@ -39,6 +39,8 @@ class Audit:
         What a reader should know.
     spectra
         Bond name to singular values per head of what the bond leaves unchanged.
+    guess
+        The family was read from array names alone.
     """
 
     model: str
@@ -49,6 +51,7 @@ class Audit:
     parameters: int
     notes: list[str] = field(default_factory=list)
     spectra: dict[str, Numpy] = field(default_factory=dict)
+    guess: bool = False
 
     def summary(self) -> dict[str, Any]:
         """Totals. Norms are those of the bonds that balancing acts on, one by one."""
@@ -57,6 +60,7 @@ class Audit:
         return {
             "model": self.model,
             "family": self.family,
+            "guess": self.guess,
             "arrays": self.arrays,
             "parameters": self.parameters,
             "bonds": len(self.rows),
@@ -125,6 +129,7 @@ def audit(
         arrays=len(source.entries),
         parameters=sum(e.size for e in source.entries.values()),
         notes=list(found.notes),
+        guess=found.guess,
     )
     squares = Squares(source, found.claims)
     for done, claim in enumerate(found.claims):

@@ -144,8 +144,9 @@ def _show(found: Any, out: Path | None) -> None:
 
     console = Console()
     total = found.summary()
+    guess = " (a guess)" if found.guess else ""
     console.print(
-        f"{total['model']}: {total['family']}, {total['arrays']} arrays, "
+        f"{total['model']}: {total['family']}{guess}, {total['arrays']} arrays, "
         f"{total['parameters']:,} parameters, {total['bonds']} bonds, "
         f"{total['dimension']:,} dimensions of freedom",
         style="bold",
@@ -162,8 +163,9 @@ def _show(found: Any, out: Path | None) -> None:
     for reason, count in reasons_by_count(found.reasons):
         arrays = "1 array" if count == 1 else f"{count} arrays"
         console.print(f"{arrays} in no bond: {reason}", highlight=False, markup=False)
-    for note in found.notes:
-        console.print(f"Note: {note}", highlight=False, markup=False)
+    for i, note in enumerate(found.notes):
+        style = "bold" if found.guess and i == 0 else None
+        console.print(f"Note: {note}", style=style, highlight=False, markup=False)
     if out is not None:
         page = (out / "index.html").absolute().as_uri()
         console.print(f"Page: {page}", soft_wrap=True, highlight=False, markup=False)
