@@ -180,13 +180,14 @@ def test_only_lora_is_read_as_lora(tmp_path: Path) -> None:
         balance_checkpoint(model, tmp_path / "new.safetensors")
 
 
-def test_pruned_heads_leave_no_bond(make: Any) -> None:
-    """12 rows of 3 heads of size 4 divide by 4 heads too, to heads of a wrong size."""
+@pytest.mark.parametrize(("heads", "rows"), [(4, 12), (8, 14)])
+def test_pruned_heads_leave_no_bond(make: Any, heads: int, rows: int) -> None:
+    """What 3 heads of size 4 leave divides by 4 heads too, to heads of a wrong size."""
     base = "encoder.layer.0.attention"
-    cut = {f"{base}.self.{p}.{end}": ones(*((12, 16) if end == "weight" else (12,)))
+    cut = {f"{base}.self.{p}.{end}": ones(*((rows, 16) if end == "weight" else (rows,)))
            for p in ("query", "key", "value") for end in ("weight", "bias")}  # fmt: skip
-    cut[f"{base}.output.dense.weight"] = ones(16, 12)
-    found = audit(make("bert", cut, pruned_heads={"0": [1]}))
+    cut[f"{base}.output.dense.weight"] = ones(16, rows)
+    found = audit(make("bert", cut, num_attention_heads=heads, pruned_heads={"0": [1]}))
     assert (kinds(found, 0), kinds(found, 1)) == (set(), {"qk", "vo"})
     assert "pruned" in found.reasons[f"{base}.self.query.weight"]
 
