@@ -199,3 +199,12 @@ def test_what_cannot_be_measured_is_not_absent(make: Any) -> None:
     assert "'encoder.layer.0.attention.self.query.bias'" in found.reasons[f"{base}.query.weight"]
     model = make("gpt2 relu", {"transformer.h.0.mlp.c_fc.bias": np.ones(64, np.int8)})
     assert "mlp" not in kinds(audit(model), 0)
+
+
+def test_pruned_heads_and_norms_of_a_vision_transformer(make: Any) -> None:
+    found = audit(make("vit", pruned_heads={"0": [1]}))
+    assert (kinds(found, 0), kinds(found, 1)) == ({"gain"}, {"qk", "vo", "gain"})
+    with pytest.raises(CheckpointError, match="pruned_heads must map layers to heads"):
+        audit(make("vit", pruned_heads=[3]))
+    found = audit(make("timm vit", {"blocks.0.attn.k_norm.weight": ones(4)}))
+    assert (kinds(found, 0), kinds(found, 1)) == ({"vo", "gain"}, {"qk", "vo", "gain"})

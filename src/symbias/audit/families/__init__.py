@@ -72,7 +72,7 @@ def checked(model: Model, found: Reading) -> Reading:
     """The reading, without claims that do not fit the arrays; what did not fit is said."""
     fits: dict[str, Claim] = {}
     left_out: list[str] = []
-    doubt = doubts(model, found)
+    doubt, pruned = doubts(model, found), model.pruned
     for claim in found.claims:
         try:
             if claim.bond.name in fits:
@@ -80,7 +80,7 @@ def checked(model: Model, found: Reading) -> Reading:
             check_fit(model, claim)
             if why := next(filter(None, map(doubt, claim.bond.arrays)), ""):
                 raise ValueError(why)
-            if claim.layer in model.pruned and claim.kind in ("qk", "qk free", "vo"):
+            if claim.layer in pruned and claim.kind in ("qk", "qk free", "vo"):
                 raise ValueError("heads of this layer were pruned")
         except (ValueError, TypeError) as error:
             left_out.append(f"bond {shown(claim.bond.name)!r} left out: {shown(error)}")
