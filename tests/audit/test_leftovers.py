@@ -98,7 +98,7 @@ def test_a_request_to_end_leaves_nothing(tmp_path: Path) -> None:
 
 def test_squares_that_overflow_are_refused(model: Path) -> None:
     save_file({"a": np.full((4, 6), 1e300), "b": np.ones((5, 4))}, model)
-    with pytest.raises(CheckpointError, match="'a' holds values above 1e.120"):
+    with pytest.raises(CheckpointError, match=r"'a' holds values above 1e.120"):
         audit(model, bonds=read_bonds(model.parent / "bonds.yaml"))
 
 
