@@ -74,7 +74,9 @@ def _overview(found: Audit) -> Section:
     flat = profile(found.rows)
     if flat is not None:
         figures.append(("Imbalance of bonds without heads.", flat))
-    totals = [[k.replace("_", " "), _cell(v)] for k, v in found.summary().items()]
+    summary = found.summary()
+    summary["guess"] = "yes, from array names alone" if found.guess else "no"
+    totals = [[k.replace("_", " "), _cell(v)] for k, v in summary.items()]
     return Section(
         title=f"{found.family}: {len(found.rows)} bonds",
         lead="What the numbers say.",
