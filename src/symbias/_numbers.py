@@ -17,7 +17,7 @@ def number(name: str, value: Any) -> float:
             raise TypeError
         return float(value)
     except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a number, got {value!r}") from None
+        raise TypeError(f"{name} must be a number, got {type(value).__name__} {value!r}") from None
 
 
 def positive(name: str, value: Any) -> float:
@@ -30,5 +30,5 @@ def positive(name: str, value: Any) -> float:
 def non_negative(name: str, value: Any) -> float:
     """``value`` as a float; raises ValueError unless it is finite and at least 0."""
     if not (0 <= (checked := number(name, value)) < math.inf):
-        raise ValueError(f"{name} must be finite and >= 0, got {value!r}")
+        raise ValueError(f"{name} must be finite and at least 0, got {value!r}")
     return checked

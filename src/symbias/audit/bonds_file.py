@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from symbias.audit.claims import Claim
-from symbias.audit.headers import CheckpointError, open_regular, shown
+from symbias.audit.headers import CheckpointError, read_small, shown
 from symbias.symmetry import (
     Bond,
     ComplexScaling,
@@ -48,13 +48,7 @@ def read_bonds(path: Path) -> list[Claim]:
     """
     import yaml
 
-    try:
-        with open_regular(path) as stream:
-            text = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise CheckpointError(f"{shown(path)}: {error.strerror}") from None
-    if len(text) > MAX_BYTES:
-        raise CheckpointError(f"{shown(path)}: more than {MAX_BYTES} bytes of YAML")
+    text = read_small(path, MAX_BYTES)
     try:
         content = yaml.load(text.decode(), Loader=_loader())
     except (yaml.YAMLError, *_RAISED) as error:

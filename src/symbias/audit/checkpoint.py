@@ -9,12 +9,12 @@ from typing import Any, cast
 import numpy as np
 
 from symbias.audit.headers import (
-    FLOATS,
     CheckpointError,
     Entry,
     open_regular,
     parse_json,
     read_header,
+    read_small,
     shown,
 )
 
@@ -91,18 +91,19 @@ class Checkpoint:
                     if read_into(stream, memoryview(cast(Any, part)).cast("B")) != part.nbytes:
                         raise CheckpointError(f"{shown(entry.file)}: truncated while it was read")
                     values = from_stored(part, entry.dtype)
-                    _check_values(entry, values)
+                    check_values(entry.name, values)
                     yield values
         except OSError as error:
             raise CheckpointError(f"{shown(entry.file)}: {error.strerror}") from None
 
 
-def _check_values(entry: Entry, values: Numpy) -> None:
+def check_values(name: str, values: Numpy) -> None:
+    """Raise CheckpointError unless values are finite, and so are sums of their squares."""
     if not np.isfinite(values).all():
-        raise CheckpointError(f"array {shown(entry.name)!r} holds values that are not finite")
-    if entry.dtype == "F64" and np.abs(values).max(initial=0.0) > LARGEST:
+        raise CheckpointError(f"array {shown(name)!r} holds values that are not finite")
+    if values.dtype == np.float64 and np.abs(values).max(initial=0.0) > LARGEST:
         raise CheckpointError(
-            f"array {shown(entry.name)!r} holds values above {LARGEST:.0e}: their squares overflow"
+            f"array {shown(name)!r} holds values above {LARGEST:.0e}: their squares overflow"
         )
 
 
@@ -234,14 +235,7 @@ def _check_index(folder: Path, entries: dict[str, Entry], wanted: dict[str, str]
 
 
 def _load_json(path: Path) -> dict[str, Any]:
-    try:
-        with open_regular(path) as stream:
-            text = stream.read(MAX_JSON + 1)
-    except OSError as error:
-        raise CheckpointError(f"{shown(path)}: {error.strerror}") from None
-    if len(text) > MAX_JSON:
-        raise CheckpointError(f"{shown(path)}: more than {MAX_JSON} bytes")
-    return parse_json(text, path)
+    return parse_json(read_small(path, MAX_JSON), path)
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -249,8 +243,3 @@ def _config(folder: Path) -> dict[str, Any]:
         if os.path.lexists(folder / name):
             return _load_json(folder / name)
     return {}
-
-
-def supported(dtype: str) -> bool:
-    """Whether values of this dtype can be measured and written."""
-    return dtype in FLOATS

@@ -86,6 +86,18 @@ def open_regular(path: Path) -> Any:
     return path.open("rb", buffering=0)
 
 
+def read_small(path: Path, most: int) -> bytes:
+    """All of a file of at most ``most`` bytes."""
+    try:
+        with open_regular(path) as stream:
+            text: bytes = stream.read(most + 1)
+    except OSError as error:
+        raise CheckpointError(f"{shown(path)}: {error.strerror}") from None
+    if len(text) > most:
+        raise CheckpointError(f"{shown(path)}: more than {most} bytes")
+    return text
+
+
 def parse_json(text: bytes, path: Path) -> dict[str, Any]:
     """A JSON object without repeated keys."""
     try:

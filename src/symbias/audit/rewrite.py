@@ -65,7 +65,7 @@ def draft(source: Checkpoint, out: Path, *, overwrite: bool = False) -> Iterator
         left behind.
     """
     check_out(source, out, overwrite=overwrite)
-    temporary = out.with_name(f".{out.name[:64]}.{os.getpid()}.partial")
+    temporary = out.with_name(f"{_draft_of(out)}{os.getpid()}.partial")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         copy = Draft(source, temporary)
@@ -96,12 +96,17 @@ def draft(source: Checkpoint, out: Path, *, overwrite: bool = False) -> Iterator
 
 def leftovers(out: Path) -> list[Path]:
     """Drafts of ``out`` that a killed process left behind."""
-    start = f".{out.name[:64]}."
     try:
         names = sorted(os.listdir(out.parent))
     except OSError:
         return []
+    start = _draft_of(out)
     return [out.parent / n for n in names if n.startswith(start) and n.endswith(".partial")]
+
+
+def _draft_of(out: Path) -> str:
+    """How the names of drafts begin; short, since a name of full length is allowed for ``out``."""
+    return f".{out.name[:64]}."
 
 
 def check_out(source: Checkpoint, out: Path, *, overwrite: bool) -> None:

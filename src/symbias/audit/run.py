@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from symbias.audit.checkpoint import Checkpoint, Numpy, open_checkpoint
+from symbias.audit.checkpoint import Checkpoint, Numpy, check_values, open_checkpoint
 from symbias.audit.claims import Claim, Model, Reading
 from symbias.audit.families import check_fit, reason_for, recognise
 from symbias.audit.headers import CheckpointError, shown
@@ -234,8 +234,7 @@ class Arrays:
 
     def read(self, name: str, dtype: Any = np.float64) -> Numpy:
         values = self._arrays[name].astype(dtype)
-        if not np.isfinite(values).all():
-            raise CheckpointError(f"array {shown(name)!r} holds values that are not finite")
+        check_values(name, values)
         return values
 
     def rows(self, name: str, dtype: Any = np.float32) -> Iterator[Numpy]:

@@ -4,7 +4,8 @@ import csv
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -84,10 +85,9 @@ def run_audit(
 ) -> Any:
     """The audit; what is wrong with the input as an InputError."""
     from symbias._progress import progress
-    from symbias.audit import CheckpointError
     from symbias.audit import audit as audit_model
 
-    try:
+    with checkpoint_errors(model):
         given = None if bonds is None else read_bonds(bonds)
         with progress("audit", None, show=show) as report:
             return audit_model(
@@ -98,6 +98,15 @@ def run_audit(
                 residual=residual,
                 progress=lambda done, total: report(done, "bonds", total),
             )
+
+
+@contextmanager
+def checkpoint_errors(model: Path) -> Iterator[None]:
+    """What is wrong with a checkpoint, as an InputError."""
+    from symbias.audit import CheckpointError
+
+    try:
+        yield
     except CheckpointError as error:
         raise InputError(str(error)) from None
     except MemoryError:

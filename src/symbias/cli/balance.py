@@ -8,7 +8,7 @@ import typer
 
 from symbias._version import __version__
 from symbias.cli.app import Json, Quiet, app, command
-from symbias.cli.audit import Bonds, Family, Heads, ModelPath, read_bonds
+from symbias.cli.audit import Bonds, Family, Heads, ModelPath, checkpoint_errors, read_bonds
 from symbias.cli.errors import InputError
 
 
@@ -39,9 +39,9 @@ def balance(
     if not 0 <= weight_decay < float("inf"):
         raise InputError(f"--weight-decay must not be negative, got {weight_decay}")
     from symbias._progress import progress
-    from symbias.audit import CheckpointError, Equilibrium, balance_checkpoint
+    from symbias.audit import Equilibrium, balance_checkpoint
 
-    try:
+    with checkpoint_errors(model):
         given = None if bonds is None else read_bonds(bonds)
         wish = None
         if gradients is not None and learning_rate is not None:
@@ -57,10 +57,6 @@ def balance(
                 overwrite=overwrite,
                 progress=lambda done, total: report(done, "sets of bonds", total),
             )
-    except CheckpointError as error:
-        raise InputError(str(error)) from None
-    except MemoryError:
-        raise InputError(f"{model}: not enough memory for the arrays of one bond") from None
     if as_json:
         print(json.dumps({"symbias": __version__, **found.to_dict()}, indent=2))
     elif not quiet:

@@ -154,7 +154,7 @@ class _Ensemble:
         rule.check(problem)
         self.problem, self.rule, self.steps, self.replicas = problem, rule, steps, replicas
         self.every, self.antithetic = every, antithetic
-        self.key = _as_key(key)
+        self.key = as_key(key)
         self.data = problem.arrays()
         _check_shapes(problem, rule, self.data)
         self.observe = tuple(observe.items())
@@ -393,7 +393,8 @@ def _check_shapes(problem: Problem, rule: Rule, data: Batch) -> None:
             raise ValueError(f"a step turns {name!r} from {shapes[name]} into {new.shape}")
 
 
-def _as_key(key: Any) -> Array:
+def as_key(key: Any) -> Array:
+    """A JAX key from an integer, or from a key of either kind."""
     if isinstance(key, int | np.integer):
         return jax.random.key(key)
     if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):

@@ -27,6 +27,7 @@ from symbias._arrays import Array
 from symbias._arrays import Params as AnyParams
 from symbias.dynamics import SGD, Optax, Problem
 from symbias.dynamics.problem import Params
+from symbias.dynamics.simulate import as_key
 from symbias.symmetry import (
     Bond,
     ComplexScaling,
@@ -242,7 +243,7 @@ def _gradients(
     rule.check(problem)
     if batches < 1:
         raise ValueError(f"batches must be positive, got {batches}")
-    key = jax.random.key(key) if isinstance(key, int | np.integer) else key
+    key = as_key(key)
     keys = jax.random.split(key, len(next(iter(stack.values()))))
     return _sampled(stack, keys, problem.arrays(), problem=problem, rule=rule, batches=batches)
 

@@ -7,6 +7,7 @@ from array_api_compat import array_namespace
 from torch import Tensor, nn
 
 from symbias._arrays import Params
+from symbias._numbers import non_negative
 from symbias.parameterizations import (
     Diagonal,
     GroupProduct,
@@ -16,7 +17,6 @@ from symbias.parameterizations import (
     Sum,
     Synthesis,
 )
-from symbias.torch.errors import nonnegative
 from symbias.torch.factors import FactorList
 from symbias.torch.owners import refuse_wrapped
 from symbias.torch.surgery import detach
@@ -52,7 +52,7 @@ def collapse(model: nn.Module, threshold: float = 0.0) -> Table:
     WrappedModel
         Where a wrapper for distributed training holds the factors: give what it wraps.
     """
-    nonnegative("threshold", threshold)
+    non_negative("threshold", threshold)
     refuse_wrapped(model)
     places = [
         (f"{path}.{leaf}".lstrip("."), module, leaf, factors)

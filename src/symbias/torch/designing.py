@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
+from symbias._numbers import non_negative
 from symbias.designs import (
     L1,
     ElasticNet,
@@ -23,7 +24,7 @@ from symbias.designs import (
 )
 from symbias.mechanisms import WeightDecay
 from symbias.parameterizations import GroupProduct, Parameterization
-from symbias.torch.errors import ShapeMismatch, Unreachable, UnsupportedTensor, nonnegative
+from symbias.torch.errors import ShapeMismatch, Unreachable, UnsupportedTensor
 from symbias.torch.factors import FactorList, Factors
 from symbias.torch.optimizers import refuse_stale, watch
 from symbias.torch.owners import (
@@ -139,6 +140,7 @@ def apply_matching(
         ):
             raise unknown(model, one)
     rows, plans = [], []
+    refused: list[str] = []
     seen: dict[int, str] = {}
     for owner, parameter in places:
         note, plan = "does not match", None
@@ -152,6 +154,7 @@ def apply_matching(
                 note = repr(plan.factors.design) if plan else "left alone by the function"
             except (ValueError, TypeError) as error:
                 note = f"{type(error).__name__}: {error}"
+                refused.append(note)
         if plan:
             plans.append(plan)
             seen[id(parameter)] = owner.name
@@ -159,7 +162,6 @@ def apply_matching(
         shape = () if lazy else tuple(parameter.shape)
         rows.append(Row(owner.name, shape, plan is not None, note))
     rows += [Row(n, f.factors.design.shape, False, "already designed") for n, f in already.items()]
-    refused = [r.note for r in rows if not r.done and ": " in r.note]
     if refused and not plans:
         raise Unreachable(f"nothing was designed: {refused[0]}")
     refuse_stale({plan.places[0].name: plan.weight for plan in plans})
@@ -216,7 +218,7 @@ def _plan(
     _check_tensor(name, weight)
     if any(getattr(place.module, "sparse", False) for place in places):
         raise UnsupportedTensor(f"{name!r} has sparse gradients: factors need sparse=False")
-    nonnegative("charge", charge)
+    non_negative("charge", charge)
     if factor_dtype is not None and not isinstance(factor_dtype, torch.dtype):
         raise TypeError(f"factor_dtype must be a torch.dtype, got {factor_dtype!r}")
     if factor_dtype is not None and not _trainable(factor_dtype):

@@ -1,7 +1,6 @@
 """What can be wrong with a request, each under its own name; raised before anything is changed."""
 
 import warnings
-from typing import SupportsFloat
 
 from torch.optim import Optimizer
 
@@ -36,14 +35,6 @@ class WrappedModel(ValueError):
 
 class DecoupledDecay(UserWarning):
     """An optimizer decays factors beside the loss, or not at all: not the penalty asked for."""
-
-
-def nonnegative(what: str, value: object) -> None:
-    """Raise TypeError or ValueError unless ``value`` is a finite number of at least 0."""
-    if not isinstance(value, SupportsFloat):
-        raise TypeError(f"{what} must be a number, got {type(value).__name__}")
-    if not 0 <= float(value) < float("inf"):
-        raise ValueError(f"{what} must be finite and at least 0, got {value}")
 
 
 def warn_missed(optimizer: Optimizer) -> None:

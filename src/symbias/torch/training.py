@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from symbias.torch.errors import UnknownParameter, nonnegative, warn_missed
+from symbias._numbers import non_negative
+from symbias.torch.errors import UnknownParameter, warn_missed
 from symbias.torch.factors import FactorList
 from symbias.torch.optimizers import misses_the_penalty, refuse_stale, watch
 from symbias.torch.owners import designed
@@ -50,8 +51,8 @@ def factor_parameters(
         If an optimizer still holds a weight that factors replaced.
     """
     weights = _designed(model)
-    nonnegative("weight_decay", weight_decay)
-    nonnegative("others", others)
+    non_negative("weight_decay", weight_decay)
+    non_negative("others", others)
     gone = {n: f.replaced() for n, f in weights.items() if f.replaced is not None}
     refuse_stale({n: w for n, w in gone.items() if w is not None})
     scales = _scales(weights, scale)
@@ -84,7 +85,7 @@ def factor_penalty(model: nn.Module, weight_decay: float, *, scale: Scale = None
         As in `factor_parameters`.
     """
     weights = _designed(model)
-    nonnegative("weight_decay", weight_decay)
+    non_negative("weight_decay", weight_decay)
     scales = _scales(weights, scale)
     terms = [
         scales[name] * torch.sum(factor * factor)
@@ -142,7 +143,7 @@ class DecaySchedule:
 
     def _set(self) -> None:
         strength = self.strength(self.last_step)
-        nonnegative("weight decay", strength)
+        non_negative("weight decay", strength)
         for group in self.optimizer.param_groups:
             if "decay_scale" in group:
                 group["weight_decay"] = strength * group["decay_scale"]
@@ -181,5 +182,5 @@ def _scales(weights: Mapping[str, FactorList], scale: Scale) -> dict[str, float]
             for name in weights
         }
     for value in scales.values():
-        nonnegative("scales", value)
+        non_negative("scales", value)
     return scales
