@@ -12,6 +12,7 @@ import copy
 import itertools
 import json
 import os
+import runpy
 import statistics
 import time
 from collections.abc import Callable
@@ -24,27 +25,14 @@ from torch import nn
 import symbias as sb
 import symbias.torch as st
 
+# the network of the worked example
+ConvNet = runpy.run_path(str(Path(__file__).parents[1] / "examples" / "networks.py"))["ConvNet"]
 TARGETS = {"eager": 1.25, "compiled": 1.1}
 DESIGNS: dict[str, Any] = {
     "l1": "l1",
     "input channels": st.slices(1),
     "lq, q = 2/3": sb.Lq(2 / 3),
 }
-
-
-def digits_net() -> nn.Sequential:
-    """Two convolutions and two linear layers on 8 x 8 images."""
-    return nn.Sequential(
-        nn.Conv2d(1, 32, 3, padding=1),
-        nn.ReLU(),
-        nn.Conv2d(32, 32, 3, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Linear(512, 64),
-        nn.ReLU(),
-        nn.Linear(64, 10),
-    )
 
 
 def stepper(model: nn.Module, groups: Any, batch: int, compiled: bool) -> Callable[[], None]:
@@ -73,7 +61,7 @@ def seconds(step: Callable[[], None], steps: int) -> float:
 def ratio(wish: Any, batch: int, compiled: bool, turns: int, steps: int) -> dict[str, float]:
     """Designed over plain: the median over turns, and both times."""
     torch.manual_seed(0)
-    plain = digits_net()
+    plain = ConvNet()
     ours = copy.deepcopy(plain)
     st.apply_matching(ours, "*.weight", wish)
     groups = [{"params": plain.parameters(), "weight_decay": 1e-3}]
