@@ -13,10 +13,7 @@ SOURCE = Path(symbias.__file__).parent
 # Top to bottom. A module may import from its own room and from rooms above it.
 ROOMS = [
     "_version",
-    "_torch_host",
-    "_numbers",
-    "_arrays",
-    "_progress",
+    "_core",
     "symmetry",
     "parameterizations",
     "dynamics",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from symbias import _progress
+from symbias._core import progress as _progress
 
 
 def test_lines_say_what_is_done_and_what_is_left(capsys, monkeypatch) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from symbias._core.files import sync
 from symbias.audit.checkpoint import Checkpoint, Numpy, to_stored
 from symbias.audit.headers import CheckpointError, Entry, shown
 
@@ -75,14 +76,14 @@ def draft(source: Checkpoint, out: Path, *, overwrite: bool = False) -> Iterator
             shutil.copyfile(source.path, temporary)
         yield copy
         for file in [p for p in temporary.rglob("*") if p.is_file()] or [temporary]:
-            _sync(file)
+            sync(file)
         if source.path.is_dir():
             if os.path.lexists(out):
                 raise CheckpointError(f"{shown(out)}: appeared meanwhile")
             temporary.rename(out)
         else:
             temporary.replace(out)
-        _sync(out.parent)
+        sync(out.parent)
     except OSError as error:
         where = out if error.errno in _FULL else error.filename or out
         raise CheckpointError(f"{shown(where)}: {error.strerror}") from None
@@ -145,11 +146,3 @@ def _copy_folder(copy: Draft) -> None:
             shutil.copyfile(file, there / name)
             if name not in weights and file.suffix in _WEIGHTS:
                 copy.unchanged.append(name)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -84,7 +84,7 @@ def run_audit(
     show: bool,
 ) -> Any:
     """The audit; what is wrong with the input as an InputError."""
-    from symbias._progress import progress
+    from symbias._core.progress import progress
     from symbias.audit import audit as audit_model
 
     with checkpoint_errors(model):

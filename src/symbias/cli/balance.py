@@ -38,7 +38,7 @@ def balance(
         raise InputError("--gradients needs a positive --learning-rate")
     if not 0 <= weight_decay < float("inf"):
         raise InputError(f"--weight-decay must not be negative, got {weight_decay}")
-    from symbias._progress import progress
+    from symbias._core.progress import progress
     from symbias.audit import Equilibrium, balance_checkpoint
 
     with checkpoint_errors(model):

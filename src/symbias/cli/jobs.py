@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from symbias._progress import progress
+from symbias._core.progress import progress
 from symbias.cli.errors import InputError
 from symbias.cli.read import Table
 from symbias.cli.record import Job, Options

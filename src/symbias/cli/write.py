@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from symbias._core.files import replace_files
 from symbias.cli.errors import InputError
 
 
@@ -25,28 +26,14 @@ def check_writable(folder: Path) -> None:
 
 
 def write_all(folder: Path, files: Mapping[str, str]) -> None:
-    """Write every file under a temporary name, then rename them all.
+    """Write every file, or none.
 
     Raises
     ------
     InputError
         If the folder or a file cannot be written; no new file is left behind.
     """
-    partial: list[tuple[Path, Path]] = []
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            target = folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            temporary = target.with_name(f".{target.name}.{os.getpid()}.partial")
-            partial.append((temporary, target))
-            with temporary.open("w", encoding="utf-8", newline="") as stream:
-                stream.write(text)
-                stream.flush()
-                os.fsync(stream.fileno())
-        for temporary, target in partial:
-            temporary.replace(target)
+        replace_files({folder / name: text for name, text in files.items()})
     except OSError as error:
-        for temporary, _ in partial:
-            temporary.unlink(missing_ok=True)
         raise InputError(f"{error.filename or folder}: {error.strerror}") from None

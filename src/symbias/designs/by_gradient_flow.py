@@ -1,6 +1,6 @@
 """Designs for gradient flow: the potential of its mirror descent is the penalty, in a limit."""
 
-from symbias._arrays import Shape
+from symbias._core.arrays import Shape
 from symbias.designs.by_weight_decay import by_weight_decay
 from symbias.designs.penalties import (
     L1,

@@ -4,7 +4,7 @@ from functools import singledispatch
 
 import numpy as np
 
-from symbias._arrays import Shape
+from symbias._core.arrays import Shape
 from symbias.designs.by_weight_decay import by_weight_decay
 from symbias.designs.penalties import (
     L1,

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from array_api_compat import array_namespace
 
-from symbias._arrays import Array, Shape
+from symbias._core.arrays import Array, Shape
 from symbias.designs.elementwise import Elementwise
 from symbias.designs.penalty import Penalty
 from symbias.mechanisms import Langevin

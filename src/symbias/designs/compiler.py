@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from symbias._arrays import Shape
+from symbias._core.arrays import Shape
 from symbias.designs.by_gradient_flow import by_gradient_flow
 from symbias.designs.by_label_noise import by_label_noise
 from symbias.designs.by_langevin import by_langevin

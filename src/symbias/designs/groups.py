@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 from array_api_compat import array_namespace
 
-from symbias._arrays import Array, constant
+from symbias._core.arrays import Array, constant
 from symbias.designs.penalty import Penalty
 from symbias.parameterizations import Copies, GroupProduct
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from array_api_compat import array_namespace
 
-from symbias._arrays import Array
+from symbias._core.arrays import Array
 from symbias.designs.penalty import Penalty
 
 

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from symbias._arrays import Array
+from symbias._core.arrays import Array
 
 
 class Penalty(ABC):

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from symbias._numbers import non_negative, number, positive
+from symbias._core.numbers import non_negative, number, positive
 from symbias.dynamics.batches import draw_batches, step_keys, stream
 from symbias.dynamics.problem import Array, Batch, Params, Problem
 

@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 from jax.experimental import multihost_utils
 
-from symbias._progress import progress as progress_of
+from symbias._core.progress import progress as progress_of
 from symbias.dynamics.engine import (
     Plan,
     Replica,

@@ -8,7 +8,6 @@ chunk again.
 
 import io
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ import numpy as np
 import xarray as xr
 import zarr
 
+from symbias._core.files import replace_file
 from symbias._version import __version__
 
 FORMAT = 1
@@ -132,18 +132,3 @@ class Store:
                 f"cannot write the run to {self.path}: {error}. The last saved state is step "
                 f"{self.committed}; the same call goes on from there"
             ) from error
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file so that a crash at any moment leaves the old content or the new."""
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from symbias._numbers import number, positive
+from symbias._core.numbers import number, positive
 from symbias.designs import L1, GroupLasso, Penalty, Schatten, as_penalty, design
 from symbias.mechanisms import WeightDecay
 from symbias.parameterizations import Parameterization

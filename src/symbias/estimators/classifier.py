@@ -10,7 +10,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from symbias._numbers import non_negative
+from symbias._core.numbers import non_negative
 from symbias.designs import Penalty
 from symbias.estimators.base import DesignedBase, check_size, solvers_of
 from symbias.parameterizations import Parameterization

@@ -18,8 +18,8 @@ import numpy as np
 from array_api_compat import array_namespace
 from scipy.integrate import solve_ivp
 
-from symbias._arrays import Array, concrete, constant
-from symbias._numbers import positive
+from symbias._core.arrays import Array, concrete, constant
+from symbias._core.numbers import positive
 from symbias.mechanisms.inputs import check_inputs, coordinates, measurements
 from symbias.mechanisms.linked_mirror import mirror_of
 from symbias.mechanisms.potentials import flat_coordinates, product_factors, synthesis_matrix

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace
 
-from symbias._arrays import Array, Shape, concrete, constant
+from symbias._core.arrays import Array, Shape, concrete, constant
 from symbias.parameterizations import Diagonal, Synthesis
 
 

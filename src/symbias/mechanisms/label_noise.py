@@ -16,8 +16,8 @@ import jax
 import numpy as np
 from array_api_compat import array_namespace, is_jax_array
 
-from symbias._arrays import Array, concrete, constant
-from symbias._numbers import positive
+from symbias._core.arrays import Array, concrete, constant
+from symbias._core.numbers import positive
 from symbias.dynamics import SGD
 from symbias.mechanisms.inputs import behind, check_inputs, compressed, coordinates, measurements
 from symbias.mechanisms.sgd import settle

@@ -22,8 +22,8 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from symbias import dynamics
-from symbias._arrays import Array
-from symbias._arrays import Params as AnyParams
+from symbias._core.arrays import Array
+from symbias._core.arrays import Params as AnyParams
 from symbias.mechanisms.law import Law
 from symbias.symmetry import (
     Bond,

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.integrate import cumulative_trapezoid
 
-from symbias._arrays import Array
+from symbias._core.arrays import Array
 
 # log|w| is scanned this far; e^-160 leaves room for the squares of square roots in float64
 LOG_SMALL, LOG_LARGE = -160.0, 60.0

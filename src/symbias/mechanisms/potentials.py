@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from symbias._arrays import Array
+from symbias._core.arrays import Array
 from symbias.mechanisms.inputs import coordinates
 from symbias.parameterizations import GroupProduct, Hadamard, Parameterization, Plain, Synthesis
 

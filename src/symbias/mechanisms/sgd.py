@@ -23,8 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 
-from symbias._arrays import Array
-from symbias._arrays import Params as AnyParams
+from symbias._core.arrays import Array
+from symbias._core.arrays import Params as AnyParams
 from symbias.dynamics import SGD, Optax, Problem
 from symbias.dynamics.problem import Params
 from symbias.dynamics.simulate import as_key

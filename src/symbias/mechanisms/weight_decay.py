@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from symbias._arrays import Array, namespace
-from symbias._numbers import positive
+from symbias._core.arrays import Array, namespace
+from symbias._core.numbers import positive
 from symbias.parameterizations import Parameterization
 
 

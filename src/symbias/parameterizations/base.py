@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace
 
-from symbias._arrays import Array, Params, Shape, concrete, namespace
+from symbias._core.arrays import Array, Params, Shape, concrete, namespace
 from symbias.symmetry import Symmetry
 
 

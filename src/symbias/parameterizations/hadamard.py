@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from symbias._arrays import Array, Params, Shape, namespace
+from symbias._core.arrays import Array, Params, Shape, namespace
 from symbias.parameterizations.base import Parameterization, as_shape
 from symbias.symmetry import Bond, Rescaling, Symmetry
 

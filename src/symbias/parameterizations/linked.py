@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from symbias._arrays import Array, Params, Shape, concrete
+from symbias._core.arrays import Array, Params, Shape, concrete
 from symbias.parameterizations.base import Parameterization
 from symbias.parameterizations.links import Link, check_link
 from symbias.symmetry import Symmetry

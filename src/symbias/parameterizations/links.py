@@ -10,7 +10,7 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
-from symbias._arrays import Array
+from symbias._core.arrays import Array
 
 
 class Link(ABC):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from symbias._arrays import Array, Params, Shape, concrete, constant, namespace
+from symbias._core.arrays import Array, Params, Shape, concrete, constant, namespace
 from symbias.parameterizations.base import Parameterization
 from symbias.parameterizations.hadamard import chain_factors
 from symbias.symmetry import Bond, GeneralLinear, Symmetry

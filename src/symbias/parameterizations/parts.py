@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace
 
-from symbias._arrays import Array, Params, Shape, constant, namespace
+from symbias._core.arrays import Array, Params, Shape, constant, namespace
 from symbias.parameterizations.base import Parameterization, as_shape
 from symbias.symmetry import Bond, Symmetry
 

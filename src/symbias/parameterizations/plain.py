@@ -1,6 +1,6 @@
 """The parameter itself: no redundancy, and weight decay is ridge."""
 
-from symbias._arrays import Array, Params, Shape
+from symbias._core.arrays import Array, Params, Shape
 from symbias.parameterizations.base import Parameterization, as_shape
 from symbias.symmetry import Symmetry
 

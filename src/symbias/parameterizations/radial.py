@@ -2,7 +2,7 @@
 
 import math
 
-from symbias._arrays import Array, Params, Shape, namespace
+from symbias._core.arrays import Array, Params, Shape, namespace
 from symbias.parameterizations.base import Parameterization, as_shape
 from symbias.parameterizations.links import Link, PowerLink, check_link
 from symbias.symmetry import Bond, Orthogonal, Symmetry

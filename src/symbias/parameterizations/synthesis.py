@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from symbias._arrays import Array, Params, Shape, namespace
+from symbias._core.arrays import Array, Params, Shape, namespace
 from symbias.parameterizations.base import Parameterization
 from symbias.parameterizations.transforms import Matrix, Transform
 from symbias.symmetry import Symmetry

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse
 
-from symbias._arrays import Array, Shape
+from symbias._core.arrays import Array, Shape
 from symbias.parameterizations import (
     Diagonal,
     GroupProduct,

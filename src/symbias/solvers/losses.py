@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from array_api_compat import array_namespace
 
-from symbias._arrays import Array
+from symbias._core.arrays import Array
 
 
 class Loss(ABC):

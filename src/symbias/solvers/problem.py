@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from symbias._arrays import Array
+from symbias._core.arrays import Array
 from symbias.parameterizations import Parameterization
 from symbias.solvers.linear import Linear, as_products, linear_parts, name_products
 

@@ -11,7 +11,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from symbias._arrays import Array
+from symbias._core.arrays import Array
 from symbias.dynamics import SGD, Problem, Run, simulate
 from symbias.dynamics.problem import Params
 from symbias.estimators import DesignedRegressor

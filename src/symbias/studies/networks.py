@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from symbias._arrays import Array
+from symbias._core.arrays import Array
 from symbias.symmetry import Bond, GeneralLinear, Rescaling, Symmetry, UniformScale
 
 Numpy = np.ndarray[Any, Any]

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from symbias._arrays import Array
+from symbias._core.arrays import Array
 from symbias.dynamics import SGD, Problem, simulate
 from symbias.dynamics.problem import Params
 from symbias.dynamics.rules import Langevin, Rule

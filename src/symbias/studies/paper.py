@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from symbias._core.files import replace_file
 from symbias._version import __version__
 from symbias.report.page import Section, render
 from symbias.studies import (
@@ -101,9 +102,9 @@ def run_studies(
             say("a slice of the steps in eager PyTorch")
             sections.append(Section("Speed", _SPEED, tables=[("", speed.rows())]))
         page = render("Implicit bias, five experiments", _INTRO, sections, _footer())
-        _write(out / "index.html", page)
+        replace_file(out / "index.html", page)
         result = {"quick": quick, "seeds": seeds, "studies": found}
-        _write(out / "run.json", json.dumps(result, indent=1) + "\n")
+        replace_file(out / "run.json", json.dumps(result, indent=1) + "\n")
     return result
 
 
@@ -121,7 +122,7 @@ def _one(
     if begun_with.exists() and json.loads(begun_with.read_text()) != options:
         shutil.rmtree(folder / "runs", ignore_errors=True)  # unfinished, of another program
     folder.mkdir(parents=True, exist_ok=True)
-    _write(begun_with, json.dumps(options) + "\n")
+    replace_file(begun_with, json.dumps(options) + "\n")
     say(f"{name}: begun")
     begun = time.monotonic()
     story = PAPER[name](Setup(folder, seeds, quick, lambda line: say(f"{name}: {line}")))
@@ -130,7 +131,7 @@ def _one(
         "options": options,
         "seconds": time.monotonic() - begun,
     }
-    _write(record, json.dumps(made, indent=1) + "\n")
+    replace_file(record, json.dumps(made, indent=1) + "\n")
     for row in made["claims"]:
         say(f"{name}: {row['claim']}: {row['estimate']:.3g}, {row['verdict']}")
     return dict(json.loads(record.read_text()))
@@ -211,10 +212,3 @@ def _sections(found: dict[str, dict[str, Any]], out: Path) -> list[Section]:
 
 def _footer() -> str:
     return f"symbias {__version__}. Figures as SVG, PNG and CSV lie beside this page."
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text)
-    partial.replace(path)

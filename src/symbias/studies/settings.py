@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from symbias._arrays import Array
+from symbias._core.arrays import Array
 from symbias.dynamics import SGD, Problem
 from symbias.dynamics.problem import Params
 from symbias.symmetry import Bond, GeneralLinear, Rescaling, Symmetry, UniformScale

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from symbias._arrays import Array
+from symbias._core.arrays import Array
 from symbias.dynamics import SGD, Problem, simulate
 from symbias.evidence import Evidence, compare, compare_point, energy_test, holm
 from symbias.mechanisms import Langevin, Law, charge_drift, equilibrium, relaxation_time

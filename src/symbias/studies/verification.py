@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from symbias._arrays import Shape
+from symbias._core.arrays import Shape
 from symbias.designs import Penalty, as_penalty, design
 from symbias.estimators import DesignedRegressor
 from symbias.evidence import compare

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from symbias._arrays import Array, Params, at_least_single, constant
+from symbias._core.arrays import Array, Params, at_least_single, constant
 from symbias.symmetry.bonds import Symmetry
 
 Element = Mapping[str, Array]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import is_torch_array
 
-from symbias._arrays import Array, Params, constant
+from symbias._core.arrays import Array, Params, constant
 from symbias.symmetry.bonds import Bond, Symmetry
 from symbias.symmetry.elimination import Elimination
 from symbias.symmetry.scales import Term, laplacian, marginal, terms

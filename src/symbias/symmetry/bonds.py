@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from symbias._arrays import Array, Params, constant, namespace
+from symbias._core.arrays import Array, Params, constant, namespace
 from symbias.symmetry.ends import End, EndSpec, is_integer, read_end
 from symbias.symmetry.groups import Group
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from symbias._arrays import Array, Params, concrete
+from symbias._core.arrays import Array, Params, concrete
 from symbias.symmetry.action import act, random_element
 from symbias.symmetry.bonds import Symmetry
 

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from symbias._arrays import Array, concrete, constant
+from symbias._core.arrays import Array, concrete, constant
 from symbias.symmetry.bonds import Bond
 from symbias.symmetry.scales import Blocks, Term, laplacian
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from symbias._arrays import Array, Params, constant, namespace
+from symbias._core.arrays import Array, Params, constant, namespace
 from symbias.symmetry.groups import Group, Rescaling
 
 EndSpec = tuple[str, int | None] | tuple[str, int | None, Any]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from symbias._arrays import Array, Params, at_least_single, constant
+from symbias._core.arrays import Array, Params, at_least_single, constant
 from symbias.symmetry.bonds import Bond, Symmetry
 
 

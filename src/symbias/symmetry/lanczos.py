@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from symbias._arrays import Array, Params, concrete, constant
+from symbias._core.arrays import Array, Params, concrete, constant
 from symbias.symmetry.bonds import Bond
 from symbias.symmetry.generators import Generators
 

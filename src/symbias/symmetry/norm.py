@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from symbias._arrays import Array, Params, at_least_single, from_host
+from symbias._core.arrays import Array, Params, at_least_single, from_host
 from symbias.symmetry.balancing import check_balanceable, least_norm
 from symbias.symmetry.bonds import Bond, Symmetry
 

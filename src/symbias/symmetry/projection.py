@@ -3,7 +3,7 @@
 from math import prod
 from typing import Any
 
-from symbias._arrays import Array, Params
+from symbias._core.arrays import Array, Params
 from symbias.symmetry.bonds import Bond, Symmetry
 from symbias.symmetry.generators import Generators, generator_matrix
 from symbias.symmetry.groups.base import live_part

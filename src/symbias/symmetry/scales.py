@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from symbias._arrays import Array, Params, constant
+from symbias._core.arrays import Array, Params, constant
 from symbias.symmetry.bonds import Bond
 from symbias.symmetry.ends import End
 from symbias.symmetry.groups import Rescaling

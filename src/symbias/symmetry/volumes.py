@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from symbias._arrays import Array, Params, at_least_single, concrete, constant
+from symbias._core.arrays import Array, Params, at_least_single, concrete, constant
 from symbias.symmetry.bonds import Bond, Symmetry
 from symbias.symmetry.elimination import network_log_det
 from symbias.symmetry.generators import generator_matrix

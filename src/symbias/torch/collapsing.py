@@ -6,8 +6,8 @@ import torch
 from array_api_compat import array_namespace
 from torch import Tensor, nn
 
-from symbias._arrays import Params
-from symbias._numbers import non_negative
+from symbias._core.arrays import Params
+from symbias._core.numbers import non_negative
 from symbias.parameterizations import (
     Diagonal,
     GroupProduct,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
-from symbias._numbers import non_negative
+from symbias._core.numbers import non_negative
 from symbias.designs import (
     L1,
     ElasticNet,

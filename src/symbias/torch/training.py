@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from symbias._numbers import non_negative
+from symbias._core.numbers import non_negative
 from symbias.torch.errors import UnknownParameter, warn_missed
 from symbias.torch.factors import FactorList
 from symbias.torch.optimizers import misses_the_penalty, refuse_stale, watch

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 from array_api_compat import array_namespace
 
-from symbias._arrays import Array, constant
+from symbias._core.arrays import Array, constant
 
 
 class Transform(ABC):

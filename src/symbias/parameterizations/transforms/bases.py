@@ -7,7 +7,7 @@ import numpy as np
 import scipy.fft
 from array_api_compat import array_namespace
 
-from symbias._arrays import Array, constant
+from symbias._core.arrays import Array, constant
 from symbias.parameterizations.transforms.base import Transform, apply
 
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from symbias._arrays import Array
+from symbias._core.arrays import Array
 
 Numpy = np.ndarray[Any, Any]
 Gauge = tuple[Numpy, Numpy]

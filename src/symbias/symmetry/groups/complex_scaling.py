@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from symbias._arrays import Array, constant
+from symbias._core.arrays import Array, constant
 from symbias.symmetry.groups.base import Numpy, sqrt0, square_norm
 from symbias.symmetry.groups.diagonal import balancing_scales, imbalance_of_scales
 from symbias.symmetry.groups.matrix import MatrixGroup

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from symbias._arrays import Array
+from symbias._core.arrays import Array
 from symbias.symmetry.groups.base import Gauge, Group, Numpy, sqrt0, square_norm
 
 

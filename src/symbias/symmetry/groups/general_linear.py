@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from symbias._arrays import Array
+from symbias._core.arrays import Array
 from symbias.symmetry.groups.base import Numpy, inverse_roots
 from symbias.symmetry.groups.matrix import (
     MatrixGroup,

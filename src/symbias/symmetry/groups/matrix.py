@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import expm
 
-from symbias._arrays import Array, constant
+from symbias._core.arrays import Array, constant
 from symbias.symmetry.groups.base import Gauge, Group, Numpy
 
 

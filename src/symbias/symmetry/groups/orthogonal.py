@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from symbias._arrays import Array, constant
+from symbias._core.arrays import Array, constant
 from symbias.symmetry.groups.base import Numpy, inverse_roots, square_norm
 from symbias.symmetry.groups.matrix import (
     MatrixGroup,

@@ -74,7 +74,7 @@ def from_host(
 
         return list(jax.pure_callback(host, out, *fixed, vmap_method="sequential"))
     if is_torch_array(like):
-        from symbias._torch_host import call_on_host
+        from symbias._core.torch_host import call_on_host
 
         return list(call_on_host(function, *arrays))
     return [constant(result, like) for result in function(*map(np.asarray, arrays))]

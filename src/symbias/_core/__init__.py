@@ -1,0 +1,1 @@
+"""What every room stands on: arrays, numbers, progress, and the one way to write a file."""
