@@ -20,6 +20,7 @@ ROOMS = [
     "mechanisms",
     "designs",
     "solvers",
+    "training",
     "evidence",
     "estimators",
     "report",

@@ -295,7 +295,7 @@ def test_no_convergence_is_said(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     body = "\n".join(f"{i},{v}" for i, v in enumerate(rng.normal(size=50).cumsum()))
     data = write(tmp_path / "walk.csv", f"t,x\n{body}\n")
-    from symbias.solvers import descent
+    from symbias.training import descent
 
     original, descent.MAX_ITER = descent.MAX_ITER, 1000
     try:

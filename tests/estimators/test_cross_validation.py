@@ -9,7 +9,7 @@ from sklearn.model_selection import KFold
 import symbias as sb
 from symbias.estimators.cross_validation import choose
 from symbias.estimators.series import interleaved_folds
-from tests.solvers.cases import nile
+from tests.training.cases import nile
 
 RNG = np.random.default_rng(11)
 X = RNG.normal(size=(30, 8))

@@ -7,7 +7,7 @@ import pytest
 from sklearn.linear_model import Lasso
 
 import symbias as sb
-from tests.solvers.cases import nile
+from tests.training.cases import nile
 
 RNG = np.random.default_rng(7)
 X = RNG.normal(size=(40, 12))

@@ -72,7 +72,7 @@ def record_of(table: Table, options: Options, model: Any, found: dict[str, Any])
 
 def compare(model: Any, penalty: Penalty, X: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     """The same problem by an independent convex solver, if there is one for it."""
-    from symbias.solvers.reference import convex_reference
+    from symbias.training.reference import convex_reference
 
     strength = float(getattr(model, "strength_", getattr(model, "strength", 0.0)))
     try:

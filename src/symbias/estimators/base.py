@@ -14,7 +14,7 @@ from symbias._core.numbers import number, positive
 from symbias.designs import L1, GroupLasso, Penalty, Schatten, as_penalty, design
 from symbias.mechanisms import WeightDecay
 from symbias.parameterizations import Parameterization
-from symbias.solvers import (
+from symbias.training import (
     SOLVERS,
     Fit,
     Loss,

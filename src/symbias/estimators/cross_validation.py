@@ -11,7 +11,7 @@ from sklearn.model_selection import check_cv
 from symbias.designs import Penalty
 from symbias.estimators.base import Refit, as_columns, solvers_of
 from symbias.parameterizations import Parameterization
-from symbias.solvers import Options
+from symbias.training import Options
 
 RULES = ("one_standard_error", "min")
 

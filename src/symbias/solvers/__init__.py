@@ -1,35 +1,5 @@
-"""Losses over a designed parameterization: train the factors, certify."""
+"""Loss + penalty -> solution with a certificate; knows nothing of factors."""
 
-from symbias.solvers.certificate import Certificate, certify, strength_max
-from symbias.solvers.fit import Fit, Solver, solver_for
 from symbias.solvers.losses import Huber, Logistic, Loss, Poisson, SquaredError, as_loss
-from symbias.solvers.objective import Model, Objective
-from symbias.solvers.problem import Factors, ReducedProblem, Reduction
-from symbias.solvers.solve import least_squares, solve, solve_path
-from symbias.solvers.train import SOLVERS, Options, Solution
 
-__all__ = [
-    "SOLVERS",
-    "Certificate",
-    "Factors",
-    "Fit",
-    "Huber",
-    "Logistic",
-    "Loss",
-    "Model",
-    "Objective",
-    "Options",
-    "Poisson",
-    "ReducedProblem",
-    "Reduction",
-    "Solution",
-    "Solver",
-    "SquaredError",
-    "as_loss",
-    "certify",
-    "least_squares",
-    "solve",
-    "solve_path",
-    "solver_for",
-    "strength_max",
-]
+__all__ = ["Huber", "Logistic", "Loss", "Poisson", "SquaredError", "as_loss"]

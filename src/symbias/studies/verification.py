@@ -126,7 +126,7 @@ def check_weight_decay(
     penalty: Penalty, strength: float, shape: Shape, *, key: int = 0, starts: int = 20
 ) -> Verification:
     """Objective of trained factors over that of a direct solver."""
-    from symbias.solvers.reference import convex_reference, proximal_reference
+    from symbias.training.reference import convex_reference, proximal_reference
 
     X, y = regression(shape, key)
     model = DesignedRegressor(penalty, strength).fit(X, y)

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from symbias.solvers.certificate import Certificate, strength_max
-from symbias.solvers.problem import Factors, ReducedProblem
-from symbias.solvers.quadratic import padded
-from symbias.solvers.train import Options, Solution, finish, train, zero_factors
+from symbias.training.certificate import Certificate, strength_max
+from symbias.training.problem import Factors, ReducedProblem
+from symbias.training.quadratic import padded
+from symbias.training.train import Options, Solution, finish, train, zero_factors
 
 _WORKING_SET = 64
 _CONTINUATION = np.geomspace(0.01, 1, 12)
@@ -24,7 +24,7 @@ def solve(
     Problems that are not (power 2 and more) start at the least-squares solution and raise the
     strength from 1% to the full one, where a group that has become zero stays zero; what they
     find is a local minimum, no worse than zero.
-    ``options`` are those of `symbias.solvers.train.Options`.
+    ``options`` are those of `symbias.training.train.Options`.
     """
     settings = Options(**options)
     trivial = finish(problem, zero_factors(problem), strength, 0, settings.tol)

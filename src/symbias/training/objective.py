@@ -12,11 +12,11 @@ from functools import cached_property
 import numpy as np
 
 from symbias.parameterizations import Parameterization
-from symbias.solvers import cores
-from symbias.solvers.certificate import Certificate
-from symbias.solvers.linear import Linear, linear_parts
 from symbias.solvers.losses import Loss, SquaredError
-from symbias.solvers.problem import Reduction, range_and_pinv
+from symbias.training import cores
+from symbias.training.certificate import Certificate
+from symbias.training.linear import Linear, linear_parts
+from symbias.training.problem import Reduction, range_and_pinv
 
 _NEWTON_STEPS = 100
 

@@ -19,8 +19,8 @@ import numpy as np
 import optax
 from jax.scipy.linalg import cho_factor, cho_solve
 
-from symbias.solvers.problem import Factors
-from symbias.solvers.quadratic import Quadratic, judge, residual, strong
+from symbias.training.problem import Factors
+from symbias.training.quadratic import Quadratic, judge, residual, strong
 
 MAX_ITER = 5_000
 CHUNK = 100  # steps between two reports

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import symbias as sb
-from symbias.solvers.proximal import scalar_prox, tabulated_prox
-from symbias.solvers.reference import proximal_reference
+from symbias.training.proximal import scalar_prox, tabulated_prox
+from symbias.training.reference import proximal_reference
 
 
 def problem(seed: int, p: int = 24) -> tuple[np.ndarray, np.ndarray]:

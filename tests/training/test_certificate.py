@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import symbias as sb
-from symbias.solvers import (
+from symbias.training import (
     Certificate,
     ReducedProblem,
     Reduction,
@@ -18,9 +18,9 @@ from symbias.solvers import (
     solve,
     strength_max,
 )
-from symbias.solvers.certificate import proven_zeros
-from symbias.solvers.quadratic import judge, pack
-from tests.solvers.cases import nile
+from symbias.training.certificate import proven_zeros
+from symbias.training.quadratic import judge, pack
+from tests.training.cases import nile
 
 SEEDS = st.integers(0, 10**6)
 CONVEX = ["l1", "groups"]

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from symbias.solvers import cores
-from symbias.solvers.objective import Objective
+from symbias.training import cores
+from symbias.training.objective import Objective
 
 
 def largest_pull(objective: Objective) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.datasets import load_diabetes
 
 import symbias as sb
-from symbias.solvers import Reduction
+from symbias.training import Reduction
 
 
 class Case(NamedTuple):

@@ -15,19 +15,19 @@ from typing import Any
 
 import numpy as np
 
-from symbias.solvers.certificate import Certificate
-from symbias.solvers.certificate import strength_max as reduced_strength_max
-from symbias.solvers.factors import Trained, first_step
-from symbias.solvers.linear import as_products
 from symbias.solvers.losses import SquaredError
-from symbias.solvers.newton import proximal_newton
-from symbias.solvers.objective import Objective
-from symbias.solvers.problem import ReducedProblem, Reduction
-from symbias.solvers.rows import Rows
-from symbias.solvers.solve import least_squares, solve, solve_path
-from symbias.solvers.starts import least_squares_start, proximal_starts
-from symbias.solvers.threshold import largest_pull
-from symbias.solvers.train import Options, Solution
+from symbias.training.certificate import Certificate
+from symbias.training.certificate import strength_max as reduced_strength_max
+from symbias.training.factors import Trained, first_step
+from symbias.training.linear import as_products
+from symbias.training.newton import proximal_newton
+from symbias.training.objective import Objective
+from symbias.training.problem import ReducedProblem, Reduction
+from symbias.training.rows import Rows
+from symbias.training.solve import least_squares, solve, solve_path
+from symbias.training.starts import least_squares_start, proximal_starts
+from symbias.training.threshold import largest_pull
+from symbias.training.train import Options, Solution
 
 _CONTINUATION = np.geomspace(0.01, 1, 12)
 _LOOSE_STEPS = 200

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from symbias.solvers.problem import ReducedProblem
+from symbias.training.problem import ReducedProblem
 
 
 class Quadratic(NamedTuple):
@@ -58,7 +58,7 @@ def residual(data: Quadratic, z: Any, form: str) -> tuple[Any, Any, Any]:
 
 
 def judge(data: Quadratic, z: Any, strength: Any, power: int, form: str) -> tuple[Any, Any]:
-    """Objective and violation of ``z``, as `symbias.solvers.certificate.certify` defines them."""
+    """Objective and violation of ``z``, as `symbias.training.certificate.certify` defines them."""
     rr, fitted, pull = residual(data, z, form)
 
     def per_group(values: Any) -> Any:

@@ -13,13 +13,13 @@ import numpy as np
 import scipy.sparse
 from jax.flatten_util import ravel_pytree
 
-from symbias.solvers import cores
-from symbias.solvers.certificate import Certificate
 from symbias.solvers.lbfgs import LBFGS
-from symbias.solvers.linear import Core
 from symbias.solvers.losses import SquaredError
-from symbias.solvers.objective import Objective
-from symbias.solvers.train import Options
+from symbias.training import cores
+from symbias.training.certificate import Certificate
+from symbias.training.linear import Core
+from symbias.training.objective import Objective
+from symbias.training.train import Options
 
 MAX_ITER = 20_000
 _CHUNK = 100

@@ -25,7 +25,7 @@ from symbias.designs import (
 )
 from symbias.designs.elementwise import Elementwise
 from symbias.parameterizations import GroupProduct
-from symbias.solvers.proximal import Scalar, descend, scalar_prox, tabulated_prox
+from symbias.training.proximal import Scalar, descend, scalar_prox, tabulated_prox
 
 _TOLERANCES = ("tol_gap_abs", "tol_gap_rel", "tol_feas")
 

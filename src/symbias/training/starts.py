@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from symbias.solvers import cores
-from symbias.solvers.objective import Objective
-from symbias.solvers.proximal import Scalar, descend, tabulated_prox
+from symbias.training import cores
+from symbias.training.objective import Objective
+from symbias.training.proximal import Scalar, descend, tabulated_prox
 
 _STEPS = 1_000
 _ROUNDS = 10

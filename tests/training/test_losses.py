@@ -10,8 +10,8 @@ from scipy.special import xlogy
 from sklearn.linear_model import LogisticRegression
 
 import symbias as sb
-from symbias.solvers import Huber, Logistic, Model, Objective, Options, Poisson, SquaredError
-from symbias.solvers import solver_for as solver
+from symbias.training import Huber, Logistic, Model, Objective, Options, Poisson, SquaredError
+from symbias.training import solver_for as solver
 
 LOSSES = {
     "squared": (SquaredError(), np.array([-1.3, 0.0, 2.0]), lambda e, y: 0.5 * (e - y) ** 2),

@@ -4,8 +4,8 @@ from functools import cached_property
 
 import numpy as np
 
-from symbias.solvers.objective import Objective
-from symbias.solvers.problem import Reduction
+from symbias.training.objective import Objective
+from symbias.training.problem import Reduction
 
 
 class Rows:

@@ -9,12 +9,12 @@ Optim. 2014.
 
 import numpy as np
 
-from symbias.solvers.certificate import Certificate
-from symbias.solvers.objective import Objective
-from symbias.solvers.problem import ReducedProblem
-from symbias.solvers.rows import Rows
-from symbias.solvers.solve import solve
-from symbias.solvers.train import Options
+from symbias.training.certificate import Certificate
+from symbias.training.objective import Objective
+from symbias.training.problem import ReducedProblem
+from symbias.training.rows import Rows
+from symbias.training.solve import solve
+from symbias.training.train import Options
 
 MAX_ITER = 100
 

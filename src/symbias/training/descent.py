@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from symbias.solvers.problem import Factors
-from symbias.solvers.quadratic import Quadratic, judge, residual, strong
+from symbias.training.problem import Factors
+from symbias.training.quadratic import Quadratic, judge, residual, strong
 
 MOMENTUM = 0.99
 MAX_ITER = 500_000

@@ -10,10 +10,10 @@ import jax
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from symbias.solvers import descent, variable_projection
-from symbias.solvers.certificate import Certificate, certify, proven_zeros
-from symbias.solvers.problem import Factors, ReducedProblem
-from symbias.solvers.quadratic import pack
+from symbias.training import descent, variable_projection
+from symbias.training.certificate import Certificate, certify, proven_zeros
+from symbias.training.problem import Factors, ReducedProblem
+from symbias.training.quadratic import pack
 
 SOLVERS: dict[str, Any] = {"lbfgs": variable_projection, "gd": descent}
 

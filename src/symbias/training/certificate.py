@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from symbias.solvers.problem import ReducedProblem
+from symbias.training.problem import ReducedProblem
 
 
 class Certificate(NamedTuple):

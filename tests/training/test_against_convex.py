@@ -7,8 +7,8 @@ import pytest
 from sklearn.linear_model import Lasso
 
 import symbias as sb
-from symbias.solvers import ReducedProblem, Reduction, solve, solve_path, strength_max
-from tests.solvers.cases import CASES
+from symbias.training import ReducedProblem, Reduction, solve, solve_path, strength_max
+from tests.training.cases import CASES
 
 FRACTIONS = np.geomspace(0.9, 0.01, 7)
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from symbias._core.arrays import Array
 from symbias.parameterizations import Parameterization
-from symbias.solvers.linear import Linear, as_products, linear_parts, name_products
+from symbias.training.linear import Linear, as_products, linear_parts, name_products
 
 
 class Factors(NamedTuple):
