@@ -15,6 +15,8 @@ ROOMS = [
     "_version",
     "_core",
     "symmetry",
+    "maps",
+    "penalties",
     "parameterizations",
     "dynamics",
     "mechanisms",

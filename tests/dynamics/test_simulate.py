@@ -180,7 +180,7 @@ def test_vmapped_replicas_agree_with_mapped_ones() -> None:
 
 
 def test_progress_lines(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    from symbias import _progress
+    from symbias._core import progress as _progress
 
     monkeypatch.setattr(_progress, "FIRST_LINE", 0.0)
     monkeypatch.setattr(_progress, "MORE_LINES", 0.0)

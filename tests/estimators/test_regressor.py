@@ -162,7 +162,7 @@ def test_refit_of_the_nile_is_two_means() -> None:
     np.testing.assert_allclose(fitted[28:], flow[28:].mean())
 
 
-@pytest.mark.parametrize("solver", ["lbfgs", "gd"])
+@pytest.mark.parametrize("solver", ["varpro", "gd"])
 def test_callback(solver: str) -> None:
     calls: list[tuple[int, float]] = []
     model = sb.DesignedRegressor(

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 import symbias as sb
-from symbias.report.cards import formula, small
 
 CARDS = {
     "product": sb.Hadamard(9),
@@ -69,9 +68,9 @@ def test_a_gauge_design_shows_both_measures() -> None:
 
 def test_the_sample_is_of_the_same_kind() -> None:
     for p in CARDS.values():
-        inner = small(p)
-        assert inner.shape in ((2,), (2, 2), (1,))
-        assert formula(inner, "weight decay")
+        card = sb.card(p)
+        assert card.sample.shape in ((2,), (2, 2), (1,))
+        assert card.rows[0].penalty
 
 
 @pytest.mark.parametrize("name", ["product", "matrix", "groups"])

@@ -11,7 +11,7 @@ from torch import nn
 
 import symbias as sb
 import symbias.torch as st
-from symbias.training.reference import convex_reference
+from symbias.solvers.reference import convex_reference
 from tests.torch.cases import Tied, inputs, network
 
 LABELS = np.arange(12) // 3

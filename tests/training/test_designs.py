@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import symbias as sb
-from symbias.designs import as_penalty
+from symbias.penalties import as_penalty
+from symbias.solvers.reference import convex_reference
 from symbias.training import Model, Objective, Options, cores
 from symbias.training import solver_for as solver
 from symbias.training.linear import as_products, linear_parts, name_products
-from symbias.training.reference import convex_reference
 
 RNG = np.random.default_rng(0)
 N, P, K = 50, 16, 3

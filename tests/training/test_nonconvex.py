@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import symbias as sb
-from symbias.training.proximal import scalar_prox, tabulated_prox
-from symbias.training.reference import proximal_reference
+from symbias.penalties.numeric import scalar_prox, tabulated_prox
+from symbias.solvers.reference import proximal_reference
 
 
 def problem(seed: int, p: int = 24) -> tuple[np.ndarray, np.ndarray]:
@@ -88,4 +88,5 @@ def test_the_proximal_map_is_the_minimum_on_a_fine_grid(name: str) -> None:
     grid = np.linspace(0, 7, 700_001)
     best = [grid[np.argmin((grid - a) ** 2 / 2 + tau * R(grid))] for a in x]
     np.testing.assert_allclose(scalar_prox(R, x, tau), best, atol=2e-5)
-    np.testing.assert_allclose(tabulated_prox(R, tau, 5.0)(x), best, atol=2e-3)
+    table = tabulated_prox(lambda t: scalar_prox(R, t, tau), 5.0)
+    np.testing.assert_allclose(table(x), best, atol=2e-3)

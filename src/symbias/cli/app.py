@@ -96,14 +96,14 @@ def fit(
     groups: Annotated[str | None, typer.Option(help='Groups of columns: "a,b;c,d".')] = None,
     drop: Annotated[list[str] | None, typer.Option(help="Column to leave out; repeat.")] = None,
     folds: Annotated[int, typer.Option(help="Folds of the cross-validation.")] = 5,
-    solver: Annotated[str, typer.Option(help="lbfgs or gd.")] = "lbfgs",
+    solver: Annotated[str, typer.Option(help="auto, varpro or gd.")] = "auto",
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Fit a series or a table with a designed bias; write coefficients, a record and a page."""
     number = _parse_strength(strength)
     _one_of("--penalty", penalty, SERIES + TABLES)
-    _one_of("--solver", solver, ("lbfgs", "gd"))
+    _one_of("--solver", solver, ("auto", "varpro", "gd"))
     if folds < 2:
         raise InputError(f"--folds must be at least 2, got {folds}")
     from symbias.cli.read import read_csv

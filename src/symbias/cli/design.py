@@ -51,7 +51,7 @@ def design(
     check_writable(out)
     use_compilation_cache()
     import symbias as sb
-    from symbias.designs import PENALTIES
+    from symbias.penalties import PENALTIES
     from symbias.report.cards import card
     from symbias.report.snippets import Wish, snippets
 

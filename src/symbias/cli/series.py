@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from symbias.cli.compare import compare_series
 from symbias.cli.errors import InputError
 from symbias.cli.read import Table
-from symbias.cli.record import Job, Options, compare, csv_of, record_of
+from symbias.cli.record import Job, Options, csv_of, outcome_of_series, record_of
 from symbias.estimators import SeriesFit, fit_series
 from symbias.report.sections import series_section
 
@@ -24,13 +25,13 @@ def series_job(table: Table, options: Options, found: dict[str, Any], callback: 
         solver=options.solver,
         callback=callback,
     )
-    record = record_of(table, options, fit.model, found)
+    record = record_of(table, options, outcome_of_series(fit), found)
     record |= {"kind": "series", "time": time_name, "target": target, "n": len(fit.observed)}
     record["missing"] = int(np.sum(np.isnan(values)))
     record["changes"] = [[float(a), float(b)] for a, b in fit.breaks]
     if options.penalty == "spectral":
         record["strongest_period"] = _strongest_period(fit)
-    record |= compare(fit.model, fit.penalty, fit.design, fit.observed)
+    record |= compare_series(fit)
     rows = _series_rows(fit, time_name or "index", target)
     section = series_section(fit, record, time_name or "index", target)
     return Job(record, csv_of(rows), section)

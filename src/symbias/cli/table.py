@@ -4,11 +4,12 @@ from typing import Any
 
 import numpy as np
 
+from symbias.cli.compare import compare_table
 from symbias.cli.errors import InputError
 from symbias.cli.read import Table
-from symbias.cli.record import Job, Options, compare, csv_of, record_of
-from symbias.designs import GroupLasso, Penalty, as_penalty
+from symbias.cli.record import Job, Options, csv_of, outcome_of, record_of
 from symbias.estimators import DesignedRegressor, DesignedRegressorCV
+from symbias.penalties import GroupLasso, Penalty, as_penalty
 from symbias.report.sections import table_section
 
 
@@ -36,9 +37,9 @@ def table_job(table: Table, options: Options, found: dict[str, Any], callback: A
     else:
         model = DesignedRegressor(penalty, options.strength, **keywords)
     model.fit(scaled, y)
-    record = record_of(table, options, model, found)
+    record = record_of(table, options, outcome_of(model), found)
     record |= {"kind": "table", "target": options.target, "n": len(y), "features": names}
-    record |= compare(model, penalty, scaled, y)
+    record |= compare_table(model, penalty, scaled, y)
     raw = model.coef_ / spread
     rows = [["feature", "coefficient", "per_standard_deviation"]]
     rows.append(["(intercept)", f"{model.intercept_ - raw @ X.mean(axis=0):.15g}", ""])

@@ -1,21 +1,18 @@
 """Designs for gradient flow: the potential of its mirror descent is the penalty, in a limit."""
 
+from typing import TYPE_CHECKING
+
 from symbias._core.arrays import Shape
-from symbias.designs.by_weight_decay import by_weight_decay
-from symbias.designs.penalties import (
-    L1,
-    Differences,
-    Penalty,
-    Ridge,
-    Spectral,
-    TotalVariation,
-    TrendFilter,
-)
-from symbias.mechanisms import GradientFlow
-from symbias.parameterizations import Hadamard, Parameterization, Plain, Synthesis
+from symbias._core.refusal import Refused
+from symbias.designs.by_weight_decay import tree_of
+from symbias.parameterizations import Parameterization, Plain
+from symbias.penalties import Behind, Penalty, Piece, Power
+
+if TYPE_CHECKING:
+    from symbias.mechanisms import GradientFlow
 
 
-def by_gradient_flow(penalty: Penalty, mechanism: GradientFlow, shape: Shape) -> Parameterization:
+def by_gradient_flow(penalty: Penalty, mechanism: "GradientFlow", shape: Shape) -> Parameterization:
     """The parameterization whose interpolator of least potential is that of least ``penalty``.
 
     Ridge: plain parameters from zero, exactly. l1 and l1 behind a linear map: products u v, in the
@@ -24,19 +21,18 @@ def by_gradient_flow(penalty: Penalty, mechanism: GradientFlow, shape: Shape) ->
 
     Raises
     ------
-    ValueError
+    Refused
         For other penalties: no product with a potential has them.
     """
-    if isinstance(penalty, Ridge):
-        return Plain(shape)
-    if isinstance(penalty, L1 | TotalVariation | TrendFilter | Differences | Spectral):
-        p = by_weight_decay(penalty, shape)
-        inner = p
-        while isinstance(inner, Synthesis):
-            inner = inner.inner
-        if isinstance(inner, Hadamard):
-            return p
-    raise ValueError(
+    inner = form = penalty.form(shape)
+    while isinstance(inner, Behind):
+        inner = inner.inner
+    if isinstance(inner, Piece) and inner.sizes.elementwise:
+        if inner is form and inner.scalar == Power(2.0, 0.5):
+            return Plain(form.shape)
+        if inner.scalar == Power():
+            return tree_of(form)
+    raise Refused(
         f"gradient flow has no potential like {penalty!r}: products of numbers give l1 (from small "
         "starts) to l2, alone or behind a linear map; matrix products and groups have none at all. "
         "Weight decay takes this penalty"

@@ -1,28 +1,19 @@
-"""Designs for coupled weight decay: the least norm on the orbit is the penalty."""
+"""Designs for coupled weight decay: the least norm on the orbit is the penalty.
 
+A penalty in normal form is a tree of functions of sizes behind linear maps; its design is the same
+tree of parameterizations: a core for every piece, a synthesis for every transform.
+"""
+
+import warnings
 from functools import singledispatch
 
 import numpy as np
 
 from symbias._core.arrays import Shape
-from symbias.designs.penalties import (
-    L1,
-    Custom,
-    Differences,
-    Elementwise,
-    GroupLasso,
-    LatentGroupLasso,
-    Lq,
-    Penalty,
-    Ridge,
-    Schatten,
-    Spectral,
-    TotalVariation,
-    TrendFilter,
-)
+from symbias._core.refusal import Refused
+from symbias.maps import Diagonal, PowerLink, TabulatedLink
+from symbias.mechanisms import WeightDecay
 from symbias.parameterizations import (
-    CumulativeSum,
-    Diagonal,
     GroupProduct,
     Hadamard,
     Linked,
@@ -30,183 +21,141 @@ from symbias.parameterizations import (
     Parameterization,
     Parts,
     Plain,
-    PowerLink,
+    Sum,
     Synthesis,
-    TabulatedLink,
-    Transform,
-    TreeSum,
+)
+from symbias.penalties import (
+    Added,
+    Behind,
+    Entries,
+    Form,
+    Groups,
+    Penalty,
+    Piece,
+    Placed,
+    Power,
+    Scalar,
+    SingularValues,
+    Sizes,
 )
 
+TOLERANCE = 1e-3  # of an exponent at zero that was found numerically
 
-@singledispatch
-def by_weight_decay(penalty: Penalty, shape: Shape) -> Parameterization:
+
+def by_weight_decay(penalty: Penalty, mechanism: WeightDecay, shape: Shape) -> Parameterization:
     """The parameterization whose weight-decay penalty, at strength 1, is ``penalty``.
 
     Raises
     ------
-    ValueError
+    Refused
         If there is none in the family; the message says why and what would work.
     """
-    raise ValueError(f"no parameterization has the bias {penalty!r} under weight decay")
+    if getattr(penalty, "bounded", False):
+        warnings.warn(
+            f"{penalty!r} levels off: the link of its design ends where it does, so the design "
+            f"holds locally, for |w| well below {penalty.high:g}",  # type: ignore[attr-defined]
+            UserWarning,
+            stacklevel=3,
+        )
+    return tree_of(penalty.form(shape))
 
 
-@by_weight_decay.register
-def _(penalty: Elementwise, shape: Shape) -> Parameterization:
-    """Two factors w = h(u v) for a corner at 0, one factor w = h'(u) where R is smooth there."""
-    if isinstance(penalty, Custom):
-        penalty.warn_if_bounded()
-    p = penalty.exponent
-    if p > 2 + 1e-3:
-        raise ValueError(
-            f"{penalty!r} grows like |w|^{p:.3g} at 0: its link is singular there (the derivative "
+@singledispatch
+def tree_of(form: Form) -> Parameterization:
+    """The same tree as ``form``, with a parameterization at every node."""
+    raise Refused(f"no parameterization is known for a penalty of the form {type(form).__name__}")
+
+
+@tree_of.register
+def _(form: Behind) -> Parameterization:
+    return Synthesis(form.transform, tree_of(form.inner))
+
+
+@tree_of.register
+def _(form: Placed) -> Parameterization:
+    return Parts(form.whole, [(index, tree_of(part)) for index, part in form.parts])
+
+
+@tree_of.register
+def _(form: Added) -> Parameterization:
+    return Sum([tree_of(term) for term in form.terms])
+
+
+@tree_of.register
+def _(form: Piece) -> Parameterization:
+    return _core(form.sizes, form.scalar)
+
+
+@singledispatch
+def _core(sizes: Sizes, scalar: Scalar) -> Parameterization:
+    raise Refused(f"no parameterization is known for sizes {type(sizes).__name__}")
+
+
+@_core.register
+def _(sizes: Entries, scalar: Scalar) -> Parameterization:
+    """A product where its depth gives the power; else two factors w = h(u v), or one."""
+    depth = _depth(scalar)
+    if depth is not None:
+        return _scaled(scalar, depth, Hadamard(sizes.shape, depth))
+    p = scalar.exponent
+    if p > 2 + TOLERANCE:
+        raise Refused(
+            f"the penalty grows like |w|^{p:.3g} at 0: its link is singular there (the derivative "
             "of the inverse is infinite). Exponents up to 2 work; sb.Ridge() is the nearest"
         )
-    if p <= 1 + 1e-3:
-        return Linked(Hadamard(shape), penalty.link())
-    return Linked(Plain(shape), _one_factor(penalty))
+    if p <= 1 + TOLERANCE:
+        return Linked(Hadamard(sizes.shape), scalar.link())
+    if scalar == Power(2.0, 0.5):
+        return Plain(sizes.shape)
+    return Linked(Plain(sizes.shape), _one_factor(scalar))
 
 
-@by_weight_decay.register
-def _(penalty: Ridge, shape: Shape) -> Parameterization:
-    return Plain(shape)
-
-
-def _one_factor(penalty: Elementwise) -> PowerLink | TabulatedLink:
-    """w = sgn(u) R^-1(u^2 / 2)."""
-    if isinstance(penalty, Custom):
-        return TabulatedLink(lambda w: np.sqrt(2 * penalty.values(w)), penalty.low, penalty.high)
-    link = penalty.link()
-    if not isinstance(link, PowerLink):
-        raise ValueError(f"no one-factor design for {penalty!r}")
-    # (u^2 / 2 / scale)^e
-    return PowerLink(2 * link.exponent, (2 * link.scale) ** 0.5)
-
-
-@by_weight_decay.register
-def _(penalty: L1, shape: Shape) -> Parameterization:
-    if penalty.weights is None:
-        return Hadamard(shape)
-    weights = _weights(penalty.weights, shape)
-    if len(shape) > 1:
-        return Synthesis(Diagonal(weights), Hadamard(shape))
-    diagonal = Diagonal(weights)
-    return Synthesis(diagonal, Hadamard(shape[0] - diagonal.free))
-
-
-@by_weight_decay.register
-def _(penalty: Lq, shape: Shape) -> Parameterization:
-    """Depth 2/q where that is a whole number, a link otherwise."""
-    q = penalty.q
-    if not 0 < q <= 2:
-        raise ValueError(
-            f"Lq needs 0 < q <= 2, got q = {q}"
-            + (": its link is singular at 0; sb.Ridge() is the nearest" if q > 2 else "")
+@_core.register
+def _(sizes: Groups, scalar: Scalar) -> Parameterization:
+    if _depth(scalar) != 2:
+        raise Refused(
+            f"weight decay reaches sums of norms of groups, not of {scalar.formula('|w_g|')}"
         )
-    depth = round(2 / q)
-    if depth < 2 or abs(2 / depth - q) > 1e-9:
-        return by_weight_decay.dispatch(Elementwise)(penalty, shape)
-    # (depth / 2) |scale w|^q = |w|^q
-    scale = (2 / depth) ** (depth / 2)
-    whole = Hadamard(shape, depth=depth)
-    return Synthesis(Diagonal(np.full(shape[0], scale)), whole)
+    return _scaled(scalar, 2, GroupProduct(sizes.shape, groups=sizes.labels.reshape(sizes.shape)))
 
 
-@by_weight_decay.register
-def _(penalty: GroupLasso, shape: Shape) -> Parameterization:
-    labels = penalty.labels(shape)
-    whole = GroupProduct(shape, groups=labels)
-    weights = Diagonal(penalty.group_weights(whole)[whole.labels].reshape(shape))
-    if not weights.free:
-        return Synthesis(weights, whole)
-    penalised = weights.weights > 0
-    return Synthesis(weights, GroupProduct(int(penalised.sum()), groups=labels[penalised]))
-
-
-@by_weight_decay.register
-def _(penalty: LatentGroupLasso, shape: Shape) -> Parameterization:
-    if len(shape) != 1:
-        raise ValueError(f"overlapping groups need a vector of coefficients, not shape {shape}")
-    copies = penalty.copies(shape[0])
-    weights = Diagonal(copies.weights[copies.labels])
-    return Synthesis(
-        copies, Synthesis(weights, GroupProduct(len(copies.index), groups=copies.labels))
-    )
-
-
-@by_weight_decay.register
-def _(penalty: TotalVariation, shape: Shape) -> Parameterization:
-    if penalty.tree is not None:
-        if len(penalty.tree) != shape[0]:
-            raise ValueError(f"the tree has {len(penalty.tree)} nodes, w has {shape[0]}")
-        return _behind(TreeSum(penalty.tree), shape, penalty.joint)
-    if len(shape) == 2 and not penalty.joint and penalty.axis is None:
-        raise ValueError(
-            f"total variation on a grid, here {shape}, has no exact square synthesis. Reachable: "
-            "sb.TotalVariation(axis=0) or (axis=1), line by line; (joint=True), rows that jump "
-            "together; a spanning tree of the grid (tree=parents of the flattened grid); "
-            "sb.Differences(1, grid=shape), mixed differences; sb.Spectral('haar', image=shape)"
-        )
-    if len(shape) == 2 and penalty.axis in (1, -1):
-        turned = np.arange(shape[0] * shape[1]).reshape(shape).T
-        return Parts(shape, [(turned, _series(1, None, shape[::-1], penalty.joint))])
-    return _series(1, None, shape, penalty.joint)
-
-
-@by_weight_decay.register
-def _(penalty: TrendFilter, shape: Shape) -> Parameterization:
-    spacing = penalty.spacing
-    if spacing is not None and np.shape(spacing) != (max(shape[0] - 1, 0),):
-        raise ValueError(f"spacing must have {shape[0] - 1} entries, got shape {np.shape(spacing)}")
-    return _series(2, spacing, shape, penalty.joint)
-
-
-@by_weight_decay.register
-def _(penalty: Differences, shape: Shape) -> Parameterization:
-    if penalty.grid is not None and shape != (int(np.prod(penalty.grid)),):
-        raise ValueError(f"a grid {penalty.grid} has {np.prod(penalty.grid)} entries, w {shape}")
-    return _behind(penalty.transform(shape[0]), shape, joint=False)
-
-
-@by_weight_decay.register
-def _(penalty: Spectral, shape: Shape) -> Parameterization:
-    return _behind(penalty.transform(shape[0]), shape, joint=False)
-
-
-@by_weight_decay.register
-def _(penalty: Schatten, shape: Shape) -> Parameterization:
-    if len(shape) != 2:
-        raise ValueError(f"{penalty!r} is a penalty on matrices, w has the shape {shape}")
-    depth = round(2 / penalty.p) if 0 < penalty.p <= 1 else 0
-    if depth < 2 or abs(2 / depth - penalty.p) > 1e-9:
-        near = max(depth, 2)
-        raise ValueError(
+@_core.register
+def _(sizes: SingularValues, scalar: Scalar) -> Parameterization:
+    depth = _depth(scalar)
+    if depth is None:
+        p = scalar.exponent
+        near = max(round(2 / p) if 0 < p <= 1 else 0, 2)
+        raise Refused(
             f"weight decay on matrix products reaches Schatten-p only for p = 2/depth (1, 2/3, "
-            f"1/2, ...), not p = {penalty.p}; the nearest is p = 2/{near} = {2 / near:.4g}"
+            f"1/2, ...), not p = {p:g}; the nearest is p = 2/{near} = {2 / near:.4g}"
         )
-    whole = MatrixProduct(*shape, penalty.rank, depth=depth)
-    if depth == 2:
+    rows, cols = sizes.shape
+    return _scaled(scalar, depth, MatrixProduct(rows, cols, sizes.rank, depth=depth))
+
+
+def _depth(scalar: Scalar) -> int | None:
+    """L with R(t) = a t^(2/L), a whole number of at least 2."""
+    if not isinstance(scalar, Power) or not 0 < scalar.exponent <= 1:
+        return None
+    depth = round(2 / scalar.exponent)
+    return depth if abs(2 / depth - scalar.exponent) <= 1e-9 else None
+
+
+def _scaled(scalar: Scalar, depth: int, whole: Parameterization) -> Parameterization:
+    """(depth / 2) (scale t)^q = a t^q: the whole, in units in which that holds."""
+    assert isinstance(scalar, Power)
+    scale = (scalar.coefficient * 2 / depth) ** (depth / 2)
+    if scale == 1 or not whole.shape:
         return whole
-    # (depth / 2) (scale sigma)^p = sigma^p
-    scale = (2 / depth) ** (depth / 2)
-    return Synthesis(Diagonal(np.full(shape[0], scale)), whole)
+    return Synthesis(Diagonal(np.full(whole.shape[0], scale)), whole)
 
 
-def _series(order: int, spacing: object, shape: Shape, joint: bool) -> Parameterization:
-    order = min(order, shape[0])
-    if not order:
-        return Hadamard(shape)
-    return _behind(CumulativeSum(order, spacing=spacing), shape, joint)
-
-
-def _behind(transform: Transform, shape: Shape, joint: bool) -> Parameterization:
-    """w = A (free, z) with z a Hadamard product, or rows of z that share a scale."""
-    inner = (shape[0] - transform.free, *shape[1:])
-    together = joint and len(shape) == 2
-    return Synthesis(transform, GroupProduct(inner, axis=0) if together else Hadamard(inner))
-
-
-def _weights(weights: object, shape: Shape) -> np.ndarray:
-    array = np.asarray(weights, dtype=float)
-    if array.shape != shape:
-        raise ValueError(f"weights has shape {array.shape}, expected one per coefficient: {shape}")
-    return array
+def _one_factor(scalar: Scalar) -> PowerLink | TabulatedLink:
+    """w = sgn(u) R^-1(u^2 / 2)."""
+    link = scalar.link()
+    if isinstance(link, PowerLink):
+        return PowerLink(2 * link.exponent, (2 * link.scale) ** 0.5)
+    if isinstance(link, TabulatedLink):
+        function = link.function
+        return TabulatedLink(lambda w: np.sqrt(2 * function(w)), link.low, link.high)
+    raise Refused(f"no one-factor design for {scalar.formula('|w|')}")

@@ -1,5 +1,6 @@
 """From a penalty and a training mechanism to the parameterization that has this bias."""
 
+from collections.abc import Callable
 from typing import Any
 
 from symbias._core.arrays import Shape
@@ -7,27 +8,31 @@ from symbias.designs.by_gradient_flow import by_gradient_flow
 from symbias.designs.by_label_noise import by_label_noise
 from symbias.designs.by_langevin import by_langevin
 from symbias.designs.by_weight_decay import by_weight_decay
-from symbias.designs.penalties import Penalty, as_penalty
-from symbias.mechanisms import GradientFlow, LabelNoise, Langevin, WeightDecay
-from symbias.parameterizations import Parameterization
-from symbias.parameterizations.base import as_shape
+from symbias.mechanisms import Mechanism
+from symbias.parameterizations import Parameterization, as_shape
+from symbias.penalties import Penalty, as_penalty
 
 _ADAPTIVE = "Adam and AdamW minimise another objective: they keep no such promise"
 
 
-def design(penalty: Penalty | str, mechanism: Any, *, shape: int | Shape) -> Parameterization:
-    """The parameterization whose bias under ``mechanism`` is ``penalty``.
+def design(
+    preference: Penalty | str, mechanism: Mechanism, *, shape: int | Shape
+) -> Parameterization:
+    """The parameterization whose bias under ``mechanism`` is ``preference``.
 
-    * `WeightDecay` of any strength: ``mechanism.penalty(p, w) == strength * penalty(w)``.
-    * `LabelNoise`: ``mechanism.penalty(p, w, inputs)`` is eta sigma^2 / (4 B) * penalty(w) for
-      whitened inputs.
-    * `GradientFlow`: l2, and l1 (alone or behind a linear map) in the limit of a small start.
-    * `Langevin` with reference "ambient": temperature * log volume of the orbit == penalty(w), for
+    The inverse of `Mechanism.induced`: ``mechanism.induced(design(R, mechanism, shape=n))(w)`` is
+    ``mechanism.scale * R(w)``.
+
+    * `WeightDecay`: exact, at every strength.
+    * `LabelNoise`: for whitened inputs; the scale is eta sigma^2 / (4 B).
+    * `GradientFlow`: l2 exactly, and l1 (alone or behind a linear map) in the limit of a small
+      start.
+    * `Langevin` with reference "ambient": temperature * log volume of the orbit == R(w), for
       w >= 0. With reference "predictor": only `sb.LogPenalty`.
 
     Parameters
     ----------
-    penalty : Penalty or str
+    preference : Penalty or str
         What to prefer, such as ``sb.TotalVariation()`` or its short name ``"tv"``.
     mechanism : WeightDecay, LabelNoise, GradientFlow or Langevin
         How it will be trained.
@@ -36,25 +41,26 @@ def design(penalty: Penalty | str, mechanism: Any, *, shape: int | Shape) -> Par
 
     Raises
     ------
-    ValueError
+    Refused
         If no parameterization of the family reaches this penalty; the message says why and what
         would work.
+    ValueError
+        If the penalty is not defined for this shape.
     TypeError
         If the mechanism is not one that can be designed for.
     """
-    penalty, shape = as_penalty(penalty), as_shape(shape)
-    for kind, compile_ in _COMPILERS.items():
-        if isinstance(mechanism, kind):
-            return compile_(penalty, mechanism, shape)
-    names = ", ".join(f"sb.{kind.__name__}" for kind in _COMPILERS)
-    raise TypeError(
-        f"cannot design for {mechanism!r}: expected a mechanism, one of {names}. {_ADAPTIVE}"
-    )
+    if not isinstance(mechanism, Mechanism) or mechanism.name not in _INVERSES:
+        raise TypeError(
+            f"cannot design for {mechanism!r}: expected a mechanism, one of sb.WeightDecay, "
+            f"sb.LabelNoise, sb.GradientFlow, sb.Langevin. {_ADAPTIVE}"
+        )
+    return _INVERSES[mechanism.name](as_penalty(preference), mechanism, as_shape(shape))
 
 
-_COMPILERS: dict[type, Any] = {
-    WeightDecay: lambda penalty, mechanism, shape: by_weight_decay(penalty, shape),
-    LabelNoise: lambda penalty, mechanism, shape: by_label_noise(penalty, shape),
-    GradientFlow: by_gradient_flow,
-    Langevin: by_langevin,
+# mechanism -> the inverse of its `induced`
+_INVERSES: dict[str, Callable[[Penalty, Any, Shape], Parameterization]] = {
+    "weight decay": by_weight_decay,
+    "label noise": by_label_noise,
+    "gradient flow": by_gradient_flow,
+    "Langevin": by_langevin,
 }

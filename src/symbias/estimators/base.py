@@ -5,27 +5,22 @@ from copy import copy
 from typing import Any, Self
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils import Tags, check_array, check_consistent_length
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from symbias._core.arrays import Shape
 from symbias._core.numbers import number, positive
-from symbias.designs import L1, GroupLasso, Penalty, Schatten, as_penalty, design
+from symbias.designs import design
 from symbias.mechanisms import WeightDecay
 from symbias.parameterizations import Parameterization
-from symbias.training import (
-    SOLVERS,
-    Fit,
-    Loss,
-    Model,
-    Objective,
-    Options,
-    Solver,
-    SquaredError,
-    solver_for,
-)
+from symbias.penalties import Form, Penalty, as_penalty
+from symbias.solvers import Fit, Loss, Model, Options, SquaredError, solver_for
 
+SOLVERS = ("auto", "varpro", "gd")
+FLOATS = (np.float64, np.float32)
 _LARGEST = 1e100
 
 
@@ -34,7 +29,10 @@ class DesignedBase(BaseEstimator):
 
     def _check_options(self) -> None:
         if self.solver not in SOLVERS:
-            raise ValueError(f"solver must be one of {', '.join(SOLVERS)}, got {self.solver!r}")
+            hint = "; 'varpro' is what was 'lbfgs'" if self.solver == "lbfgs" else ""
+            raise ValueError(
+                f"solver must be one of {', '.join(SOLVERS)}, got {self.solver!r}{hint}"
+            )
         positive("tol", self.tol)
         if self.max_iter is not None and number("max_iter", self.max_iter) < 1:
             raise ValueError(f"max_iter must be at least 1, got {self.max_iter}")
@@ -43,83 +41,128 @@ class DesignedBase(BaseEstimator):
                 f"strength must be a number, got {self.strength!r}; "
                 "sb.DesignedRegressorCV chooses one"
             )
+        if hasattr(self, "strength"):
+            positive("strength", self.strength)
 
     def _validate(
         self, X: Any, y: Any, sample_weight: Any
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         self._check_options()
         if couples(self.penalty) and y is not None:  # entries of y may be missing
-            X = validate_data(self, X, dtype=np.float64)
+            X = validate_data(self, X, dtype=FLOATS, accept_sparse=self._sparse)
             y = check_array(y, dtype=np.float64, ensure_2d=False, ensure_all_finite="allow-nan")
             check_consistent_length(X, y)
             if np.isnan(y).reshape(len(y), -1).all(axis=0).any():
                 raise ValueError("every target needs at least one value that is not missing")
         else:
-            X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
+            takes = {"accept_sparse": self._sparse, "multi_output": True, "y_numeric": True}
+            X, y = validate_data(self, X, y, dtype=FLOATS, **takes)
         weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         check_size(X, y)
         y = np.asarray(y, dtype=np.float64)
         self._loss().check(y[~np.isnan(y)])
         return X, y, weights
 
+    @property
+    def _sparse(self) -> list[str] | bool:
+        """The sparse formats that the solver takes."""
+        return ["csr", "csc"] if self.solver == "auto" else False
+
     def _loss(self) -> Loss:
         return SquaredError()
 
     def _options(self) -> Options:
-        return Options(self.solver, self.tol, self.max_iter, getattr(self, "callback", None))
+        return Options(self.tol, self.max_iter, getattr(self, "callback", None))
 
-    def _model(
-        self, X: np.ndarray, weights: np.ndarray, targets: int, strength: float = 1.0
-    ) -> Model:
-        shape = (X.shape[1], targets) if couples(self.penalty) else (X.shape[1],)
-        mechanism = WeightDecay(strength)
+    def _shape(self, features: int, targets: int) -> Shape:
+        return (features, targets) if couples(self.penalty) else (features,)
+
+    def _form(self, features: int, targets: int) -> Form:
+        """The penalty in normal form; of a parameterization what weight decay makes of it."""
+        shape = self._shape(features, targets)
         if isinstance(self.penalty, Parameterization):
-            p = self.penalty
-            if p.shape != shape:
-                raise ValueError(f"the design has shape {p.shape}, the coefficients {shape}")
-        else:
-            p = design(as_penalty(self.penalty), mechanism, shape=shape)
-        return Model(p, X, weights / weights.sum(), self.fit_intercept, self._loss())
+            return WeightDecay(1.0).induced(self.penalty).form(shape)
+        return as_penalty(self.penalty).form(shape)
 
-    def _store(self, solvers: list[Solver], fits: list[Fit], squeeze: bool) -> None:
+    def _fitters(self, X: Any, weights: np.ndarray, Y: np.ndarray) -> list[Any]:
+        """One for each target, or one for all where the penalty couples them.
+
+        Directly in w, or by training the factors of the design.
+        """
+        form = self._form(X.shape[1], Y.shape[1])
+        share, loss = weights / weights.sum(), self._loss()
+        model = Model(form, X, share, self.fit_intercept, loss)
+        targets = [Y] if model.joint else list(Y.T)
+        design = self._designed(X.shape[1], Y.shape[1])  # refuses what no design reaches
+        if self.solver == "auto":
+            return [solver_for(model, y) for y in targets]
+        from symbias.training import trainers
+
+        return trainers(design, X, share, self.fit_intercept, loss, targets, self.solver)
+
+    def _designed(self, features: int, targets: int) -> Parameterization:
+        if isinstance(self.penalty, Parameterization):
+            return self.penalty
+        mechanism = WeightDecay(getattr(self, "strength_", getattr(self, "strength", 1.0)))
+        return design(self.penalty, mechanism, shape=self._shape(features, targets))
+
+    def _store(self, fitters: list[Any], fits: list[Fit], squeeze: bool, dtype: Any) -> None:
         """Set the fitted attributes from one fit per target, or one for all of them."""
-        model = solvers[0].objective.model
+        form, joint = fitters[0].model.form, fitters[0].model.joint
         certificates = [fit.certificate for fit in fits]
-        self.parameterization_ = model.design
-        self.strength_max_ = max(solver.strength_max for solver in solvers)
+        self.strength_max_ = max(fitter.strength_max for fitter in fitters)
         self.n_iter_ = max(1, *(fit.n_iter for fit in fits))
         self.converged_ = all(fit.converged for fit in fits)
         per_target: dict[str, list[Any]] = {
-            "penalized_": [_shaped(model, fit.penalized) for fit in fits],
+            "penalized_": [_shaped(form, fit.penalized).astype(dtype) for fit in fits],
             "objective_": [c.objective for c in certificates],
             "dual_gap_": [c.gap for c in certificates],
             "spread_": [float(f.objectives[-1] / (f.objectives[0] or 1.0) - 1) for f in fits],
         }
-        if model.joint:
+        if joint:
             (fit,) = fits
-            self.coef_, self.intercept_ = fit.coef.T, fit.intercept
-            self.params_, objectives = fit.params, [fit.objectives]
+            self.coef_, self.intercept_ = fit.coef.T.astype(dtype), fit.intercept
+            objectives = [fit.objectives]
         else:
-            self.coef_ = np.array([fit.coef for fit in fits])
+            self.coef_ = np.array([fit.coef for fit in fits], dtype=dtype)
             self.intercept_ = np.array([float(fit.intercept[0]) for fit in fits])
-            self.params_ = {n: np.array([fit.params[n] for fit in fits]) for n in fits[0].params}
             objectives = [fit.objectives for fit in fits]
-        self.objectives_: Any = objectives[0] if squeeze or model.joint else objectives
+        self._trained = _side_by_side(fits, joint, squeeze)
+        self.objectives_: Any = objectives[0] if squeeze or joint else objectives
         if squeeze:
             coef, intercept = self.coef_[0], float(self.intercept_[0])
             self.coef_, self.intercept_ = coef, intercept  # type: ignore[assignment]
-            if not model.joint:
-                self.params_ = {n: a[0] for n, a in self.params_.items()}
+        self._squeezed = squeeze
         check_range(self.penalty, self.coef_)
         for name, values in per_target.items():
-            setattr(self, name, values[0] if squeeze or model.joint else np.array(values))
+            setattr(self, name, values[0] if squeeze or joint else np.array(values))
         self._warn_if_not_converged(certificates)
+
+    @property
+    def parameterization_(self) -> Parameterization:
+        """The design whose weight decay is the penalty."""
+        check_is_fitted(self)
+        return self._designed(self.n_features_in_, len(np.atleast_2d(self.coef_)))
+
+    @property
+    def params_(self) -> dict[str, np.ndarray]:
+        """Factors of the coefficients: those that were trained, or balanced ones."""
+        check_is_fitted(self)
+        if self._trained is not None:
+            return self._trained
+        p = self.parameterization_
+        coef = np.atleast_2d(np.asarray(self.coef_, dtype=float))
+        if couples(self.penalty):
+            return p.section(np.ascontiguousarray(coef.T))
+        each = [p.section(row) for row in coef]
+        stacked = {name: np.array([one[name] for one in each]) for name in each[0]}
+        return {n: a[0] for n, a in stacked.items()} if self._squeezed else stacked
 
     def _warn_if_not_converged(self, certificates: list[Any]) -> None:
         if self.converged_:
             return
         worst = max(c.violation for c in certificates)
-        hint = "Raise max_iter" + (", or take solver='lbfgs'" * (self.solver != "lbfgs"))
+        hint = "Raise max_iter" + (", or take solver='auto'" * (self.solver != "auto"))
         kind = "gap" if np.isfinite([c.gap for c in certificates]).all() else "violation"
         warnings.warn(
             f"not converged after {self.n_iter_} steps: relative {kind} {worst:.1e}, "
@@ -134,9 +177,14 @@ class DesignedBase(BaseEstimator):
         check_is_fitted(self)
         return self.penalized_ != 0
 
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = self.solver == "auto"
+        return tags
+
     def _decision(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
+        X = validate_data(self, X, dtype=FLOATS, accept_sparse=("csr", "csc"), reset=False)
         return X @ self.coef_.T + self.intercept_
 
 
@@ -159,9 +207,9 @@ class Refit(DesignedBase):
         check_is_fitted(self)
         X, y, weights = self._validate(X, y, sample_weight)
         Y = as_columns(y)
-        solvers = solvers_of(self._model(X, weights, Y.shape[1]), Y)
+        solvers = self._fitters(X, weights, Y)
         inner = np.shape(self.penalized_)
-        if not solvers[0].objective.model.joint and y.ndim > 1:
+        if not solvers[0].model.joint and y.ndim > 1:
             inner = inner[1:]
         shape = (len(solvers), *inner)
         mask = np.asarray(self.support_ if support is None else support)
@@ -173,7 +221,7 @@ class Refit(DesignedBase):
         again = copy(self)
         masks = np.broadcast_to(mask, shape).reshape(len(solvers), -1)
         fits = [s.refit(keep) for s, keep in zip(solvers, masks, strict=True)]
-        again._store(solvers, fits, y.ndim == 1)
+        again._store(solvers, fits, y.ndim == 1, X.dtype)
         again.strength_max_ = self.strength_max_
         return again
 
@@ -182,30 +230,15 @@ def couples(penalty: Penalty | Parameterization | str) -> bool:
     """Whether the penalty acts on all targets together: on a matrix (n_features, n_targets)."""
     if isinstance(penalty, Parameterization):
         return len(penalty.shape) == 2
-    penalty = as_penalty(penalty)
-    return (
-        isinstance(penalty, Schatten)
-        or bool(getattr(penalty, "joint", False))
-        or getattr(penalty, "axis", None) is not None
-        or (isinstance(penalty, GroupLasso) and np.ndim(penalty.groups) == 2)
-        or (
-            isinstance(penalty, L1)
-            and penalty.weights is not None
-            and np.ndim(penalty.weights) == 2
-        )
-    )
+    return as_penalty(penalty).couples
 
 
-def check_size(*arrays: np.ndarray) -> None:
+def check_size(*arrays: Any) -> None:
     """Refuse numbers whose square overflows."""
-    if max(np.nanmax(np.abs(a)) for a in arrays) > _LARGEST:
+    dense = [a.data if issparse(a) else a for a in arrays]
+    largest = max(max(float(np.nanmax(a)), -float(np.nanmin(a))) for a in dense if a.size)
+    if largest > _LARGEST:
         raise ValueError(f"X and y must stay below {_LARGEST:g}, whose square overflows; rescale")
-
-
-def solvers_of(model: Model, Y: np.ndarray) -> list[Solver]:
-    """One solver per target (n_samples,), or one for all where the design couples them."""
-    targets = [Y] if model.joint else list(Y.T)
-    return [solver_for(Objective(model, y)) for y in targets]
 
 
 def check_range(penalty: Any, coef: np.ndarray) -> None:
@@ -224,7 +257,17 @@ def as_columns(y: np.ndarray) -> np.ndarray:
     return y[:, None] if y.ndim == 1 else y
 
 
-def _shaped(model: Model, c: np.ndarray) -> np.ndarray:
-    """The penalised coordinates in the shape of the only core, or in a row."""
-    parts = model.linear.split(c)
+def _shaped(form: Form, c: np.ndarray) -> np.ndarray:
+    """The penalised coordinates in the shape of the only piece, or in a row."""
+    parts = form.split(c)
     return parts[0] if len(parts) == 1 else c
+
+
+def _side_by_side(fits: list[Fit], joint: bool, squeeze: bool) -> dict[str, np.ndarray] | None:
+    """Trained factors of all targets, if there are any."""
+    trained = [fit.params for fit in fits if fit.params is not None]
+    if len(trained) < len(fits):
+        return None
+    if joint or squeeze:
+        return trained[0]
+    return {n: np.array([params[n] for params in trained]) for n in trained[0]}

@@ -11,9 +11,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from symbias._core.numbers import non_negative
-from symbias.designs import Penalty
-from symbias.estimators.base import DesignedBase, check_size, solvers_of
+from symbias.estimators.base import FLOATS, DesignedBase, check_size
 from symbias.parameterizations import Parameterization
+from symbias.penalties import Penalty
 from symbias.solvers import Logistic, Loss
 
 
@@ -65,7 +65,7 @@ class DesignedClassifier(ClassifierMixin, DesignedBase):
         *,
         class_weight: Any = None,
         fit_intercept: bool = True,
-        solver: str = "lbfgs",
+        solver: str = "auto",
         tol: float = 1e-10,
         max_iter: int | None = None,
         callback: Callable[[int, float], None] | None = None,
@@ -89,7 +89,7 @@ class DesignedClassifier(ClassifierMixin, DesignedBase):
             or solver, a strength that is not positive, or a penalty that no design reaches.
         """
         self._check_options()
-        X, y = validate_data(self, X, y, dtype=np.float64)
+        X, y = validate_data(self, X, y, dtype=FLOATS, accept_sparse=self._sparse)
         check_size(X)
         check_classification_targets(y)
         weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
@@ -104,9 +104,9 @@ class DesignedClassifier(ClassifierMixin, DesignedBase):
                 f"{self.classes_[0]!r}"
             )
         Y = label_binarize(y, classes=self.classes_).astype(float)
-        solvers = solvers_of(self._model(X, weights, Y.shape[1], self.strength), Y)
+        solvers = self._fitters(X, weights, Y)
         fits = [solver.fit(self.strength, self._options()) for solver in solvers]
-        self._store(solvers, fits, squeeze=False)
+        self._store(solvers, fits, False, X.dtype)
         return self
 
     def _loss(self) -> Loss:

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from symbias.designs import Penalty
 from symbias.estimators.base import couples
 from symbias.estimators.regressor import DesignedRegressor
 from symbias.parameterizations import Parameterization
+from symbias.penalties import Penalty
 
 
 def complete(

@@ -8,10 +8,10 @@ import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.model_selection import check_cv
 
-from symbias.designs import Penalty
-from symbias.estimators.base import Refit, as_columns, solvers_of
+from symbias.estimators.base import Refit, as_columns
 from symbias.parameterizations import Parameterization
-from symbias.training import Options
+from symbias.penalties import Penalty
+from symbias.solvers import Options
 
 RULES = ("one_standard_error", "min")
 
@@ -61,7 +61,7 @@ class DesignedRegressorCV(MultiOutputMixin, RegressorMixin, Refit):
         cv: Any = None,
         rule: str = "one_standard_error",
         fit_intercept: bool = True,
-        solver: str = "lbfgs",
+        solver: str = "auto",
         tol: float = 1e-10,
         max_iter: int | None = None,
         callback: Callable[[int, int, float], None] | None = None,
@@ -90,7 +90,7 @@ class DesignedRegressorCV(MultiOutputMixin, RegressorMixin, Refit):
         if self.rule not in RULES:
             raise ValueError(f"rule must be one of {', '.join(RULES)}, got {self.rule!r}")
         Y = as_columns(y)
-        solvers = solvers_of(self._model(X, weights, Y.shape[1]), Y)
+        solvers = self._fitters(X, weights, Y)
         self.strengths_ = self._grid(max(solver.strength_max for solver in solvers))
         folds = list(check_cv(self.cv).split(X, y))
         self.mse_path_ = np.column_stack(
@@ -99,7 +99,7 @@ class DesignedRegressorCV(MultiOutputMixin, RegressorMixin, Refit):
         chosen = choose(self.mse_path_, self.rule)
         self.strength_ = float(self.strengths_[chosen])
         fits = [solver.fit(self.strength_, self._training()) for solver in solvers]
-        self._store(solvers, fits, y.ndim == 1)
+        self._store(solvers, fits, y.ndim == 1, X.dtype)
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -136,7 +136,7 @@ class DesignedRegressorCV(MultiOutputMixin, RegressorMixin, Refit):
         train, test = folds[k]
         if not weights[train].sum() > 0:
             raise ValueError(f"fold {k} leaves no sample weight to train on")
-        solvers = solvers_of(self._model(X[train], weights[train], Y.shape[1]), Y[train])
+        solvers = self._fitters(X[train], weights[train], Y[train])
         steps = len(self.strengths_)
         errors = np.zeros((steps, len(test)))
         targets = [Y[test]] if len(solvers) < Y.shape[1] else list(Y[test].T)

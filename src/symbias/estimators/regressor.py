@@ -7,9 +7,9 @@ import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils import Tags
 
-from symbias.designs import Penalty
-from symbias.estimators.base import Refit, as_columns, solvers_of
+from symbias.estimators.base import Refit, as_columns
 from symbias.parameterizations import Parameterization
+from symbias.penalties import Penalty
 from symbias.solvers import Loss, Poisson, as_loss
 
 
@@ -43,13 +43,14 @@ class DesignedRegressor(MultiOutputMixin, RegressorMixin, Refit):
         ``sb.Huber(delta)``, delta 1.35 by default; "poisson" is half the deviance with a log link.
     fit_intercept : bool
         Whether to fit an intercept, which is not penalised.
-    solver : "lbfgs" or "gd"
-        L-BFGS on the scales with the other factor eliminated, or full-batch descent with momentum
+    solver : "auto", "varpro" or "gd"
+        Directly in w, by the fastest certified way; or by training the factors: variable projection
+        (L-BFGS on the scales, the other factor eliminated), or full-batch descent with momentum
         0.99 and weight decay on all factors.
     tol : float
         Bound on the duality gap, relative to the objective.
     max_iter : int, optional
-        5,000 for "lbfgs" and 500,000 for "gd" by default.
+        100 rounds by default, 5,000 steps for "varpro", and 500,000 for "gd".
     callback : function of (steps, objective), optional
         Called now and then while it trains.
 
@@ -100,7 +101,7 @@ class DesignedRegressor(MultiOutputMixin, RegressorMixin, Refit):
         *,
         loss: str | Loss = "squared",
         fit_intercept: bool = True,
-        solver: str = "lbfgs",
+        solver: str = "auto",
         tol: float = 1e-10,
         max_iter: int | None = None,
         callback: Callable[[int, float], None] | None = None,
@@ -128,9 +129,9 @@ class DesignedRegressor(MultiOutputMixin, RegressorMixin, Refit):
         """
         X, y, weights = self._validate(X, y, sample_weight)
         Y = as_columns(y)
-        solvers = solvers_of(self._model(X, weights, Y.shape[1], self.strength), Y)
+        solvers = self._fitters(X, weights, Y)
         fits = [solver.fit(self.strength, self._options()) for solver in solvers]
-        self._store(solvers, fits, y.ndim == 1)
+        self._store(solvers, fits, y.ndim == 1, X.dtype)
         return self
 
     def _loss(self) -> Loss:

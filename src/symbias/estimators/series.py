@@ -1,65 +1,94 @@
 """Fit a series: missing values are masked, irregular time stamps are taken as they are."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from symbias.designs import Penalty, Spectral, TotalVariation, TrendFilter, as_penalty
-from symbias.estimators.cross_validation import DesignedRegressorCV
-from symbias.estimators.regressor import DesignedRegressor
-from symbias.parameterizations import Cosine
-
-_LONGEST = 4000  # time stamps: matrices are dense, of their square
-_MOST_GRID_POINTS = 20  # per time stamp, for frequencies over irregular stamps
+from symbias._core.numbers import positive
+from symbias.estimators import by_design, by_knots, by_spectrum
+from symbias.estimators.by_knots import Fitted, Observed
+from symbias.penalties import Penalty, Spectral, TotalVariation, TrendFilter, as_penalty
+from symbias.solvers import Series, SquaredError, as_loss
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SeriesFit:
     """A fitted series.
 
     Attributes
     ----------
-    times : array (n,)
-        Distinct time stamps in order, those of missing values included.
-    fitted : array (n,)
-        The fit at ``times``.
-    design : array (n_observed, p)
-        The measurement matrix: which coefficients each observed value measures.
+    times, fitted : array (n,)
+        Distinct time stamps in order, those of missing values included, and the fit there.
     observed_times, observed : array (n_observed,)
-    model : DesignedRegressor or DesignedRegressorCV
-        Fitted to (design, observed).
+        In order; stamps may be repeated.
     penalty : Penalty
         With the spacing of this series.
     step : float
         The typical (median) time between neighbours.
+    strength, strength_max : float
+        From ``strength_max`` on the fit is a constant, or a line.
+    objective, dual_gap : float
+        Of ``sum (y - fit)^2 / (2 n_observed) + strength * penalty``; the gap is what is left to
+        gain at most.
+    n_iter : int
+    converged : bool
+    changes : array of int
+        The observed stamps after which the level jumps, or at which the slope changes; the
+        frequencies that are not zero.
+    strengths, errors : array (n_strengths,), (n_strengths, n_folds), or None
+        What cross-validation tried, and the mean squared errors on left-out values.
     """
 
     times: np.ndarray
     fitted: np.ndarray
-    design: np.ndarray
     observed_times: np.ndarray
     observed: np.ndarray
-    model: Any
     penalty: Penalty
     step: float
+    strength: float
+    strength_max: float
+    objective: float
+    dual_gap: float
+    n_iter: int
+    converged: bool
+    changes: np.ndarray
+    coefficients: np.ndarray
+    strengths: np.ndarray | None = None
+    errors: np.ndarray | None = None
 
     @property
     def breaks(self) -> np.ndarray:
-        """Pairs (before, after) of times between which the level jumps (TotalVariation), or
-        (at, at) where the slope changes (TrendFilter); shape (k, 2), empty otherwise."""
-        found = np.flatnonzero(self.model.support_)
+        """Pairs (before, after) of observed times between which the level jumps (TotalVariation),
+        or (at, at) where the slope changes (TrendFilter); shape (k, 2), empty otherwise."""
+        if isinstance(self.penalty, Spectral):
+            return np.zeros((0, 2))
+        stamps = np.unique(self.observed_times)
         if isinstance(self.penalty, TotalVariation):
-            return np.column_stack([self.times[found], self.times[found + 1]])
-        if isinstance(self.penalty, TrendFilter):
-            return np.column_stack([self.times[found + 1]] * 2)
-        return np.zeros((0, 2))
+            return np.column_stack([stamps[self.changes], stamps[self.changes + 1]])
+        return np.column_stack([stamps[self.changes]] * 2)
 
     @property
     def spectrum(self) -> tuple[np.ndarray, np.ndarray]:
         """Periods (in time units, longest first) and cosine coefficients (Spectral)."""
-        k = np.arange(1, len(self.model.coef_))
-        return 2 * len(self.model.coef_) * self.step / k, self.model.penalized_[1:]
+        k = np.arange(1, len(self.coefficients))
+        return 2 * len(self.coefficients) * self.step / k, self.coefficients[1:]
+
+    @cached_property
+    def unshrunk(self) -> np.ndarray | None:
+        """The fit with shrinkage undone, at ``times``: least squares with the same changes.
+
+        None without a change, and where they are more than a quarter of the values.
+        """
+        if isinstance(self.penalty, Spectral) or not 0 < len(self.changes) < len(self.observed) / 4:
+            return None
+        seen = Observed.of(self.observed_times, self.observed)
+        order = 1 if isinstance(self.penalty, TotalVariation) else 2
+        series = Series(seen.values, order, seen.times, seen.weights)
+        return by_knots.between(
+            order, self.times, seen.times, series.refit(self.changes - (order - 1))
+        )
 
 
 def fit_series(
@@ -69,85 +98,116 @@ def fit_series(
     strength: float | str = "auto",
     *,
     folds: int = 5,
+    loss: Any = "squared",
+    solver: str = "auto",
+    tol: float = 1e-8,
+    max_iter: int | None = None,
     callback: Any = None,
-    **options: Any,
 ) -> SeriesFit:
     """Fit ``values`` (nan where missing) at ``times`` with a penalty on differences or frequencies.
 
-    The effective parameter lives on all distinct time stamps (for "spectral": on the regular grid
-    of the median step, seen through trigonometric interpolation); missing values and repeated
-    stamps are a matter of which of its entries are measured. "trend" takes slopes per typical
-    step. ``strength="auto"`` cross-validates over interleaved folds with the one-standard-error
-    rule.
+    The signal lives on all distinct time stamps (for "spectral": on the regular grid of the median
+    step, seen through trigonometric interpolation); missing values and repeated stamps are a matter
+    of which of its entries are measured. "trend" takes slopes per typical step.
+    ``strength="auto"`` cross-validates over interleaved folds with the one-standard-error rule.
+
+    Jumps and kinks are found by a growing set of knots (`symbias.solvers.Series`), in O(n) time
+    and memory; spectra without gaps are one threshold of the coefficients. What is left (spectra
+    with gaps, ``solver="varpro"`` or "gd", which train factors) works on dense matrices.
+
+    Parameters
+    ----------
+    folds : int
+        Of the cross-validation, at least 2.
+    loss : "squared", "huber", "poisson" or Loss
+    solver, tol, max_iter
+        As in `DesignedRegressor`; ``tol`` bounds the duality gap relative to the objective.
+    callback : callable, optional
+        Called with (steps, objective); in a cross-validation (done, in all, objective).
 
     Raises
     ------
     ValueError
-        For a penalty that is not "tv", "trend" or "spectral", times that are not finite, fewer
-        than 3 observed values, more than 4,000 distinct stamps (memory and time grow with their
-        square and more), or stamps too uneven for frequencies.
+        For a penalty that is not "tv", "trend" or "spectral", times that are not finite or all
+        equal, fewer than 3 observed values, a strength that is not positive, stamps too uneven
+        for frequencies, or more than 4,000 of them where matrices are dense.
     """
     penalty = as_penalty(penalty)
+    stamps, seen = _checked(times, values)
+    if strength != "auto":
+        positive("strength", strength)
+    elif folds < 2:
+        raise ValueError(f"a cross-validation needs at least 2 folds, got {folds}")
+    step = float(np.median(np.diff(stamps)))
+    penalty = _spaced(penalty, stamps, step)
+    options = {"solver": solver, "tol": tol, "max_iter": max_iter}
+    loss = as_loss(loss)
+    simple = not getattr(penalty, "joint", False) and getattr(penalty, "tree", None) is None
+    grid = (stamps - stamps[0]) / step
+    found: Fitted
+    simple = simple and by_knots.mergeable(seen, loss)
+    if solver == "auto" and isinstance(penalty, TotalVariation | TrendFilter) and simple:
+        order = 1 if isinstance(penalty, TotalVariation) else 2
+        shifted = replace(seen, times=(seen.times - stamps[0]) / step)
+        rows = (shifted, order, grid, loss)
+        if strength == "auto":
+            found = by_knots.validated(*rows, folds, tol, callback)
+        else:
+            found = by_knots.fitted(*rows, float(strength), tol, max_iter, callback)
+    elif (
+        solver == "auto"
+        and strength != "auto"
+        and isinstance(loss, SquaredError)
+        and by_spectrum.whole(penalty, grid, seen)
+    ):
+        found = by_spectrum.thresholded(seen.values, float(strength))
+    else:
+        found = by_design.fitted(
+            penalty,
+            grid,
+            np.searchsorted(stamps, seen.times),
+            seen,
+            strength,
+            folds,
+            callback,
+            loss=loss,
+            **options,
+        )
+    numbers = {name: getattr(found, name) for name in Fitted.__annotations__}
+    return SeriesFit(
+        stamps,
+        observed_times=np.repeat(seen.times, seen.counts),
+        observed=seen.each,
+        penalty=penalty,
+        step=step,
+        **numbers,
+    )
+
+
+def _checked(times: Any, values: Any) -> tuple[np.ndarray, Observed]:
+    """All distinct stamps, and what was observed."""
     times, values = np.asarray(times, dtype=float), np.asarray(values, dtype=float)
     if times.shape != values.shape or times.ndim != 1:
         raise ValueError(f"times {times.shape} and values {values.shape} must be two equal lists")
     if not np.all(np.isfinite(times)) or np.any(np.isinf(values)):
         raise ValueError("times must be finite, and values finite or nan")
-    stamps, where = np.unique(times, return_inverse=True)
-    seen = ~np.isnan(values)
-    if seen.sum() < 3:
-        raise ValueError(f"a series needs at least 3 observed values, got {seen.sum()}")
+    known = ~np.isnan(values)
+    if known.sum() < 3:
+        raise ValueError(f"a series needs at least 3 observed values, got {known.sum()}")
+    stamps = np.unique(times)
+    if len(stamps) == 1:
+        raise ValueError(f"all {len(times)} time stamps are equal ({stamps[0]:g})")
     if len(stamps) < 3:
         raise ValueError(f"a series needs at least 3 distinct times, got {len(stamps)}")
-    if len(stamps) > _LONGEST:
-        raise ValueError(
-            f"a series of {len(stamps)} time stamps is too long: the solver works on dense "
-            f"matrices, up to {_LONGEST}. Average it, or fit it in parts"
-        )
-    step = float(np.median(np.diff(stamps)))
-    penalty = _spaced(penalty, np.diff(stamps) / step)
-    measure = _measurements(penalty, (stamps - stamps[0]) / step)
-    order = np.flatnonzero(seen)[np.argsort(times[seen], kind="stable")]
-    design, observed = measure[where[order]], values[order]
-    model: Any
-    if strength == "auto":
-        cv = interleaved_folds(len(observed), folds)
-        model = DesignedRegressorCV(penalty, cv=cv, callback=callback, **options)
-    else:
-        model = DesignedRegressor(penalty, float(strength), callback=callback, **options)
-    model.fit(design, observed)
-    fitted = measure @ model.coef_ + model.intercept_
-    return SeriesFit(stamps, fitted, design, times[order], observed, model, penalty, step)
+    return stamps, Observed.of(times[known], values[known])
 
 
-def interleaved_folds(count: int, folds: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Fold k holds the samples k, k + folds, k + 2 folds, ...: neighbours stay measured."""
-    folds = min(folds, count)
-    index = np.arange(count)
-    return [(index[index % folds != k], index[index % folds == k]) for k in range(folds)]
-
-
-def _spaced(penalty: Penalty, spacing: np.ndarray) -> Penalty:
+def _spaced(penalty: Penalty, stamps: np.ndarray, step: float) -> Penalty:
     if isinstance(penalty, TrendFilter):
+        spacing = np.diff(stamps) / step
         return penalty if np.allclose(spacing, 1) else TrendFilter(spacing)
     if isinstance(penalty, TotalVariation | Spectral):
         return penalty
     raise ValueError(
         f"{type(penalty).__name__} is a penalty for tables; a series takes tv, trend or spectral"
     )
-
-
-def _measurements(penalty: Penalty, positions: np.ndarray) -> np.ndarray:
-    """What the value at each stamp is, in terms of the effective parameter."""
-    if not isinstance(penalty, Spectral):
-        return np.eye(len(positions))
-    size = round(positions[-1]) + 1
-    if size > _MOST_GRID_POINTS * len(positions):
-        raise ValueError(
-            f"the time stamps are too uneven for frequencies: their span is {size} typical steps"
-        )
-    # trigonometric interpolation; on the grid itself it is the identity
-    k = np.arange(size)
-    waves = np.cos(np.pi * k * (positions[:, None] + 0.5) / size)
-    waves *= np.where(k == 0, np.sqrt(1 / size), np.sqrt(2 / size))
-    return waves @ Cosine().inverse(np.eye(size))

@@ -1,29 +1,37 @@
-"""Training mechanisms: what each of them prefers, and when that holds."""
+"""Training mechanisms: what each of them prefers, and when that holds.
 
-from symbias.mechanisms.gradient_flow import GradientFlow
+`Mechanism.induced(p)` is the home of a preference; `symbias.designs` inverts it. What simulates or
+differentiates (JAX) loads on first use.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from symbias.mechanisms.base import Induced, Mechanism, Preference
 from symbias.mechanisms.label_noise import LabelNoise
-from symbias.mechanisms.langevin import Langevin, effective_loss, noise_drift
-from symbias.mechanisms.law import Law
-from symbias.mechanisms.potentials import flow_bracket
-from symbias.mechanisms.sgd import (
-    charge_drift,
-    equilibrium,
-    expected_charge_drift,
-    relaxation_time,
-)
 from symbias.mechanisms.weight_decay import WeightDecay
 
-__all__ = [
-    "GradientFlow",
-    "LabelNoise",
-    "Langevin",
-    "Law",
-    "WeightDecay",
-    "charge_drift",
-    "effective_loss",
-    "equilibrium",
-    "expected_charge_drift",
-    "flow_bracket",
-    "noise_drift",
-    "relaxation_time",
-]
+_LAZY = {
+    "GradientFlow": "gradient_flow",
+    "Langevin": "langevin",
+    "Law": "law",
+    "Potential": "gradient_flow",
+    "charge_drift": "sgd",
+    "effective_loss": "langevin",
+    "equilibrium": "sgd",
+    "expected_charge_drift": "sgd",
+    "flow_bracket": "potentials",
+    "least_gradients": "label_noise",
+    "noise_drift": "langevin",
+    "relaxation_time": "sgd",
+}
+
+__all__ = ["Induced", "LabelNoise", "Mechanism", "Preference", "WeightDecay", *sorted(_LAZY)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'symbias.mechanisms' has no attribute {name!r}")
+    value = getattr(import_module(f"symbias.mechanisms.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value

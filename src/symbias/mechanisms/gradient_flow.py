@@ -8,7 +8,7 @@ descent", NeurIPS 2022.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -20,16 +20,65 @@ from scipy.integrate import solve_ivp
 
 from symbias._core.arrays import Array, concrete, constant
 from symbias._core.numbers import positive
-from symbias.mechanisms.inputs import check_inputs, coordinates, measurements
+from symbias._core.refusal import Refused
+from symbias.mechanisms.base import Mechanism
 from symbias.mechanisms.linked_mirror import mirror_of
-from symbias.mechanisms.potentials import flat_coordinates, product_factors, synthesis_matrix
-from symbias.parameterizations import Linked, Parameterization, Radial, Synthesis
+from symbias.mechanisms.potentials import products_of, synthesis_matrix
+from symbias.parameterizations import Parameterization, check_inputs, measurements
 
 RTOL, ATOL, LONGEST = 1e-11, 1e-16, 1e14
 
 
 @dataclass(frozen=True, eq=False)
-class GradientFlow:
+class Potential:
+    r"""Bregman divergence D(w, w(0)): what gradient flow minimises among interpolators.
+
+    Call it with w, of `shape`: in any array library and differentiable for products of depth 2
+    (and syntheses of them); NumPy inside for other depths, links, and starts with u = v. Infinite
+    where the sign of an entry is frozen and another.
+
+    Attributes
+    ----------
+    parameterization : Parameterization
+    theta0 : dict of arrays
+        The factors at the start.
+    """
+
+    parameterization: Parameterization
+    theta0: Mapping[str, np.ndarray]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of w."""
+        return self.parameterization.shape
+
+    @property
+    def formula(self) -> str:
+        """Read on the coordinates of w."""
+        factors, plain, link = products_of(self.parameterization, self.theta0)
+        if link is None and len(factors) == 2:
+            product = "psi'(w) = asinh(2 w / |c|) / 2: l2 for large c, l1 as c -> 0"
+            terms = [product] * bool(factors.size) + ["|w - w(0)|^2 / 2"] * bool(plain.size)
+            return "; ".join(terms)
+        return "numerical"
+
+    def __call__(self, w: Array) -> Array:
+        p = self.parameterization
+        if tuple(w.shape) != p.shape:
+            raise ValueError(f"w has shape {tuple(w.shape)}, expected {p.shape}")
+        factors, plain, link = products_of(p, self.theta0)
+        charge = factors[0] ** 2 - factors[1] ** 2
+        if link is None and len(factors) == 2 and factors.size and np.all(charge != 0):
+            return _depth_two(p.flat_coordinates(w), factors, plain)
+        seen = concrete(w)
+        if seen is None:
+            raise Refused(f"no closed form is known for {p!r}: its potential cannot be traced")
+        mirror = mirror_of(p, self.theta0)
+        return constant(np.sum(mirror.bregman(np.asarray(p.flat_coordinates(seen)))), w)
+
+
+@dataclass(frozen=True, eq=False)
+class GradientFlow(Mechanism):
     r"""Gradient flow :math:`\dot\theta = -\nabla L`, from a start of a given scale.
 
     The start is ``p.section(start, charge=init_scale**2)``; for w = u v and w(0) = 0 this is u =
@@ -55,6 +104,8 @@ class GradientFlow:
     init_scale: float
     start: Any = None
 
+    name: ClassVar[str] = "gradient flow"
+    status: ClassVar[str] = "exact in the limit of small steps"
     assumptions: ClassVar[tuple[str, ...]] = (
         "the full gradient, without noise, momentum or weight decay",
         "small steps: gradient descent differs from the flow by O(learning_rate)",
@@ -64,6 +115,10 @@ class GradientFlow:
 
     def __post_init__(self) -> None:
         positive("init_scale", self.init_scale)
+
+    @property
+    def note(self) -> str:
+        return "from u = init_scale, v = 0 (c = init_scale^2), to zero loss"
 
     def init(self, p: Parameterization) -> dict[str, np.ndarray]:
         """The factors at the start, in float64."""
@@ -77,6 +132,24 @@ class GradientFlow:
         theta0 = {k: np.asarray(v, dtype=float) for k, v in theta0.items()}
         p(theta0)  # checks names and shapes
         return theta0
+
+    def induced(
+        self,
+        p: Parameterization,
+        *,
+        inputs: Array | None = None,
+        loss: Callable[[Array], Array] | None = None,
+    ) -> Potential:
+        """The potential of the flow from `init`.
+
+        Raises
+        ------
+        Refused
+            Where no potential exists, with the measured brackets, or none is known.
+        """
+        start = self._start(p, None)
+        products_of(p, start)
+        return Potential(p, start)
 
     def potential(
         self, p: Parameterization, w: Array, theta0: Mapping[str, Array] | None = None
@@ -99,18 +172,7 @@ class GradientFlow:
         ValueError
             Where no potential exists, with the measured brackets, or none is known.
         """
-        if tuple(w.shape) != p.shape:
-            raise ValueError(f"w has shape {tuple(w.shape)}, expected {p.shape}")
-        start = self._start(p, theta0)
-        if not isinstance(p, Linked | Radial):
-            factors, free = product_factors(p, start)
-            charge = factors[0] ** 2 - factors[1] ** 2
-            if len(factors) == 2 and len(factors[0]) and np.all(charge != 0):
-                return _depth_two(p, w, factors, free)
-        seen = concrete(w)
-        if seen is None:
-            raise ValueError(f"no closed form is known for {p!r}: its potential cannot be traced")
-        return constant(np.sum(mirror_of(p, start).bregman(flat_coordinates(p, seen))), w)
+        return Potential(p, self._start(p, theta0))(w)
 
     def bregman_projection(
         self,
@@ -206,20 +268,16 @@ class GradientFlow:
             return np.asarray(predict(end)).reshape(p.shape)
 
 
-def _depth_two(p: Parameterization, w: Array, factors: np.ndarray, free: np.ndarray) -> Array:
-    xp = array_namespace(w)
-    parts = []
-    while isinstance(p, Synthesis):
-        plain, w = coordinates(p, w)
-        parts.append(xp.reshape(plain, (-1,)))
-        p = p.inner
-    w, first = xp.reshape(w, (-1,)), constant(np.prod(factors, axis=0), w)
+def _depth_two(coordinates: Array, factors: np.ndarray, plain: np.ndarray) -> Array:
+    """sum of psi over products of two factors with charges, and (w - w0)^2 / 2 of plain ones."""
+    xp, count = array_namespace(coordinates), len(plain)
+    w, first = coordinates[count:], constant(np.prod(factors, axis=0), coordinates)
     charge = constant(np.abs(factors[0] ** 2 - factors[1] ** 2), w)
     rise = xp.asinh(2 * w / charge) - xp.asinh(2 * first / charge)
     bend = xp.hypot(charge, 2 * w) - xp.hypot(charge, 2 * first)
     total = xp.sum(w * rise / 2 - bend / 4)
-    if parts:
-        total = total + xp.sum((xp.concat(parts) - constant(free, w)) ** 2) / 2
+    if count:
+        total = total + xp.sum((coordinates[:count] - constant(plain, w)) ** 2) / 2
     return total
 
 

@@ -8,37 +8,22 @@ flat global minimizers", NeurIPS 2021.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache
 from typing import Any, ClassVar
 
-import jax
 import numpy as np
-from array_api_compat import array_namespace, is_jax_array
 
 from symbias._core.arrays import Array, concrete, constant
 from symbias._core.numbers import positive
-from symbias.dynamics import SGD
-from symbias.mechanisms.inputs import behind, check_inputs, compressed, coordinates, measurements
-from symbias.mechanisms.sgd import settle
-from symbias.parameterizations import (
-    GroupProduct,
-    Hadamard,
-    Link,
-    Linked,
-    MatrixProduct,
-    Parameterization,
-    Parts,
-    Plain,
-    Radial,
-    Synthesis,
-)
-
-RANK_TOLERANCE = 1e-10
+from symbias._core.refusal import Refused
+from symbias.mechanisms.base import Induced, Mechanism
+from symbias.parameterizations import Parameterization, check_inputs, compressed, measurements
 
 
 @dataclass(frozen=True)
-class LabelNoise:
+class LabelNoise(Mechanism):
     r"""SGD on a linear model with fresh noise of std ``sigma`` on the labels at every step.
 
     For the loss :math:`\frac1{2n}\sum_i (f_i - y_i)^2` with :math:`f_i = \langle x_i, w(\theta)
@@ -77,6 +62,8 @@ class LabelNoise:
     learning_rate: float
     batch_size: int | None = None
 
+    name: ClassVar[str] = "label noise"
+    status: ClassVar[str] = "first order"
     assumptions: ClassVar[tuple[str, ...]] = (
         "plain SGD (no momentum) on half the mean squared error of a linear model",
         "no other gradient noise: full batches, or residuals small beside sigma",
@@ -98,112 +85,69 @@ class LabelNoise:
                 f"batch_size must be a positive integer or None, got {self.batch_size!r}"
             )
 
+    @property
+    def note(self) -> str:
+        return "first order in the learning rate; inputs enter through their moments S"
+
+    @property
+    def scale(self) -> float:
+        """eta sigma^2 / (4 B): what a design for whitened inputs leaves to the noise."""
+        if self.batch_size is None:
+            raise ValueError("the scale of label noise depends on the batch: give a batch_size")
+        return self.learning_rate * self.sigma**2 / (4 * self.batch_size)
+
+    def induced(
+        self,
+        p: Parameterization,
+        *,
+        inputs: Array | None = None,
+        loss: Callable[[Array], Array] | None = None,
+    ) -> Induced:
+        """R(w) for these inputs, or for whitened ones (mean of x x^T = 1, one per row of w).
+
+        In any array library, and differentiable where there is a closed form.
+
+        Raises
+        ------
+        ValueError
+            For inputs that do not fit w.
+        Refused
+            Where neither a closed form nor a minimum by sweeps is known: raised when it is called,
+            or, for several splits of one w, at once.
+        """
+        if inputs is None:
+            inputs = math.sqrt(p.shape[0]) * np.eye(p.shape[0]) if p.shape else np.ones((1,))
+        check_inputs(inputs, p.shape)
+        count = inputs.shape[0]
+        scale = self.learning_rate * self.sigma**2 / (4 * (self.batch_size or count))
+
+        def value(w: Array) -> Array:
+            return scale * least_over_orbit(p, w, constant(inputs, w) / math.sqrt(count))
+
+        return Induced(value, p.shape, f"(eta sigma^2 / 4B) {p.gradients_formula}")
+
     def penalty(self, p: Parameterization, w: Array, inputs: Array) -> Array:
-        """R(w), a scalar; in any array library and differentiable where there is a closed form.
+        """``induced(p, inputs=inputs)(w)``, a scalar.
 
         Parameters
         ----------
         p : Parameterization
         w : array, of shape ``p.shape``
-        inputs : array of the same library
+        inputs : array
             Shape (n, *p.shape), or (n, rows) for predictions x @ w of several outputs.
-
-        Raises
-        ------
-        ValueError
-            For inputs that do not fit w, and where neither a closed form nor a minimum by sweeps
-            is known, with the reason.
         """
-        if tuple(w.shape) != p.shape:
-            raise ValueError(f"w has shape {tuple(w.shape)}, expected {p.shape}")
-        check_inputs(inputs, p.shape)
-        count = inputs.shape[0]
-        scale = self.learning_rate * self.sigma**2 / (4 * (self.batch_size or count))
-        return scale * _least(p, w, inputs / math.sqrt(count))
+        return self.induced(p, inputs=inputs)(w)
 
 
-def _least(p: Parameterization, w: Array, inputs: Array) -> Array:
-    """Minimum over the orbit of sum_i |d f_i / d theta|^2."""
-    xp = array_namespace(w, inputs)
-    if isinstance(p, Synthesis):
-        return _least(p.inner, coordinates(p, w)[1], behind(p, inputs))
-    if isinstance(p, Linked | Parts):
-        full = xp.reshape(measurements(inputs, p.shape), (-1, *p.shape))
-        return _linked(p, w, full) if isinstance(p, Linked) else _parts(p, w, full)
-    if isinstance(p, Radial):  # |d w / d x| = h'(|x|) everywhere on the sphere
-        slope = _slope(p.link, p.link.inverse(w))
-        return xp.sum(_moments(w, inputs) * slope**2)
-    if isinstance(p, Plain):
-        return xp.sum(_moments(w, inputs) * xp.ones_like(w))
-    if isinstance(p, Hadamard):
-        return p.depth * xp.sum(_moments(w, inputs) * xp.abs(w) ** (2 - 2 / p.depth))
-    if isinstance(p, GroupProduct):
-        return _groups(p, w, inputs)
-    if not p.balanced_section:
-        raise ValueError(f"{p!r}: w has many splits: a minimum over all of them, not known")
+def least_over_orbit(p: Parameterization, w: Array, inputs: Array) -> Array:
+    """Minimum over the orbit of sum_i |d f_i / d theta|^2, in closed form or by sweeps."""
+    found = p.least_gradients(w, inputs)
+    if found is not None:
+        return found
     seen, data = concrete(w), concrete(inputs)
-    if isinstance(p, MatrixProduct) and seen is not None and p.rank < min(p.shape):
-        p.section(seen)  # refuses a w of higher rank
-    if isinstance(p, MatrixProduct) and p.depth == 2:
-        return _nuclear(w, inputs)
     if seen is None or data is None:
-        raise ValueError(f"no closed form is known for {p!r}: its penalty cannot be traced")
+        raise Refused(f"no closed form is known for {p!r}: its penalty cannot be traced")
     return constant(least_gradients(p, seen, data)[1], w)
-
-
-def _moments(w: Array, inputs: Array) -> Array:
-    """Sums of squares of the inputs of every entry of w, or of its row."""
-    xp = array_namespace(w, inputs)
-    moments = xp.sum(inputs**2, axis=0)
-    return moments if moments.ndim == w.ndim else moments[(...,) + (None,) * (w.ndim - 1)]
-
-
-def _linked(p: Linked, w: Array, inputs: Array) -> Array:
-    """The chain rule: inputs a h'(z) of the inner parameter; h' is constant outside of JAX."""
-    z = p.link.inverse(w)
-    return _least(p.inner, z, inputs * _slope(p.link, z)[None, ...])
-
-
-def _slope(link: Link, z: Array) -> Array:
-    """h'(z)."""
-    if is_jax_array(z):
-        return jax.jvp(link.forward, (z,), (jax.numpy.ones_like(z),))[1]
-    with jax.enable_x64(True):
-        at = jax.numpy.asarray(concrete(z))
-        one = jax.numpy.ones_like(at)
-        return constant(np.array(jax.jvp(link.forward, (at,), (one,))[1]), z)
-
-
-def _parts(p: Parts, w: Array, inputs: Array) -> Array:
-    xp = array_namespace(w, inputs)
-    flat, rows, total = xp.reshape(w, (-1,)), xp.reshape(inputs, (inputs.shape[0], -1)), 0.0
-    for index, design in zip(p.parts, p.designs, strict=True):
-        where = constant(index, w, index=True)
-        part = xp.reshape(xp.take(rows, where, axis=1), (-1, *design.shape))
-        total = total + _least(design, xp.reshape(xp.take(flat, where, axis=0), design.shape), part)
-    return total
-
-
-def _groups(p: GroupProduct, w: Array, inputs: Array) -> Array:
-    xp = array_namespace(w, inputs)
-    rows = measurements(inputs if inputs.ndim > w.ndim else compressed(inputs), p.shape)
-    member = constant(np.eye(len(p.group_names))[p.labels], w)
-    parts = (rows * xp.reshape(w, (1, -1))) @ member  # what each group adds to each prediction
-    squares = xp.sum(parts**2, axis=0)
-    safe = xp.where(squares > 0, squares, xp.ones_like(squares))
-    norms = xp.where(squares > 0, xp.sqrt(safe), xp.zeros_like(squares))
-    return 2 * xp.sum(xp.sqrt(xp.sum(rows**2, axis=0) @ member) * norms)
-
-
-def _nuclear(w: Array, inputs: Array) -> Array:
-    xp = array_namespace(w, inputs)
-    if inputs.ndim == 2:
-        seen = compressed(inputs) @ w
-        return 2 * xp.sqrt(w.shape[1] * xp.sum(inputs**2)) * xp.sum(xp.linalg.svdvals(seen))
-    rows, cols = w.shape
-    right = compressed(xp.reshape(inputs, (-1, cols)))
-    left = compressed(xp.reshape(xp.permute_dims(inputs, (0, 2, 1)), (-1, rows)))
-    return 2 * xp.sum(xp.linalg.svdvals(left @ w @ right.T))
 
 
 def least_gradients(
@@ -214,32 +158,30 @@ def least_gradients(
     The function is geodesically convex along the group; bonds are settled one after the other, as
     for the equilibrium of SGD.
     """
+    import jax
+
+    from symbias.dynamics import SGD
+    from symbias.mechanisms.sgd import settle
+
     rows = compressed(measurements(compressed(inputs), p.shape))
     w = np.asarray(w, dtype=float)
-    p = _live(p, w)
+    p = p.live(w)
     with jax.enable_x64(True):
         theta = {k: np.asarray(v) for k, v in p.section(w).items()}
-        grads = _pulled(p, theta, rows)
+        grads = _gradients(p)(theta, rows)
         stack = {k: v[None] for k, v in theta.items()}
         stack, grads = settle(p.symmetry, SGD(1.0), stack, grads)
         total = sum(float(np.sum(np.asarray(g) ** 2)) for k, g in grads.items() if k not in p.free)
         return {k: np.asarray(v[0]) for k, v in stack.items()}, total
 
 
-@partial(jax.jit, static_argnums=0)
-def _pulled(p: Parameterization, theta: Any, rows: Array) -> Any:
-    """Gradients of <a, p(theta)>, for every row a."""
-    pull = jax.vjp(p, theta)[1]
-    return jax.vmap(lambda a: pull(a.reshape(p.shape))[0])(rows)
+@lru_cache(maxsize=32)
+def _gradients(p: Parameterization) -> Callable[[Any, Array], Any]:
+    """Gradients of <a, p(theta)>, for every row a; compiled once for each parameterization."""
+    import jax
 
+    def pulled(theta: Any, rows: Array) -> Any:
+        pull = jax.vjp(p, theta)[1]
+        return jax.vmap(lambda a: pull(a.reshape(p.shape))[0])(rows)
 
-def _live(p: Parameterization, w: np.ndarray) -> Any:
-    """Without the inner directions that a matrix of low rank leaves empty: they cost nothing."""
-    if isinstance(p, Synthesis):
-        inner = _live(p.inner, coordinates(p, w)[1])
-        return p if inner is p.inner else Synthesis(p.transform, inner)
-    if not isinstance(p, MatrixProduct):
-        return p
-    s = np.linalg.svdvals(w)
-    rank = max(1, int(np.sum(s > RANK_TOLERANCE * s[0])))
-    return p if rank >= p.rank else MatrixProduct(p.shape[0], p.shape[1], rank, p.depth)
+    return jax.jit(pulled)

@@ -14,7 +14,7 @@ arXiv 2601.06597, for the effective loss.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,10 @@ from jax.flatten_util import ravel_pytree
 from symbias import dynamics
 from symbias._core.arrays import Array
 from symbias._core.arrays import Params as AnyParams
+from symbias.mechanisms.base import Mechanism
 from symbias.mechanisms.law import Law
+from symbias.parameterizations import Parameterization as FullParameterization
+from symbias.parameterizations import jacobian
 from symbias.symmetry import (
     Bond,
     GeneralLinear,
@@ -97,7 +100,7 @@ def noise_drift(
 
 
 @dataclass(frozen=True)
-class Langevin(dynamics.Langevin):
+class Langevin(dynamics.Langevin, Mechanism):
     """Langevin training, as a rule to simulate and as a mechanism with a law.
 
     Parameters and errors are those of `symbias.dynamics.Langevin`; in addition
@@ -108,11 +111,41 @@ class Langevin(dynamics.Langevin):
 
     reference: str = "predictor"
 
+    name: ClassVar[str] = "Langevin"
+    status: ClassVar[str] = "exact in the limit of small steps"
+    assumptions: ClassVar[tuple[str, ...]] = (
+        "small steps: the law of the stochastic differential equation",
+        "stationary: run long after the loss has settled",
+        "away from singular orbits, where the symmetry gains stabilizers",
+    )
+    exactness: ClassVar[str] = "exact in the limit of small steps"
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.reference not in (known := dict.fromkeys(COMPACT + OPEN)):
             names = ", ".join(known)
             raise ValueError(f"reference must be one of {names}, got {self.reference!r}")
+
+    @property
+    def label(self) -> str:
+        against = "against dw" if self.reference == "predictor" else self.reference
+        return f"{self.name}, {against}"
+
+    @property
+    def note(self) -> str:
+        if self.reference == "predictor":
+            return "noise without a component along orbits"
+        return "on theta, against its own measure: no preference on w (see the row against dw)"
+
+    def induced(
+        self,
+        p: FullParameterization,
+        *,
+        inputs: Array | None = None,
+        loss: Callable[[Array], Array] | None = None,
+    ) -> Law:
+        """The law against `reference`; without a ``loss`` that of a flat one."""
+        return self.law(p, (lambda w: 0.0 * w.sum()) if loss is None else loss)
 
     def law(
         self,
@@ -164,7 +197,15 @@ class Langevin(dynamics.Langevin):
             raise ValueError(f"no law against {reference!r} for {names}: choose from {known}")
         _check_loss(p, loss)
         _check_fibres(p, reference)
-        return Law(_log_density(self, p, loss, reference), reference, p.shape, _assume(open_bonds))
+        return Law(
+            _log_density(self, p, loss, reference),
+            reference,
+            p.shape,
+            _assume(open_bonds),
+            self.temperature,
+            None if reference == "predictor" else p.section,
+            _formula(p, reference),
+        )
 
     def _check_open(self, p: Parameterization, bonds: list[Bond]) -> None:
         for bond in bonds:
@@ -190,15 +231,18 @@ def _balances(bond: Bond) -> bool:
     return isinstance(bond.group, Rescaling | GeneralLinear)
 
 
+def _formula(p: Parameterization, reference: str) -> str:
+    if reference == "predictor":
+        return getattr(p, "law_formula", "numerical")
+    if reference == "ambient":
+        return "(1 - rho) T log volume of the orbit"
+    return "-T log density on theta"
+
+
 def _assume(open_bonds: list[Bond]) -> tuple[str, ...]:
-    common = (
-        "small steps: the law of the stochastic differential equation",
-        "stationary: run long after the loss has settled",
-        "away from singular orbits, where the symmetry gains stabilizers",
-    )
     if not open_bonds:
-        return common
-    return (*common, "charges have relaxed: all bonds are balanced")
+        return Langevin.assumptions
+    return (*Langevin.assumptions, "charges have relaxed: all bonds are balanced")
 
 
 def _probes(p: Parameterization) -> list[dict[str, Array]]:
@@ -225,7 +269,7 @@ def _check_fibres(p: Parameterization, reference: str) -> None:
             orbit = 0
             if p.symmetry.dim:
                 orbit = np.linalg.matrix_rank(np.asarray(gram(p.symmetry, params)))
-            rank = np.linalg.matrix_rank(np.asarray(_jacobian(p, params)))
+            rank = np.linalg.matrix_rank(np.asarray(jacobian(p, params)))
             if orbit + rank != size:
                 raise ValueError(
                     f"{size} parameters, orbits of dimension {orbit} and a predictor of dimension "
@@ -236,12 +280,6 @@ def _check_fibres(p: Parameterization, reference: str) -> None:
                     f"w has {prod(p.shape)} numbers of which {rank} are free: no density "
                     "against dw; ask for the quotient"
                 )
-
-
-def _jacobian(p: Parameterization, params: Mapping[str, Array]) -> Array:
-    """d w / d theta as a matrix."""
-    flat, unravel = ravel_pytree(dict(params))
-    return jax.jacobian(lambda v: jnp.ravel(p(unravel(v))))(flat)
 
 
 def _log_density(
@@ -261,7 +299,7 @@ def _log_density(
 
     def predictor(w: Array) -> Array:
         params = p.section(w)
-        stretch = jnp.sum(jnp.log(jnp.linalg.svd(_jacobian(p, params), compute_uv=False)))
+        stretch = jnp.sum(jnp.log(jnp.linalg.svd(jacobian(p, params), compute_uv=False)))
         return -loss(w) / temperature + volume(params, rule.orbital if compact else 0.0) - stretch
 
     def on_slice(params: Any) -> Array:

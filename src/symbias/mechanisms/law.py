@@ -35,12 +35,34 @@ class Law:
         Shape of w.
     assumptions : tuple of str
         What the law rests on.
+    temperature : float
+        T: the cost of w is -T log density.
+    section : callable, optional
+        From w to a theta of that predictor, where the density is one of theta.
+    formula : str
+        That cost without the loss, to be read.
     """
 
     log_density: Callable[[Any], Array]
     reference: str
     shape: tuple[int, ...] = ()
     assumptions: tuple[str, ...] = ()
+    temperature: float = 1.0
+    section: Callable[[Any], Any] | None = None
+    formula: str = ""
+
+    def __call__(self, w: Any) -> float:
+        """-T log density at w, or at the section of w: what this law makes w cost."""
+        with jax.enable_x64(True):
+            return float(self._cost(jnp.asarray(np.asarray(w), jnp.float64)))
+
+    @cached_property
+    def _cost(self) -> Callable[[Any], Array]:
+        def cost(w: Any) -> Array:
+            point = w if self.section is None else self.section(w)
+            return -self.temperature * self.log_density(point)
+
+        return jax.jit(cost)
 
     def evaluate(self, points: Any) -> np.ndarray:
         """Log densities of many points, stacked along axis 0, in float64."""

@@ -12,16 +12,13 @@ integrals by Gauss-Legendre panels.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
+from symbias.maps import Link
 from symbias.mechanisms.mirror import NODES, WEIGHTS, Mirror
-from symbias.mechanisms.potentials import product_factors
-from symbias.parameterizations import Link, Linked, Parameterization, Radial
+from symbias.mechanisms.potentials import products_of
+from symbias.parameterizations import Parameterization
 
 PANEL = 0.25  # longest panel in t
 
@@ -63,9 +60,7 @@ class LinkedMirror(Mirror):
         return np.sum(weights * many._slope(nodes.ravel()).reshape(nodes.shape), axis=0)
 
     def _link(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        with jax.enable_x64(True):
-            w, slope = _with_slope(self.link, jnp.asarray(z))
-            return np.asarray(w), np.asarray(slope)
+        return np.asarray(self.link.forward(z)), np.asarray(self.link.slope(z))
 
     def _nodes(self, t: np.ndarray) -> tuple[np.ndarray, np.ndarray, "LinkedMirror"]:
         """Points from t_0 to t and their weights, shape (points, size), and a mirror for them all.
@@ -84,12 +79,6 @@ class LinkedMirror(Mirror):
         return start + np.sinh(u), weights, many
 
 
-@partial(jax.jit, static_argnums=0)
-def _with_slope(link: Link, z: Any) -> tuple[Any, Any]:
-    """h and h'."""
-    return jax.jvp(link.forward, (z,), (jnp.ones_like(z),))
-
-
 def mirror_of(p: Parameterization, theta0: Mapping[str, np.ndarray]) -> Mirror:
     """The mirror geometry of p from these factors, free coordinates first.
 
@@ -98,13 +87,6 @@ def mirror_of(p: Parameterization, theta0: Mapping[str, np.ndarray]) -> Mirror:
     ValueError
         Where gradient flow has no potential, none is known, or a coordinate never moves.
     """
-    if isinstance(p, Linked):
-        return LinkedMirror.behind(mirror_of(p.inner, theta0), p.link)
-    if isinstance(p, Radial):
-        lengths = np.linalg.norm(theta0["x"].reshape(-1, p.n), axis=1)
-        if not np.all(lengths > 0):
-            raise ValueError(f"{p!r} starts at |x| = 0: it never moves. Give a start above 0")
-        empty = Mirror(np.zeros(0), np.zeros((1, 0)), np.zeros(0, dtype=bool))
-        return LinkedMirror.behind(empty.with_plain(lengths), p.link)
-    factors, free = product_factors(p, theta0)
-    return Mirror.of_factors(factors).with_plain(free)
+    factors, plain, link = products_of(p, theta0)
+    mirror = Mirror.of_factors(factors).with_plain(plain)
+    return mirror if link is None else LinkedMirror.behind(mirror, link)

@@ -88,13 +88,16 @@ class Mirror:
         t, nu = self._t(self.start), np.zeros(len(y))
         for _ in range(PROJECTION_STEPS):
             w, rate = self._value(t)
-            ahead = features.T @ nu - self._dual(t)
-            miss = y - features @ w
-            root = np.linalg.qr((features * np.sqrt(rate)).T).R
-            rhs = miss - features @ (rate * ahead)
-            toward = np.linalg.solve(root, np.linalg.solve(root.T, rhs))
-            move = (features.T @ toward + ahead) / self._slope(t)
+            with np.errstate(invalid="ignore", over="ignore"):  # frozen signs run off to infinity
+                miss = y - features @ w
+                ahead = features.T @ nu - self._dual(t)
+                root = np.linalg.qr((features * np.sqrt(rate)).T).R
+                rhs = miss - features @ (rate * ahead)
+                toward = np.linalg.solve(root, np.linalg.solve(root.T, rhs))
+                move = (features.T @ toward + ahead) / self._slope(t)
             longest = np.abs(np.where(self._linear, 0.0, move)).max(initial=0.0)
+            if not np.isfinite(longest):
+                break
             step = 1.0 / max(1.0, longest)
             t, nu = t + step * move, nu + step * toward
             if longest < 1e-9 and np.abs(miss).max() <= tolerance:

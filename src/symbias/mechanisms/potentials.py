@@ -1,6 +1,5 @@
 """Which gradient flows have a potential, and in which coordinates."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from symbias._core.arrays import Array
-from symbias.mechanisms.inputs import coordinates
-from symbias.parameterizations import GroupProduct, Hadamard, Parameterization, Plain, Synthesis
+from symbias._core.refusal import Refused
+from symbias.parameterizations import Parameterization, Products
 
 COMMUTES = 1e-9
 
@@ -50,47 +49,28 @@ def flow_bracket(
         return worst
 
 
-def product_factors(
-    p: Parameterization, theta0: Mapping[str, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Factors of the product coordinates, (depth, size), and the plain ones, both at the start.
+def products_of(p: Parameterization, theta0: Mapping[str, np.ndarray]) -> Products:
+    """The product coordinates of p and the plain ones, at the start.
 
-    Raises ValueError where the flow has no potential, with the measured brackets.
+    Raises
+    ------
+    Refused
+        Where the flow has no potential, with the measured brackets.
     """
-    if isinstance(p, Synthesis):
-        factors, free = product_factors(p.inner, {k: theta0[k] for k in p.inner.shapes})
-        own = [theta0[k].ravel() for k in p.shapes if k not in p.inner.shapes]
-        return factors, np.concatenate([*own, free])
-    if isinstance(p, Plain):
-        return np.zeros((2, 0)), theta0["u"].ravel()
-    if isinstance(p, Hadamard):
-        return np.stack([theta0[k].ravel() for k in p.names]), np.zeros(0)
-    if isinstance(p, GroupProduct) and len(p.group_names) == math.prod(p.shape):
-        return np.stack([theta0["s"][p.labels], theta0["v"].ravel()]), np.zeros(0)
+    found = p.products(theta0)
+    if found is not None:
+        return found
     bracket = flow_bracket(p)
     if bracket > COMMUTES:
-        raise ValueError(
+        raise Refused(
             f"{p!r} has no potential: gradient flows of different entries of w do not commute "
             f"(relative bracket {bracket:.2g}), so the limit depends on the path"
         )
-    raise ValueError(f"no potential is known for {p!r}")
+    raise Refused(f"no potential is known for {p!r}")
 
 
 def synthesis_matrix(p: Parameterization) -> np.ndarray:
     """The matrix from coordinates (free ones first, at every level) to w."""
-    if not isinstance(p, Synthesis):
-        return np.eye(math.prod(p.shape))
-    shape = (p.inner.shape[0] + p.transform.free, *p.shape[1:])
-    size = math.prod(shape)
-    outer = p.transform.forward(np.eye(size).reshape(*shape, size)).reshape(-1, size)
-    inner = synthesis_matrix(p.inner)
-    free = size - len(inner)
-    return np.concatenate([outer[:, :free], outer[:, free:] @ inner], axis=1)
-
-
-def flat_coordinates(p: Parameterization, w: np.ndarray) -> np.ndarray:
-    """Coordinates of w in the order of `synthesis_matrix`."""
-    if not isinstance(p, Synthesis):
-        return np.ravel(w)
-    free, z = coordinates(p, w)
-    return np.concatenate([np.ravel(free), flat_coordinates(p.inner, z)])
+    free, columns = p.normal_form().linear
+    dense = columns if isinstance(columns, np.ndarray) else columns.toarray()
+    return np.concatenate([free, dense], axis=1)

@@ -1,15 +1,17 @@
 """Coupled weight decay: the least norm on the orbit becomes a penalty on the parameter."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from symbias._core.arrays import Array, namespace
+from symbias._core.arrays import Array
 from symbias._core.numbers import positive
+from symbias.mechanisms.base import Induced, Mechanism
 from symbias.parameterizations import Parameterization
 
 
 @dataclass(frozen=True)
-class WeightDecay:
+class WeightDecay(Mechanism):
     """Coupled L2 decay of the given strength on every factor that is not free.
 
     Minimising loss(w(theta)) + strength/2 |theta|^2 over the factors is minimising loss(w) +
@@ -25,6 +27,8 @@ class WeightDecay:
 
     strength: float
 
+    name: ClassVar[str] = "weight decay"
+    status: ClassVar[str] = "exact"
     assumptions: ClassVar[tuple[str, ...]] = (
         "coupled decay: SGD with or without momentum, or strength/2 |theta|^2 in the loss",
         "converged: a minimum of the penalised loss, not a saddle at frozen signs",
@@ -35,19 +39,36 @@ class WeightDecay:
     def __post_init__(self) -> None:
         positive("strength", self.strength)
 
-    def penalty(self, p: Parameterization, w: Array) -> Array:
-        """strength * 1/2 |balanced theta|^2 over the factors of ``w`` that decay; a scalar.
+    @property
+    def note(self) -> str:
+        return "coupled decay lam of the factors (SGD, momentum, or L2 in the loss)"
 
-        Computed from `Parameterization.section`, at the cost of one.
+    @property
+    def scale(self) -> float:
+        return float(self.strength)
+
+    def induced(
+        self,
+        p: Parameterization,
+        *,
+        inputs: Array | None = None,
+        loss: Callable[[Array], Array] | None = None,
+    ) -> Induced:
+        """strength * 1/2 |balanced theta|^2 over the factors of w that decay.
 
         Raises
         ------
-        ValueError
-            For a sum of designs, whose penalty is a minimum over all splits of w.
+        Refused
+            For a sum of designs, whose value is a minimum over all splits of w: its normal form is
+            there all the same (`Parameterization.balanced_form`), and a fit takes it.
         """
-        if not p.balanced_section:
-            raise ValueError(f"{p!r}: the penalty is a minimum over all splits, no closed form")
-        balanced = p.section(w)
-        xp = namespace(balanced)
-        total = sum(xp.sum(a * a) for name, a in balanced.items() if name not in p.free)
-        return self.strength / 2 * (total + xp.zeros((), dtype=w.dtype))
+        return Induced(
+            lambda w: self.strength * p.balanced_norm(w),
+            p.shape,
+            f"lam {p.norm_formula}",
+            lambda: p.balanced_form().scaled(float(self.strength)),
+        )
+
+    def penalty(self, p: Parameterization, w: Array) -> Array:
+        """``induced(p)(w)``, a scalar, at the cost of one `Parameterization.section`."""
+        return self.induced(p)(w)

@@ -1,51 +1,35 @@
-"""Redundant parameterizations theta -> w, each with its symmetry."""
+"""Redundant parameterizations theta -> w, each with its symmetry and its normal form."""
 
-from symbias.parameterizations.base import Parameterization
+from symbias.parameterizations.base import Parameterization, as_shape
 from symbias.parameterizations.group_product import GroupProduct
 from symbias.parameterizations.hadamard import Hadamard
+from symbias.parameterizations.inputs import check_inputs, compressed, measurements
+from symbias.parameterizations.jacobian import jacobian
 from symbias.parameterizations.linked import Linked
-from symbias.parameterizations.links import ElasticLink, ExponentialLink, Link, PowerLink
 from symbias.parameterizations.matrix_product import MatrixProduct
+from symbias.parameterizations.normal import Core, NormalForm, Products
 from symbias.parameterizations.parts import Parts, Sum
 from symbias.parameterizations.plain import Plain
 from symbias.parameterizations.radial import Radial
 from symbias.parameterizations.synthesis import Synthesis
-from symbias.parameterizations.tabulated import TabulatedLink
-from symbias.parameterizations.transforms import (
-    Copies,
-    Cosine,
-    CumulativeSum,
-    Diagonal,
-    GridSum,
-    Matrix,
-    Transform,
-    TreeSum,
-    Wavelet,
-)
 
 __all__ = [
-    "Copies",
-    "Cosine",
-    "CumulativeSum",
-    "Diagonal",
-    "ElasticLink",
-    "ExponentialLink",
-    "GridSum",
+    "Core",
     "GroupProduct",
     "Hadamard",
-    "Link",
     "Linked",
-    "Matrix",
     "MatrixProduct",
+    "NormalForm",
     "Parameterization",
     "Parts",
     "Plain",
-    "PowerLink",
+    "Products",
     "Radial",
     "Sum",
     "Synthesis",
-    "TabulatedLink",
-    "Transform",
-    "TreeSum",
-    "Wavelet",
+    "as_shape",
+    "check_inputs",
+    "compressed",
+    "jacobian",
+    "measurements",
 ]

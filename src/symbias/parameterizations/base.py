@@ -1,13 +1,17 @@
 """What every parameterization is: a map from factors to an effective parameter."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace
 
 from symbias._core.arrays import Array, Params, Shape, concrete, namespace
+from symbias._core.refusal import Refused
+from symbias.maps import Linear
+from symbias.parameterizations.normal import Core, NormalForm, Products
+from symbias.penalties import Form
 from symbias.symmetry import Symmetry
 
 
@@ -18,11 +22,47 @@ class Parameterization(ABC):
     of w, `shapes` those of the factors. Names in `free` are plain parameters that weight decay
     must leave alone, because the penalty does not act on them. `balanced_section` tells whether
     `section` finds the least norm.
+
+    What others ask of it are methods: a new one needs the four abstract members; each of the other
+    answers has a general default (a refusal, or None where the asker then computes numerically),
+    which a closed form overrides.
     """
 
     shape: Shape
     free: frozenset[str] = frozenset()
     balanced_section: bool = True
+
+    @staticmethod
+    def of(fn: Callable[[Params], Array], shapes: Mapping[str, int | Shape]) -> "Parameterization":
+        """A parameterization of one's own: w = fn(theta), and nothing else to write.
+
+        Its symmetry is discovered; `section`, balanced norm and what every mechanism makes of it
+        come from general routes: numerically, with an error estimate, where there is no closed
+        form, and by a closed form only after it has passed a numerical test.
+
+        Parameters
+        ----------
+        fn : callable
+            From a dict of arrays to the effective parameter; it runs on NumPy and JAX arrays (take
+            operators, methods and ``.reshape``, or the array API).
+        shapes : dict
+            Name and shape of every factor.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If fn is no function, fails or is not finite on random factors; with what it raised.
+
+        Examples
+        --------
+        >>> import symbias as sb
+        >>> p = sb.Parameterization.of(lambda t: t["u"] ** 2 - t["v"] ** 2, {"u": 3, "v": 3})
+        >>> sb.WeightDecay(1.0).induced(p).formula
+        'lam sum 0.5 |w_i|'
+        """
+        from symbias.parameterizations.own import Own
+
+        return Own(fn, shapes)
 
     @property
     @abstractmethod
@@ -97,6 +137,95 @@ class Parameterization(ABC):
         if seen is not None and not np.all(np.isfinite(seen)):
             raise ValueError("w has entries that are not finite")
         return self._section(w, charge)
+
+    def balanced_norm(self, w: Array) -> Array:
+        """1/2 |balanced theta|^2 over the factors of w that decay, a scalar.
+
+        Raises
+        ------
+        Refused
+            Where the balanced factors of w are a minimum over splits that `section` does not find.
+        """
+        if not self.balanced_section:
+            raise Refused(f"{self!r}: the penalty is a minimum over all splits, no closed form")
+        balanced = self.section(w)
+        xp = namespace(balanced)
+        total = sum(xp.sum(a * a) for name, a in balanced.items() if name not in self.free)
+        return (total + xp.zeros((), dtype=w.dtype)) / 2
+
+    def balanced_form(self) -> Form:
+        """`balanced_norm` as a penalty in normal form: what a solver in w needs of it.
+
+        Raises
+        ------
+        Refused
+            Where it is no sum over sizes behind a linear map.
+        """
+        raise Refused(f"the balanced norm of {self!r} is not known as a sum over sizes")
+
+    @property
+    def norm_formula(self) -> str:
+        """`balanced_norm`, to be read."""
+        try:
+            return " + ".join(piece.formula for piece in self.balanced_form().pieces)
+        except Refused:
+            return "1/2 |balanced theta|^2"
+
+    @property
+    def gradients_formula(self) -> str:
+        """`least_gradients`, to be read; S is the mean of x x^T."""
+        return "min over the orbit of the mean of |d f_i / d theta|^2"
+
+    @property
+    def law_formula(self) -> str:
+        """The cost against dw under noise without a component along orbits, to be read."""
+        return "T (1/2 log det J J^T - log volume of what is compact of the orbit)"
+
+    def normal_form(self, prefix: str = "") -> NormalForm:
+        """The linear outside of the parameterization and its cores; by default itself alone."""
+        linear = Linear.identity(int(np.prod(self.shape)))
+        return NormalForm(linear, (), (Core(prefix, self),))
+
+    def least_gradients(self, w: Array, inputs: Array) -> Array | None:
+        """min over theta of w of sum_i |d <a_i, w(theta)> / d theta|^2, free coordinates left out.
+
+        ``inputs`` are (n, *shape), or (n, rows) for predictions x @ w. In any array library and
+        differentiable; None where no closed form is known.
+
+        Raises
+        ------
+        Refused
+            Where the minimum is over several splits of w, which no orbit connects.
+        """
+        return None
+
+    def live(self, w: np.ndarray) -> "Parameterization":
+        """The same without inner directions that are empty at w: they cost nothing there."""
+        return self
+
+    def products(self, theta: Mapping[str, np.ndarray]) -> Products | None:
+        """The coordinates that are products of numbers, at these factors; None if they are not."""
+        return None
+
+    def flat_coordinates(self, w: Array) -> Array:
+        """The coordinates of w in the order of `normal_form`, free ones first, flat."""
+        return array_namespace(w).reshape(w, (-1,))
+
+    def resized(self, shape: Shape) -> "Parameterization":
+        """The same kind of core, of another shape: what cards draw.
+
+        Raises
+        ------
+        Refused
+            Where the kind does not say what it is at another shape.
+        """
+        raise Refused(f"{self!r} is not known at another shape than {self.shape}")
+
+    def cut(self, theta: Params, threshold: float, unit: Array | float = 1.0) -> Array:
+        """w(theta) with zeros where its own sizes, times ``unit``, are at most ``threshold``."""
+        w = self(theta)
+        xp = array_namespace(w)
+        return xp.where(xp.abs(w * unit) > threshold, w, xp.zeros_like(w))
 
 
 def as_shape(shape: int | Shape) -> Shape:

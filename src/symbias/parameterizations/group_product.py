@@ -1,12 +1,17 @@
 """One scale per group: group sparsity from plain weight decay."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from array_api_compat import array_namespace
 
 from symbias._core.arrays import Array, Params, Shape, constant, namespace
 from symbias.parameterizations.base import Parameterization, as_shape
+from symbias.parameterizations.inputs import compressed, measurements
+from symbias.parameterizations.normal import Products
+from symbias.penalties import Form, Groups, Piece, Power
 from symbias.symmetry import Bond, Rescaling, Symmetry
 
 
@@ -50,10 +55,18 @@ class GroupProduct(Parameterization):
             raise ValueError(
                 f"groups has shape {groups.shape}, expected one label per entry of w: {self.shape}"
             )
-        self.group_names, labels = np.unique(groups, return_inverse=True)
-        self.labels = labels.reshape(-1)
-        self._members = _padded_members(self.labels, len(self.group_names))
+        self.sizes = Groups(groups)
         self._lines = _without_repeats(self.labels.reshape(self.shape))
+
+    @property
+    def group_names(self) -> np.ndarray:
+        """The distinct labels, sorted: one scale each."""
+        return self.sizes.names
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The group of every entry of w, flat."""
+        return self.sizes.labels
 
     def __repr__(self) -> str:
         return f"GroupProduct({self.shape}, {len(self.group_names)} groups)"
@@ -81,26 +94,49 @@ class GroupProduct(Parameterization):
     def _effective(self, params: Params) -> Array:
         return self._spread(params["s"]) * params["v"]
 
-    def group_norms(self, w: Array) -> Array:
-        """|w_g|_2 of every group, shape (number of groups,); no overflow in the squares."""
-        xp = namespace({"w": w})
-        flat = xp.reshape(w, (-1,))
-        if math.prod(self.shape) == 0:
-            return xp.zeros_like(flat)
-        padded = xp.concat([xp.abs(flat), xp.zeros_like(flat[:1])])
-        members = xp.take(padded, constant(self._members.reshape(-1), w, index=True), axis=0)
-        members = xp.reshape(members, self._members.shape)
-        largest = xp.max(members, axis=1)
-        unit = xp.where(largest > 0, largest, xp.ones_like(largest))
-        return unit * xp.sqrt(xp.sum((members / unit[:, None]) ** 2, axis=1))
-
     def _section(self, w: Array, charge: float) -> dict[str, Array]:
         xp = namespace({"w": w})
-        norms = self.group_norms(w)
+        norms = self.sizes.of(w)
         half = xp.full_like(norms, charge / 2)
         scales = xp.sqrt(half + xp.hypot(half, norms))
         divisor = self._spread(xp.where(scales > 0, scales, xp.ones_like(scales)))
         return {"s": scales, "v": w / divisor}
+
+    def balanced_form(self) -> Form:
+        """sum_g |w_g|_2."""
+        return Piece(self.sizes, Power())
+
+    def least_gradients(self, w: Array, inputs: Array) -> Array:
+        """sum_g 2 sqrt(tr S_g) sqrt(w_g^T S_g w_g), S_g the block of the sum of a a^T."""
+        xp = array_namespace(w, inputs)
+        rows = measurements(inputs if inputs.ndim > w.ndim else compressed(inputs), self.shape)
+        member = constant(np.eye(len(self.group_names))[self.labels], w)
+        parts = (rows * xp.reshape(w, (1, -1))) @ member  # of each group in each prediction
+        squares = xp.sum(parts**2, axis=0)
+        safe = xp.where(squares > 0, squares, xp.ones_like(squares))
+        norms = xp.where(squares > 0, xp.sqrt(safe), xp.zeros_like(squares))
+        return 2 * xp.sum(xp.sqrt(xp.sum(rows**2, axis=0) @ member) * norms)
+
+    @property
+    def gradients_formula(self) -> str:
+        return "sum_g 2 sqrt(tr S_g) |S_g^(1/2) w_g|"
+
+    def products(self, theta: Mapping[str, np.ndarray]) -> Products | None:
+        """Groups of one entry are products of numbers; larger ones are not."""
+        if len(self.group_names) < math.prod(self.shape):
+            return None
+        return Products(np.stack([theta["s"][self.labels], theta["v"].ravel()]), np.zeros(0))
+
+    def resized(self, shape: Shape) -> "GroupProduct":
+        several = len(self.group_names) < len(self.labels)
+        size = math.prod(shape)
+        groups = np.zeros(size, dtype=int) if several else np.arange(size)
+        return GroupProduct(shape, groups=groups.reshape(shape))
+
+    def cut(self, theta: Params, threshold: float, unit: Array | float = 1.0) -> Array:
+        w = self(theta)
+        kept = self.sizes.of(w * unit) > threshold
+        return w * self._spread(array_namespace(w).astype(kept, w.dtype))
 
 
 def _without_repeats(labels: np.ndarray) -> np.ndarray:
@@ -109,13 +145,3 @@ def _without_repeats(labels: np.ndarray) -> np.ndarray:
         first = np.take(labels, [0] if labels.shape[axis] else [], axis=axis)
         labels = first if np.all(labels == first) else labels
     return labels
-
-
-def _padded_members(labels: np.ndarray, count: int) -> np.ndarray:
-    """Row g lists the entries of group g, filled up with the index one past the end."""
-    sizes = np.bincount(labels, minlength=count)
-    members = np.full((count, sizes.max(initial=0)), len(labels))
-    order = np.argsort(labels, kind="stable")
-    start = np.repeat(np.cumsum(sizes) - sizes, sizes)
-    members[labels[order], np.arange(len(labels)) - start] = order
-    return members

@@ -1,10 +1,17 @@
 """Elementwise products: sparsity from plain weight decay."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace
 
 from symbias._core.arrays import Array, Params, Shape, namespace
 from symbias.parameterizations.base import Parameterization, as_shape
+from symbias.parameterizations.inputs import second_moments
+from symbias.parameterizations.normal import Products
+from symbias.penalties import Entries, Form, Piece, Power
 from symbias.symmetry import Bond, Rescaling, Symmetry
 
 # Newton on a convex increasing function, from the right: 8 steps reach rounding for depths to 10.
@@ -68,6 +75,31 @@ class Hadamard(Parameterization):
 
     def _section(self, w: Array, charge: float) -> dict[str, Array]:
         return dict(zip(self.names, chain_factors(w, charge, self.depth), strict=True))
+
+    def balanced_form(self) -> Form:
+        """(L / 2) sum |w_i|^(2 / L)."""
+        return Piece(Entries(self.shape), Power(2 / self.depth, self.depth / 2))
+
+    def least_gradients(self, w: Array, inputs: Array) -> Array:
+        """sum_j S_jj L |w_j|^(2 - 2 / L), S the sum of a a^T."""
+        xp = array_namespace(w, inputs)
+        moments = second_moments(inputs, w)
+        return self.depth * xp.sum(moments * xp.abs(w) ** (2 - 2 / self.depth))
+
+    @property
+    def gradients_formula(self) -> str:
+        power = "" if self.depth == 2 else f"^{2 - 2 / self.depth:.4g}"
+        return f"sum_j S_jj {self.depth} |w_j|{power}"
+
+    @property
+    def law_formula(self) -> str:
+        return "(T / 2) sum log |w_i|" if self.depth == 2 else super().law_formula
+
+    def products(self, theta: Mapping[str, np.ndarray]) -> Products:
+        return Products(np.stack([theta[k].ravel() for k in self.names]), np.zeros(0))
+
+    def resized(self, shape: Shape) -> "Hadamard":
+        return Hadamard(shape, self.depth)
 
 
 def chain_factors(w: Array, charge: float, depth: int) -> list[Array]:

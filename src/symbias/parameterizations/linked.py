@@ -1,10 +1,16 @@
 """An elementwise link behind a parameterization: any increasing penalty from weight decay."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from symbias._core.arrays import Array, Params, Shape, concrete
+from symbias._core.refusal import Refused
+from symbias.maps import Link, check_link
 from symbias.parameterizations.base import Parameterization
-from symbias.parameterizations.links import Link, check_link
+from symbias.parameterizations.inputs import whole
+from symbias.parameterizations.normal import Products
+from symbias.penalties import Form, Piece, Through
 from symbias.symmetry import Symmetry
 
 
@@ -49,3 +55,26 @@ class Linked(Parameterization):
                 f"{self.link!r} ends: rescale, or give the penalty a larger `high`"
             )
         return self.inner.section(self.link.inverse(w), charge)
+
+    def balanced_form(self) -> Form:
+        """The inner one as a function of h^-1(w), where that is a sum over entries of w."""
+        inside = self.inner.balanced_form()
+        if not isinstance(inside, Piece) or not inside.sizes.elementwise:
+            raise Refused(
+                f"{self!r}: behind a link the penalty of {self.inner!r} is no sum over sizes of w"
+            )
+        return Piece(inside.sizes, Through(inside.scalar, self.link))
+
+    def least_gradients(self, w: Array, inputs: Array) -> Array | None:
+        """That of the inner one, for the inputs a h'(z): the chain rule."""
+        z = self.link.inverse(w)
+        return self.inner.least_gradients(
+            z, whole(inputs, self.shape) * self.link.slope(z)[None, ...]
+        )
+
+    def products(self, theta: Mapping[str, np.ndarray]) -> Products | None:
+        inside = self.inner.products(theta)
+        return None if inside is None or inside.link else inside._replace(link=self.link)
+
+    def resized(self, shape: Shape) -> "Linked":
+        return Linked(self.inner.resized(shape), self.link)

@@ -5,11 +5,16 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from array_api_compat import array_namespace
 
 from symbias._core.arrays import Array, Params, Shape, concrete, constant, namespace
 from symbias.parameterizations.base import Parameterization
 from symbias.parameterizations.hadamard import chain_factors
+from symbias.parameterizations.inputs import compressed
+from symbias.penalties import Form, Piece, Power, SingularValues
 from symbias.symmetry import Bond, GeneralLinear, Symmetry
+
+RANK_TOLERANCE = 1e-10
 
 
 class MatrixProduct(Parameterization):
@@ -88,6 +93,59 @@ class MatrixProduct(Parameterization):
             name: _pad(xp, factor, shape)
             for (name, shape), factor in zip(self.shapes.items(), factors, strict=True)
         }
+
+    def balanced_form(self) -> Form:
+        """(L / 2) sum sigma_i^(2 / L); of the matrices of rank at most `rank`."""
+        return Piece(SingularValues(self.shape, self.rank), Power(2 / self.depth, self.depth / 2))
+
+    def least_gradients(self, w: Array, inputs: Array) -> Array | None:
+        """2 sqrt(m tr S) nuclear(S^(1/2) w) for x @ w with m columns, S the sum of x x^T.
+
+        For <a_i, w>: 2 nuclear(B^(1/2) w A^(1/2)), A the sum of a_i^T a_i, B that of a_i a_i^T.
+        """
+        seen = concrete(w)
+        if seen is not None and self.rank < min(self.shape):
+            self.section(seen)  # refuses a w of higher rank
+        if self.depth != 2:
+            return None
+        xp = array_namespace(w, inputs)
+        if inputs.ndim == 2:
+            spectrum = xp.linalg.svdvals(compressed(inputs) @ w)
+            return 2 * xp.sqrt(w.shape[1] * xp.sum(inputs**2)) * xp.sum(spectrum)
+        rows, cols = self.shape
+        right = compressed(xp.reshape(inputs, (-1, cols)))
+        left = compressed(xp.reshape(xp.permute_dims(inputs, (0, 2, 1)), (-1, rows)))
+        return 2 * xp.sum(xp.linalg.svdvals(left @ w @ right.T))
+
+    @property
+    def gradients_formula(self) -> str:
+        if self.depth > 2:
+            return super().gradients_formula
+        return "2 sqrt(m tr S) nuclear(S^(1/2) w)"
+
+    @property
+    def law_formula(self) -> str:
+        if self.depth > 2 or len({*self.shape, self.rank}) > 1:
+            return super().law_formula
+        return "(T / 2) sum_ij log(sigma_i + sigma_j), square w"
+
+    def live(self, w: np.ndarray) -> "MatrixProduct":
+        s = np.linalg.svdvals(w)
+        rank = max(1, int(np.sum(s > RANK_TOLERANCE * s[0])))
+        rows, cols = self.shape
+        return self if rank >= self.rank else MatrixProduct(rows, cols, rank, self.depth)
+
+    def resized(self, shape: Shape) -> "MatrixProduct":
+        return MatrixProduct(2, 2, depth=self.depth)
+
+    def cut(self, theta: Params, threshold: float, unit: Array | float = 1.0) -> Array:
+        w = self(theta)
+        xp = array_namespace(w)
+        u, s, vt = xp.linalg.svd(xp.astype(w * unit, xp.float64), full_matrices=False)
+        kept = s > threshold
+        if bool(xp.all(kept)):
+            return w
+        return xp.astype((u * (s * xp.astype(kept, s.dtype))) @ vt / unit, w.dtype)
 
 
 def _pad(xp: Any, a: Array, shape: Shape) -> Array:

@@ -7,7 +7,12 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from symbias._core.arrays import Array, Params, Shape, constant, namespace
+from symbias._core.refusal import Refused
+from symbias.maps import Linear
 from symbias.parameterizations.base import Parameterization, as_shape
+from symbias.parameterizations.inputs import whole
+from symbias.parameterizations.normal import NormalForm
+from symbias.penalties import Added, Form, Placed
 from symbias.symmetry import Bond, Symmetry
 
 
@@ -75,6 +80,42 @@ class Parts(Parameterization):
             factors |= {f"{k}.{n}": a for n, a in p.section(part, charge).items()}
         return factors
 
+    def balanced_form(self) -> Form:
+        forms = (p.balanced_form() for p in self.designs)
+        return Placed(self.shape, tuple(zip(self.parts, forms, strict=True)))
+
+    def normal_form(self, prefix: str = "") -> NormalForm:
+        size = int(np.prod(self.shape))
+        inside = [p.normal_form(f"{prefix}{k}.") for k, p in enumerate(self.designs)]
+        linear = [f.linear.placed(i, size) for f, i in zip(inside, self.parts, strict=True)]
+        return _side_by_side(linear, inside)
+
+    def least_gradients(self, w: Array, inputs: Array) -> Array | None:
+        xp = array_namespace(w, inputs)
+        full = whole(inputs, self.shape)
+        flat, rows, total = xp.reshape(w, (-1,)), xp.reshape(full, (full.shape[0], -1)), 0.0
+        for index, design in zip(self.parts, self.designs, strict=True):
+            where = constant(index, w, index=True)
+            seen = xp.reshape(xp.take(rows, where, axis=1), (-1, *design.shape))
+            part = design.least_gradients(
+                xp.reshape(xp.take(flat, where, axis=0), design.shape), seen
+            )
+            if part is None:
+                return None
+            total = total + part
+        return total
+
+    def resized(self, shape: Shape) -> Parameterization:
+        return self.designs[0].resized(shape)
+
+    def cut(self, theta: Params, threshold: float, unit: Array | float = 1.0) -> Array:
+        xp = namespace(theta)
+        pieces = [p.cut(part, threshold) for p, part in _split(self.designs, theta)]
+        flat = xp.concat([xp.reshape(piece, (-1,)) for piece in pieces])
+        return xp.reshape(
+            xp.take(flat, constant(self._order, flat, index=True), axis=0), self.shape
+        )
+
 
 class Sum(Parameterization):
     """w = w_1 + w_2 + ..., each with a design of its own: sparse plus low rank, and the like.
@@ -118,6 +159,31 @@ class Sum(Parameterization):
         for k, (part, p) in enumerate(zip(parts, self.designs, strict=True)):
             factors |= {f"{k}.{n}": a for n, a in p.section(part, charge).items()}
         return factors
+
+    def balanced_form(self) -> Form:
+        return Added([p.balanced_form() for p in self.designs])
+
+    def normal_form(self, prefix: str = "") -> NormalForm:
+        inside = [p.normal_form(f"{prefix}{k}.") for k, p in enumerate(self.designs)]
+        return _side_by_side([form.linear for form in inside], inside)
+
+    def least_gradients(self, w: Array, inputs: Array) -> Array | None:
+        raise Refused(f"{self!r}: w has many splits: a minimum over all of them, not known")
+
+    def resized(self, shape: Shape) -> "Sum":
+        return Sum([p.resized((2,) * len(self.shape)) for p in self.designs])
+
+    def cut(self, theta: Params, threshold: float, unit: Array | float = 1.0) -> Array:
+        first, *rest = [p.cut(part, threshold) for p, part in _split(self.designs, theta)]
+        return sum(rest, start=first)
+
+
+def _side_by_side(linear: Sequence[Linear], inside: Sequence[NormalForm]) -> NormalForm:
+    return NormalForm(
+        Linear.joined(linear),
+        tuple(name for form in inside for name in form.names),
+        tuple(core for form in inside for core in form.cores),
+    )
 
 
 def _flat(where: Any, shape: Shape) -> np.ndarray:

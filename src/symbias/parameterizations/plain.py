@@ -1,7 +1,15 @@
 """The parameter itself: no redundancy, and weight decay is ridge."""
 
+from collections.abc import Mapping
+
+import numpy as np
+from array_api_compat import array_namespace
+
 from symbias._core.arrays import Array, Params, Shape
 from symbias.parameterizations.base import Parameterization, as_shape
+from symbias.parameterizations.inputs import second_moments
+from symbias.parameterizations.normal import Products
+from symbias.penalties import Entries, Form, Piece, Power
 from symbias.symmetry import Symmetry
 
 
@@ -30,3 +38,24 @@ class Plain(Parameterization):
 
     def _section(self, w: Array, charge: float) -> dict[str, Array]:
         return {"u": w}
+
+    def balanced_form(self) -> Form:
+        return Piece(Entries(self.shape), Power(2.0, 0.5))
+
+    def least_gradients(self, w: Array, inputs: Array) -> Array:
+        xp = array_namespace(w, inputs)
+        return xp.sum(second_moments(inputs, w) * xp.ones_like(w))
+
+    @property
+    def gradients_formula(self) -> str:
+        return "tr S, the same for every w"
+
+    @property
+    def law_formula(self) -> str:
+        return "0 (flat)"
+
+    def products(self, theta: Mapping[str, np.ndarray]) -> Products:
+        return Products(np.zeros((2, 0)), theta["u"].ravel())
+
+    def resized(self, shape: Shape) -> "Plain":
+        return Plain(shape)

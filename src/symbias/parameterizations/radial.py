@@ -1,10 +1,17 @@
 """A number as a function of a vector's length: rotations as the redundancy."""
 
 import math
+from collections.abc import Mapping
+
+import numpy as np
+from array_api_compat import array_namespace
 
 from symbias._core.arrays import Array, Params, Shape, namespace
+from symbias._core.refusal import Refused
+from symbias.maps import Link, PowerLink, check_link
 from symbias.parameterizations.base import Parameterization, as_shape
-from symbias.parameterizations.links import Link, PowerLink, check_link
+from symbias.parameterizations.inputs import second_moments
+from symbias.parameterizations.normal import Products
 from symbias.symmetry import Bond, Orthogonal, Symmetry
 
 
@@ -56,3 +63,30 @@ class Radial(Parameterization):
         length = xp.reshape(self.link.inverse(w), (self._count, 1))
         rest = xp.zeros_like(xp.broadcast_to(length, (self._count, self.n - 1)))
         return {"x": xp.reshape(xp.concat([length, rest], axis=1), (self._count * self.n,))}
+
+    def least_gradients(self, w: Array, inputs: Array) -> Array:
+        """sum_j S_jj h'(|x_j|)^2: the same everywhere on the sphere."""
+        slope = self.link.slope(self.link.inverse(w))
+        return array_namespace(w, inputs).sum(second_moments(inputs, w) * slope**2)
+
+    @property
+    def gradients_formula(self) -> str:
+        return "sum_j S_jj h'(|x_j|)^2, |x| = h^-1(w)"
+
+    @property
+    def law_formula(self) -> str:
+        return "-T sum log |d h^-1 / dw|, h^-1(w) = |x|"
+
+    @property
+    def norm_formula(self) -> str:
+        return "1/2 sum h^-1(w_i)^2"
+
+    def products(self, theta: Mapping[str, np.ndarray]) -> Products:
+        """|x| moves as a parameter of its own: gradients have no component along the sphere."""
+        lengths = np.linalg.norm(theta["x"].reshape(-1, self.n), axis=1)
+        if not np.all(lengths > 0):
+            raise Refused(f"{self!r} starts at |x| = 0: it never moves. Give a start above 0")
+        return Products(np.zeros((2, 0)), lengths, self.link)
+
+    def resized(self, shape: Shape) -> "Radial":
+        return Radial(shape, self.n, self.link)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from symbias.report.cards import point
 from symbias.report.style import DATA, FIT, INK, MARK, SOFT, axes, svg
 
 _STYLES: dict[str, Any] = {
@@ -45,16 +46,12 @@ def _label(card: Any, k: int) -> str:
     return f"sigma_{k + 1}({letter})" if len(card.sample.shape) == 2 else f"{letter}_{k + 1}"
 
 
-def _point(sample: Any, a: float, b: float) -> np.ndarray:
-    return np.diag([a, b]) if len(sample.shape) == 2 else np.array([a, b])
-
-
 def _values(sample: Any, row: Any, points: list[tuple[float, float]]) -> np.ndarray:
     found = []
     for a, b in points:
         try:
             with np.errstate(all="ignore"):
-                found.append(row.value(_point(sample, a, b)))
+                found.append(row.value(point(sample, a, b)))
         except ValueError:
             found.append(np.nan)
     return np.array(found)

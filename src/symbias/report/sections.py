@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from symbias.designs import PENALTIES
 from symbias.estimators import SeriesFit
+from symbias.penalties import PENALTIES
 from symbias.report.figures import (
     coefficients_figure,
     series_figure,
@@ -32,7 +32,7 @@ def series_section(fit: SeriesFit, record: dict[str, Any], time: str, target: st
                 fit.observed_times,
                 fit.observed,
                 fit.breaks,
-                refitted(fit),
+                fit.unshrunk,
                 (time, target),
                 steps,
             ),
@@ -43,7 +43,7 @@ def series_section(fit: SeriesFit, record: dict[str, Any], time: str, target: st
         figures.append(
             ("Cosine coefficients by period.", spectrum_figure(periods, coefficients, time))
         )
-    figures += _validation(fit.model)
+    figures += _validation(fit.strengths, fit.errors, fit.strength)
     return Section(
         title=f"{target}: {record['penalty']}",
         lead=_belief(record["penalty"]),
@@ -65,7 +65,11 @@ def table_section(model: Any, record: dict[str, Any], names: list[str]) -> Secti
         findings=[finding, *_agreement(record)],
         figures=[
             ("Coefficients per standard deviation.", coefficients_figure(names, model.coef_)),
-            *_validation(model),
+            *_validation(
+                getattr(model, "strengths_", None),
+                getattr(model, "mse_path_", None),
+                getattr(model, "strength_", 0.0),
+            ),
         ],
         tables=[_numbers(record)],
         code=_table_code(record),
@@ -87,7 +91,7 @@ def series_findings(fit: SeriesFit, record: dict[str, Any]) -> list[str]:
     where = "between " if record["penalty"] == "tv" else "at "
     sentence = f"The {what} changes {'once' if count == 1 else f'{count} times'}, {where}"
     found = [sentence + (", ".join(listed) + (", ..." if count > 8 else "")) + "."]
-    again = refitted(fit)
+    again = fit.unshrunk
     if count == 1 and record["penalty"] == "tv" and again is not None:
         before, after = again[[0, -1]]
         found.append(
@@ -95,14 +99,6 @@ def series_findings(fit: SeriesFit, record: dict[str, Any]) -> list[str]:
             f"{after:.5g}."
         )
     return found
-
-
-def refitted(fit: SeriesFit) -> np.ndarray | None:
-    """The fit with shrinkage undone, at all times, where the changes are few enough to say."""
-    if not 0 < len(fit.breaks) < len(fit.observed) / 4:
-        return None
-    again = fit.model.refit(fit.design, fit.observed)
-    return again.predict(np.eye(len(fit.times)))
 
 
 def _agreement(record: dict[str, Any]) -> list[str]:
@@ -119,12 +115,12 @@ def _agreement(record: dict[str, Any]) -> list[str]:
     ]
 
 
-def _validation(model: Any) -> list[tuple[str, str]]:
-    if not hasattr(model, "mse_path_") or model.mse_path_.shape[1] < 2:
+def _validation(
+    strengths: np.ndarray | None, errors: np.ndarray | None, chosen: float
+) -> list[tuple[str, str]]:
+    if strengths is None or errors is None or errors.shape[1] < 2:
         return []
-    figure = validation_figure(
-        model.strengths_, model.mse_path_, model.strength_, "one standard error"
-    )
+    figure = validation_figure(strengths, errors, chosen, "one standard error")
     return [("Error on left-out data, and the strength that was chosen.", figure)]
 
 
@@ -156,7 +152,7 @@ def _series_code(record: dict[str, Any], time: str, target: str) -> str:
         f'data = pd.read_csv({record["data"]!r}, comment="#")\n'
         f"fit = sb.fit_series({times}, data[{target!r}], {record['penalty']!r}, "
         f"strength={record['strength']!r})\n"
-        "print(fit.breaks, fit.model.dual_gap_)"
+        "print(fit.breaks, fit.dual_gap)"
     )
 
 

@@ -1,5 +1,23 @@
 """Loss + penalty -> solution with a certificate; knows nothing of factors."""
 
 from symbias.solvers.losses import Huber, Logistic, Loss, Poisson, SquaredError, as_loss
+from symbias.solvers.model import Certified, Fit, Model, Options
+from symbias.solvers.regression import Regression, solver_for
+from symbias.solvers.series import Series, SeriesSolution
 
-__all__ = ["Huber", "Logistic", "Loss", "Poisson", "SquaredError", "as_loss"]
+__all__ = [
+    "Certified",
+    "Fit",
+    "Huber",
+    "Logistic",
+    "Loss",
+    "Model",
+    "Options",
+    "Poisson",
+    "Regression",
+    "Series",
+    "SeriesSolution",
+    "SquaredError",
+    "as_loss",
+    "solver_for",
+]

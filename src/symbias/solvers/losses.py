@@ -48,6 +48,13 @@ class Loss(ABC):
         mean = float(np.average(curvature, weights=weights))
         return np.maximum(curvature, 1e-5 * mean if mean > 0 else min(self.bound, 1.0))
 
+    def majorizer(self, eta: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+        """h such that l(eta) + l'(eta) d + h d^2 / 2 lies above l(eta + d); None if there is none.
+
+        By default the bound of the curvature.
+        """
+        return np.full(np.shape(eta), self.bound) if np.isfinite(self.bound) else None
+
     def check(self, y: np.ndarray) -> None:  # noqa: B027
         """Refuse targets that the loss is not defined for, with a ValueError."""
 
@@ -100,6 +107,11 @@ class Logistic(Loss):
 
     def guess(self, y: np.ndarray) -> np.ndarray:
         return 4 * (y - 0.5)
+
+    def majorizer(self, eta: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """tanh(eta / 2) / (2 eta) (Jaakkola and Jordan, 2000)."""
+        half = np.where(eta == 0, 1e-8, eta) / 2
+        return np.tanh(half) / (4 * half)
 
     def check(self, y: np.ndarray) -> None:
         if not np.all((y >= 0) & (y <= 1)):
@@ -159,6 +171,10 @@ class Huber(Loss):
     def curvature(self, eta: Array, y: Array) -> Array:
         xp = array_namespace(eta)
         return xp.where(xp.abs(eta - y) <= self.delta, xp.ones_like(eta), xp.zeros_like(eta))
+
+    def majorizer(self, eta: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """min(1, delta / |eta - y|): iteratively reweighted least squares."""
+        return self.delta / np.maximum(np.abs(eta - y), self.delta)
 
     def conjugate(self, nu: Array, y: Array) -> Array:
         return nu**2 / 2 + nu * y

@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from symbias._version import __version__
-from symbias.designs import (
+from symbias.designs import design
+from symbias.maps import PowerLink
+from symbias.mechanisms import WeightDecay
+from symbias.parameterizations import Parameterization, Radial
+from symbias.penalties import (
     L1,
     ElasticNet,
     GroupLasso,
@@ -20,11 +24,8 @@ from symbias.designs import (
     Ridge,
     Spectral,
     TotalVariation,
-    design,
 )
-from symbias.mechanisms import WeightDecay
-from symbias.parameterizations import Parameterization, PowerLink, Radial
-from symbias.report.cards import SGD_NOISE, small
+from symbias.report.cards import SGD_NOISE
 from symbias.report.page import render
 from symbias.studies import flow_limits, label_shift
 from symbias.studies.grid_page import grid_section, limit_section, shift_section
@@ -53,6 +54,7 @@ class Entry:
     name: str
     penalty: Penalty | None
     shape: tuple[int, ...]
+    smallest: tuple[int, ...] = (1,)
 
     @property
     def design(self) -> Parameterization:
@@ -68,14 +70,14 @@ class Entry:
 ENTRIES = (
     Entry("u v", L1(), (12,)),
     Entry("u1 u2 u3", Lq(2 / 3), (12,)),
-    Entry("s v, groups of 3", GroupLasso(3), (12,)),
-    Entry("P Q", Nuclear(), (6, 4)),
+    Entry("s v, groups of 3", GroupLasso(3), (12,), (2,)),
+    Entry("P Q", Nuclear(), (6, 4), (2, 2)),
     Entry("h(u v), log-sum", LogSum(0.3), (12,)),
     Entry("h(u v), elastic net", ElasticNet(0.5), (12,)),
     Entry("u, ridge", Ridge(), (12,)),
     Entry("cumsum(u v)", TotalVariation(), (12,)),
     Entry("cosines of u v", Spectral(), (12,)),
-    Entry("|x|^2", None, (6,)),
+    Entry("|x|^2", None, (6,), ()),
 )
 
 
@@ -148,23 +150,11 @@ def _gradient_flow(entry: Entry, quick: bool) -> Verification:
 
 
 def _langevin(entry: Entry, quick: bool) -> Verification:
-    p = small(entry.design)
-    shape: tuple[int, ...] = (2, 2) if len(entry.shape) == 2 else (1,)
-    if isinstance(p, Radial):
-        p = Radial((), p.n, p.link)
-    elif len(shape) == 1 and entry.name != "s v, groups of 3":
-        p = small_of_one(entry)
-    few = quick or len(shape) == 2  # the test of several numbers takes the square of replicas
+    """The law of the smallest design of this kind; behind a transform that of its coordinate z."""
+    core = entry.design.normal_form().cores[0].design
+    p = core.resized(entry.smallest)
+    few = quick or len(entry.smallest) == 2  # the test of several numbers takes their square
     return check_langevin(p, replicas=1000 if few else 2000)
-
-
-def small_of_one(entry: Entry) -> Parameterization:
-    """The design of one number; behind a transform that of its coordinate z."""
-    penalty = entry.penalty
-    if isinstance(penalty, TotalVariation | Spectral):
-        penalty = L1()
-    assert penalty is not None
-    return design(penalty, WeightDecay(STRENGTH), shape=(1,))
 
 
 def _sgd_noise(entry: Entry, quick: bool) -> Verification:

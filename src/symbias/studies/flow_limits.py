@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import linprog
 
+from symbias.maps import CumulativeSum
 from symbias.mechanisms import GradientFlow
 from symbias.mechanisms.potentials import synthesis_matrix
-from symbias.parameterizations import CumulativeSum, Hadamard, Parameterization, Synthesis
+from symbias.parameterizations import Hadamard, Parameterization, Synthesis
 
 SCALES = (10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 RATES = (0.02, 0.01, 0.005)

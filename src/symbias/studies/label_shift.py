@@ -14,10 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from symbias.dynamics import SGD, Problem, simulate
-from symbias.mechanisms import LabelNoise
-from symbias.mechanisms.inputs import measurements
-from symbias.mechanisms.label_noise import least_gradients
-from symbias.parameterizations import GroupProduct, Hadamard, MatrixProduct, Parameterization
+from symbias.mechanisms import LabelNoise, least_gradients
+from symbias.parameterizations import (
+    GroupProduct,
+    Hadamard,
+    MatrixProduct,
+    Parameterization,
+    jacobian,
+    measurements,
+)
 
 RATES = (0.0015, 0.003, 0.006)
 RECORDS = 4  # in a relaxation time
@@ -159,10 +164,8 @@ def _predictor(p: Parameterization, inputs: np.ndarray) -> Any:
 def _slowest(p: Parameterization, params: dict[str, np.ndarray], rows: np.ndarray) -> float:
     """The smallest rate at which w relaxes: of J J^T S."""
     with jax.enable_x64(True):
-        slopes = jax.jacobian(p)({k: jnp.asarray(v) for k, v in params.items()})
-    size = math.prod(p.shape)
-    jacobian = np.concatenate([np.asarray(j).reshape(size, -1) for j in slopes.values()], axis=1)
-    return float(np.linalg.svdvals(rows @ jacobian)[size - 1] ** 2)
+        slopes = jacobian(p, {k: jnp.asarray(v) for k, v in params.items()})
+        return float(np.linalg.svdvals(rows @ np.asarray(slopes))[math.prod(p.shape) - 1] ** 2)
 
 
 def _labelled(rng: np.random.Generator, w: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:

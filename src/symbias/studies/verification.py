@@ -15,12 +15,12 @@ import numpy as np
 import optax
 
 from symbias._core.arrays import Shape
-from symbias.designs import Penalty, as_penalty, design
+from symbias.designs import design
 from symbias.estimators import DesignedRegressor
 from symbias.evidence import compare
 from symbias.mechanisms import GradientFlow, LabelNoise, WeightDecay
-from symbias.parameterizations import Parameterization, Radial
-from symbias.parameterizations.base import as_shape
+from symbias.parameterizations import Parameterization, Radial, as_shape, jacobian
+from symbias.penalties import Penalty, as_penalty
 from symbias.studies.flow_limits import limit_row
 from symbias.studies.label_shift import shift_row
 from symbias.studies.tables import TEMPERATURE, WELL, law_samples
@@ -126,7 +126,7 @@ def check_weight_decay(
     penalty: Penalty, strength: float, shape: Shape, *, key: int = 0, starts: int = 20
 ) -> Verification:
     """Objective of trained factors over that of a direct solver."""
-    from symbias.training.reference import convex_reference, proximal_reference
+    from symbias.solvers.reference import convex_reference, proximal_reference
 
     X, y = regression(shape, key)
     model = DesignedRegressor(penalty, strength).fit(X, y)
@@ -300,11 +300,8 @@ def _well(p: Parameterization, centre: Any) -> tuple[float, float, float]:
 def _curvature(p: Parameterization, w: Any) -> float:
     """Largest eigenvalue of J J^T at the section of w: how much faster theta moves than w."""
     with jax.enable_x64(True):
-        params = p.section(jnp.asarray(w, float))
-        slopes = jax.jacobian(lambda q: jnp.ravel(p(q)))(params)
-    size = math.prod(p.shape)
-    jacobian = np.concatenate([np.asarray(j).reshape(size, -1) for j in slopes.values()], axis=1)
-    return float(np.linalg.norm(jacobian, 2) ** 2)
+        slopes = jacobian(p, p.section(jnp.asarray(w, float)))
+        return float(np.linalg.norm(np.asarray(slopes), 2) ** 2)
 
 
 def adaptive_gap(p: Parameterization, strength: float, penalty: Penalty, *, key: int = 0) -> float:

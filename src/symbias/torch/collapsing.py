@@ -1,22 +1,9 @@
 """From factors back to plain weights."""
 
-from typing import Any
-
 import torch
-from array_api_compat import array_namespace
-from torch import Tensor, nn
+from torch import nn
 
-from symbias._core.arrays import Params
 from symbias._core.numbers import non_negative
-from symbias.parameterizations import (
-    Diagonal,
-    GroupProduct,
-    MatrixProduct,
-    Parameterization,
-    Parts,
-    Sum,
-    Synthesis,
-)
 from symbias.torch.factors import FactorList
 from symbias.torch.owners import refuse_wrapped
 from symbias.torch.surgery import detach
@@ -84,7 +71,7 @@ def plain(factors: FactorList, threshold: float = 0.0) -> nn.Parameter:
     if threshold == 0:  # to the last bit what training saw
         weight = factors()
     else:
-        weight = cut(p, theta, threshold)
+        weight = p.cut(theta, threshold)
         for later in list(factors)[1:]:  # registered on top by others
             weight = later(weight)
     trained = next(iter(theta.values())).requires_grad
@@ -92,34 +79,3 @@ def plain(factors: FactorList, threshold: float = 0.0) -> nn.Parameter:
     channels_last = weight.ndim == 4 and weight.is_contiguous(memory_format=torch.channels_last)
     weight = weight if channels_last else weight.contiguous()
     return nn.Parameter(weight, requires_grad=trained)
-
-
-def cut(p: Parameterization, theta: Params, threshold: float, unit: Any = 1.0) -> Tensor:
-    """p(theta) with zeros where the design's own coordinates, times unit, are at most threshold."""
-    if isinstance(p, Synthesis):
-        if isinstance(p.transform, Diagonal):
-            unit = p.transform.units(theta[next(iter(p.inner.shapes))], p.inner.shape)
-        inner = cut(p.inner, {n: theta[n] for n in p.inner.shapes}, threshold, unit)
-        own = [theta[n] for n in p.shapes if n not in p.inner.shapes]
-        return p.transform.forward(torch.cat([*own, inner]) if own else inner)
-    if isinstance(p, Parts | Sum):
-        prefixed = [{n: theta[f"{k}.{n}"] for n in d.shapes} for k, d in enumerate(p.designs)]
-        pieces = [cut(d, t, threshold) for d, t in zip(p.designs, prefixed, strict=True)]
-        return sum(pieces[1:], start=pieces[0]) if isinstance(p, Sum) else _joined(p, pieces)
-    w = p(theta)
-    if isinstance(p, GroupProduct):
-        kept = (p.group_norms(w * unit) > threshold).to(w.dtype)
-        return w * p._spread(kept)
-    if isinstance(p, MatrixProduct):
-        u, s, vt = torch.linalg.svd((w * unit).double(), full_matrices=False)
-        kept = s > threshold
-        return w if bool(kept.all()) else ((u * (s * kept)) @ vt / unit).to(w.dtype)
-    return torch.where(torch.abs(w * unit) > threshold, w, torch.zeros_like(w))
-
-
-def _joined(p: Parts, pieces: list[Tensor]) -> Tensor:
-    w = torch.zeros(p.shape, dtype=pieces[0].dtype, device=pieces[0].device).reshape(-1)
-    xp = array_namespace(w)
-    for index, piece in zip(p.parts, pieces, strict=True):
-        w[xp.asarray(index, device=w.device)] = piece.reshape(-1)
-    return w.reshape(p.shape)

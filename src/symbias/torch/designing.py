@@ -12,18 +12,10 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
 from symbias._core.numbers import non_negative
-from symbias.designs import (
-    L1,
-    ElasticNet,
-    GroupLasso,
-    Penalty,
-    Ridge,
-    TotalVariation,
-    as_penalty,
-    design,
-)
+from symbias.designs import design
 from symbias.mechanisms import WeightDecay
 from symbias.parameterizations import GroupProduct, Parameterization
+from symbias.penalties import L1, ElasticNet, GroupLasso, Penalty, Ridge, TotalVariation, as_penalty
 from symbias.torch.errors import ShapeMismatch, Unreachable, UnsupportedTensor
 from symbias.torch.factors import FactorList, Factors
 from symbias.torch.optimizers import refuse_stale, watch

@@ -1,4 +1,4 @@
-"""Losses over a designed parameterization: train the factors, certify."""
+"""The factors of a design, trained: nothing but an optimizer with weight decay is needed."""
 
 from symbias.solvers.losses import Huber, Logistic, Loss, Poisson, SquaredError, as_loss
 from symbias.training.certificate import Certificate, certify, strength_max
@@ -7,6 +7,7 @@ from symbias.training.objective import Model, Objective
 from symbias.training.problem import Factors, ReducedProblem, Reduction
 from symbias.training.solve import least_squares, solve, solve_path
 from symbias.training.train import SOLVERS, Options, Solution
+from symbias.training.trainer import Trainer, trainers
 
 __all__ = [
     "SOLVERS",
@@ -24,6 +25,7 @@ __all__ = [
     "Reduction",
     "Solution",
     "Solver",
+    "Trainer",
     "SquaredError",
     "as_loss",
     "certify",
@@ -32,4 +34,5 @@ __all__ = [
     "solve_path",
     "solver_for",
     "strength_max",
+    "trainers",
 ]

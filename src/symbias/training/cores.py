@@ -12,8 +12,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from symbias.maps import ElasticLink
 from symbias.parameterizations import (
-    ElasticLink,
     GroupProduct,
     Hadamard,
     Linked,
@@ -36,7 +36,7 @@ def sizes(p: Parameterization, c: np.ndarray) -> np.ndarray:
     """The numbers that the penalty acts on, one by one: none is negative."""
     match p:
         case GroupProduct():
-            return p.group_norms(c)
+            return p.sizes.of(c)
         case MatrixProduct():
             return np.linalg.svd(c, compute_uv=False)
     return np.abs(c).reshape(-1)
@@ -46,7 +46,7 @@ def resize(p: Parameterization, c: np.ndarray, change: Callable[[Any], Any]) -> 
     """``c`` with its sizes t replaced by ``change(t)``, directions kept."""
     match p:
         case GroupProduct():
-            norms = p.group_norms(c)
+            norms = p.sizes.of(c)
             factor = change(norms) / np.where(norms > 0, norms, 1.0)
             return c * factor[p.labels].reshape(c.shape)
         case MatrixProduct():

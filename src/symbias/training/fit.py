@@ -219,10 +219,10 @@ class General(Solver):
         return largest_pull(self.objective)
 
     def fit(self, strength: float, options: Options, start: np.ndarray | None = None) -> Fit:
-        if options.solver != "lbfgs":
+        if options.solver != "varpro":
             raise ValueError(
                 f"solver {options.solver!r} is for a squared error over products of factors; take "
-                "solver='lbfgs'"
+                "solver='varpro'"
             )
         objective, zero = self.objective, np.zeros(self.objective.size)
         g = objective.null_offset

@@ -12,8 +12,8 @@ import numpy as np
 import scipy.sparse
 
 from symbias._core.arrays import Array, Shape
+from symbias.maps import Diagonal
 from symbias.parameterizations import (
-    Diagonal,
     GroupProduct,
     Hadamard,
     Parameterization,

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from symbias.designs import (
+from symbias.penalties import (
     L1,
     Differences,
     ElasticNet,
+    Elementwise,
     GroupLasso,
     LatentGroupLasso,
     Nuclear,
@@ -23,8 +24,6 @@ from symbias.designs import (
     TotalVariation,
     TrendFilter,
 )
-from symbias.designs.elementwise import Elementwise
-from symbias.parameterizations import GroupProduct
 from symbias.training.proximal import Scalar, descend, scalar_prox, tabulated_prox
 
 _TOLERANCES = ("tol_gap_abs", "tol_gap_rel", "tol_feas")
@@ -159,7 +158,7 @@ def _scalar(penalty: Penalty) -> Scalar:
     if isinstance(penalty, L1) and penalty.weights is not None:
         raise ValueError("L1 with weights has no proximal reference; it is convex")
     if isinstance(penalty, Elementwise):
-        return penalty.link().inverse
+        return penalty.scalar
     raise ValueError(f"{type(penalty).__name__} has no proximal reference")
 
 
@@ -177,9 +176,9 @@ def _expression(penalty: Penalty, w: Any, constraints: list[Any]) -> Any:
             return ratio * cp.sum(cp.abs(w)) + (1 - ratio) / 2 * cp.sum_squares(w)
         case GroupLasso():
             flat = cp.reshape(w, (int(np.prod(w.shape)),), order="C")
-            product = GroupProduct(w.shape, groups=penalty.labels(w.shape))
-            members = [np.flatnonzero(product.labels == g) for g in range(product.shapes["s"][0])]
-            weights = penalty.group_weights(product)
+            groups = penalty.sizes(w.shape)
+            members = [np.flatnonzero(groups.labels == g) for g in range(len(groups.names))]
+            weights = penalty.group_weights(groups)
             return sum(c * cp.norm2(flat[m]) for c, m in zip(weights, members, strict=True))
         case LatentGroupLasso():
             copies = penalty.copies(size)

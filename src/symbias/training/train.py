@@ -15,7 +15,7 @@ from symbias.training.certificate import Certificate, certify, proven_zeros
 from symbias.training.problem import Factors, ReducedProblem
 from symbias.training.quadratic import pack
 
-SOLVERS: dict[str, Any] = {"lbfgs": variable_projection, "gd": descent}
+SOLVERS: dict[str, Any] = {"varpro": variable_projection, "gd": descent}
 
 Callback = Callable[[int, float], None]
 
@@ -37,7 +37,7 @@ class Options:
 
     Parameters
     ----------
-    solver : "lbfgs" or "gd"
+    solver : "varpro" or "gd"
         Variable projection with L-BFGS, or momentum descent with weight decay.
     tol : float
         Bound on `Certificate.violation`.
@@ -49,7 +49,7 @@ class Options:
         Proximal starts of a problem that is not convex, beside the continuation.
     """
 
-    solver: str = "lbfgs"
+    solver: str = "varpro"
     tol: float = 1e-10
     max_iter: int | None = None
     callback: Callback | None = None

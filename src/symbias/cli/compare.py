@@ -1,0 +1,67 @@
+"""The same problem by an independent convex solver, if there is one for it."""
+
+from typing import Any
+
+import numpy as np
+
+from symbias.estimators import SeriesFit
+from symbias.penalties import Penalty, TotalVariation, TrendFilter
+from symbias.solvers.reference import LARGEST, convex_reference, series_reference
+
+_LARGEST_TABLE = 4_000_000  # numbers
+
+
+def compare_table(model: Any, penalty: Penalty, X: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+    """How an estimator's solution compares with that of the convex solver."""
+    if X.size > _LARGEST_TABLE:
+        return _none(f"it is for tables of up to {_LARGEST_TABLE:,} numbers")
+    strength = float(getattr(model, "strength_", getattr(model, "strength", 0.0)))
+    try:
+        reference = convex_reference(penalty, strength, X, y)
+    except ImportError:
+        return _none("clarabel is not installed: symbias[verify]")
+    except ValueError as error:
+        return _none(str(error))
+    ours, theirs = (X @ c + b for c, b in ((model.coef_, model.intercept_), reference[1:3]))
+    return _agreement(ours, theirs, model.objective_, reference.objective)
+
+
+def compare_series(fit: SeriesFit) -> dict[str, Any]:
+    """How the fit of a series compares with that of the convex solver."""
+    if len(fit.times) > LARGEST:
+        return _none(f"it is for series of up to {LARGEST:,} time stamps")
+    times, at, counts = np.unique(fit.observed_times, return_inverse=True, return_counts=True)
+    means = np.bincount(at, weights=fit.observed) / counts
+    spread = float(np.mean((fit.observed - means[at]) ** 2)) / 2
+    try:
+        if isinstance(fit.penalty, TotalVariation | TrendFilter):
+            order = 1 if isinstance(fit.penalty, TotalVariation) else 2
+            weights, grid = counts / counts.sum(), (times - times[0]) / fit.step
+            signal, objective = series_reference(means, fit.strength, order, grid, weights)
+        elif len(times) == len(fit.times) <= _LARGEST_TABLE**0.5 and np.all(counts == 1):
+            found = convex_reference(fit.penalty, fit.strength, np.eye(len(means)), means)
+            signal, objective = found.coef + found.intercept, found.objective
+        else:
+            return _none("it is for spectra without gaps, of up to 2,000 values")
+    except ImportError:
+        return _none("clarabel is not installed: symbias[verify]")
+    except ValueError as error:
+        return _none(str(error))
+    ours = fit.fitted[np.searchsorted(fit.times, times)]
+    return _agreement(ours, signal, fit.objective, objective + spread)
+
+
+def _none(why: str) -> dict[str, Any]:
+    return {"reference": None, "reference_note": why}
+
+
+def _agreement(ours: np.ndarray, theirs: np.ndarray, mine: float, best: float) -> dict[str, Any]:
+    scale = float(np.max(np.abs(theirs - np.mean(theirs)))) or 1.0
+    return {
+        "reference": {
+            "solver": "Clarabel",
+            "objective": best,
+            "relative_objective_difference": float(mine / best - 1) if best else 0.0,
+            "relative_fit_difference": float(np.max(np.abs(ours - theirs)) / scale),
+        }
+    }

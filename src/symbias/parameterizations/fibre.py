@@ -1,0 +1,131 @@
+r"""The least of a quantity over all theta of one w, for a map that one only has as a function.
+
+For a small :math:`\epsilon` a minimiser :math:`\theta_\epsilon` of
+:math:`\frac{\epsilon^2}2 |q(\theta)|^2 + \frac12 |f(\theta) - w|^2` has the least
+:math:`\frac12|q|^2` of all theta with the same :math:`w' = f(\theta_\epsilon)`, exactly: the value
+at w' is known, its slope there is :math:`\nu = (w - w')/\epsilon^2`, and
+:math:`R(w) = \frac12 |q(\theta_\epsilon)|^2 + \langle\nu, w - w'\rangle` up to the second order in
+:math:`w - w' = O(\epsilon^2)`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import least_squares
+
+Function = Callable[[np.ndarray], np.ndarray]
+
+EPSILONS = (1e-2, 1e-3)
+STARTS = 6
+REACH = 1e-4  # of w, beyond which no theta of w was found
+
+
+@dataclass(frozen=True)
+class Least:
+    """Outcome of `least_on_fibre`.
+
+    Attributes
+    ----------
+    theta : array
+        Flat; f(theta) = w up to `miss`.
+    value : float
+        1/2 |q|^2, extrapolated to w.
+    error : float
+        Estimate: the last change of the value with epsilon, or what the starts that ended within a
+        thousandth of the best differ by.
+    miss : float
+        |f(theta) - w|, relative to |w| or 1.
+    """
+
+    theta: np.ndarray
+    value: float
+    error: float
+    miss: float
+
+
+def least_on_fibre(
+    f: Function,
+    jacobian: Function,
+    q: Function,
+    q_jacobian: Function,
+    w: np.ndarray,
+    size: int,
+    seed: int = 0,
+) -> Least:
+    """min 1/2 |q(theta)|^2 subject to f(theta) = w, the best of several starts.
+
+    Parameters
+    ----------
+    f, q : callable
+        From theta, flat of length ``size``, to flat arrays.
+    jacobian, q_jacobian : callable
+        Their derivatives.
+    w : array, flat
+
+    Raises
+    ------
+    ValueError
+        If no start reaches w: it may lie outside of the range of f.
+    """
+    scale = max(1.0, float(np.linalg.norm(w)))
+    rng = np.random.default_rng(seed)
+    found = [_one(f, jacobian, q, q_jacobian, w, rng.normal(size=size)) for _ in range(STARTS)]
+    found = [one for one in found if one.miss <= REACH * scale]
+    if not found:
+        raise ValueError(
+            f"no factors of w were found from {STARTS} starts: w may lie outside of the range of "
+            "the parameterization"
+        )
+    best = min(found, key=lambda one: one.value)
+    near = [one.value for one in found if one.value <= best.value * (1 + 1e-3) + 1e-12]
+    error = max(best.error, max(near) - best.value)
+    return Least(best.theta, best.value, error, best.miss / scale)
+
+
+def _one(
+    f: Function,
+    jacobian: Function,
+    q: Function,
+    q_jacobian: Function,
+    w: np.ndarray,
+    at: np.ndarray,
+) -> Least:
+    """From ``at``, first moved to w: larger epsilons could leave factors stuck at zero."""
+    with np.errstate(all="ignore"):
+        at = point_on_fibre(f, jacobian, w, at)
+    value, change = np.inf, np.inf
+    for epsilon in EPSILONS:
+
+        def residuals(theta: np.ndarray, epsilon: float = epsilon) -> np.ndarray:
+            return np.concatenate([epsilon * q(theta), f(theta) - w])
+
+        def slopes(theta: np.ndarray, epsilon: float = epsilon) -> np.ndarray:
+            return np.concatenate([epsilon * q_jacobian(theta), jacobian(theta)])
+
+        with np.errstate(all="ignore"):
+            end = least_squares(
+                residuals, at, slopes, xtol=1e-15, ftol=1e-15, gtol=1e-15, max_nfev=2000
+            )
+        at, off = end.x, w - f(end.x)
+        size = q(at)
+        before, value = value, 0.5 * float(size @ size) + float(off @ off) / epsilon**2
+        change = abs(value - before)
+    return Least(at, value, change, float(np.linalg.norm(off)))
+
+
+def point_on_fibre(f: Function, jacobian: Function, w: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """A theta with f(theta) = w near ``at``, or as close as Gauss-Newton steps come."""
+    scale = max(1.0, float(np.linalg.norm(w)))
+    for _ in range(100):
+        off = w - f(at)
+        if np.linalg.norm(off) <= 1e-13 * scale:
+            break
+        step = np.linalg.lstsq(jacobian(at), off, rcond=1e-10)[0]
+        size = 1.0
+        while size > 1e-6 and np.linalg.norm(w - f(at + size * step)) > np.linalg.norm(off):
+            size /= 2
+        if size <= 1e-6:
+            break
+        at = at + size * step
+    return at

@@ -1,0 +1,82 @@
+"""The normal form of a parameterization: a linear map of cores that are trained."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from symbias._core.arrays import Array, Shape
+from symbias.maps import Linear, Link
+
+if TYPE_CHECKING:
+    from symbias.parameterizations.base import Parameterization
+
+
+class Core(NamedTuple):
+    """One innermost parameterization: its factors are called ``prefix + name``."""
+
+    prefix: str
+    design: "Parameterization"
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.design.shape)
+
+    def rename(self, factors: Mapping[str, Array]) -> dict[str, Array]:
+        """The factors of this core under their full names."""
+        return {self.prefix + name: a for name, a in factors.items()}
+
+
+@dataclass(frozen=True)
+class NormalForm:
+    """w, flattened, is ``linear.free @ f + linear.columns @ c``, c the cores side by side.
+
+    Attributes
+    ----------
+    linear : Linear
+    names : tuple of (name, shape)
+        The factors that f holds: plain parameters, in order.
+    cores : tuple of Core
+    """
+
+    linear: Linear
+    names: tuple[tuple[str, Shape], ...]
+    cores: tuple[Core, ...]
+
+    def split(self, c: np.ndarray) -> list[np.ndarray]:
+        """The part of c that belongs to each core, in its shape."""
+        stops = np.cumsum([core.size for core in self.cores])[:-1]
+        parts = np.split(c, stops)
+        return [a.reshape(core.design.shape) for a, core in zip(parts, self.cores, strict=True)]
+
+    def name_free(self, f: np.ndarray) -> dict[str, np.ndarray]:
+        """The unpenalised coordinates under their names."""
+        stops = np.cumsum([math.prod(shape) for _, shape in self.names])[:-1]
+        pairs = zip(self.names, np.split(f, stops), strict=True) if self.names else ()
+        return {name: part.reshape(shape) for (name, shape), part in pairs}
+
+    def section(self, f: np.ndarray, c: np.ndarray) -> dict[str, np.ndarray]:
+        """Balanced factors of the coordinates f and c, under the names of the whole."""
+        named = self.name_free(f)
+        for core, part in zip(self.cores, self.split(c), strict=True):
+            named |= core.rename(core.design.section(part))
+        return named
+
+
+class Products(NamedTuple):
+    """Coordinates of w that are products of numbers, at a given theta: what gradient flow needs.
+
+    Attributes
+    ----------
+    factors : array (depth, size)
+    plain : array (count,)
+        Coordinates that are parameters themselves; they come first.
+    link : Link, optional
+        h where w = h(coordinate), elementwise.
+    """
+
+    factors: np.ndarray
+    plain: np.ndarray
+    link: Link | None = None

@@ -1,0 +1,205 @@
+"""The penalised problem that the solvers share, and its fit where every c is zero."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from symbias.solvers.blocks import Blocks
+from symbias.solvers.certificate import Point
+from symbias.solvers.inputs import Inputs
+from symbias.solvers.losses import Loss, SquaredError
+
+_NEWTON_STEPS = 100
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """min over c (m), f (k) of loss + strength R, with eta = B c + F f.
+
+        sum_i a_i l(eta_i, y_i) + strength sum_g (l1 |c_g|_2 + l2/2 |c_g|_2^2)
+
+    Parameters
+    ----------
+    inputs : Inputs
+        B, (n, m).
+    y : ndarray (n,)
+    loss : Loss
+    weights : ndarray (n,) or None
+        a, not negative, summing to 1; None: 1/n each.
+    free : ndarray (n, k) or None
+        F, directions that cost nothing (a column of ones is an intercept); may be rank-deficient.
+    groups : labels (m,) of 0..G-1, or None
+        None: every coordinate is a group.
+    l1, l2 : float
+        l1 > 0, l2 >= 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Where shapes do not match, numbers are not finite or out of range.
+    """
+
+    inputs: Inputs
+    y: np.ndarray
+    loss: Loss = field(default_factory=SquaredError)
+    weights: np.ndarray | None = None
+    free: np.ndarray | None = None
+    groups: np.ndarray | None = None
+    l1: float = 1.0
+    l2: float = 0.0
+    cache: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        n = self.inputs.shape[0]
+        if not isinstance(self.inputs, Inputs):
+            raise TypeError(f"inputs must be Inputs, got {type(self.inputs).__name__}")
+        for name, array, shape in (("y", self.y, (n,)), ("weights", self.weights, (n,))):
+            if array is None:
+                continue
+            if np.shape(array) != shape:
+                raise ValueError(f"{name} must have shape {shape}, got {np.shape(array)}")
+            object.__setattr__(self, name, np.asarray(array, dtype=float))
+            if not np.isfinite(array).all():
+                raise ValueError(f"{name} must be finite")
+        if self.weights is not None and not (
+            (self.weights >= 0).all() and abs(self.weights.sum() - 1) < 1e-6
+        ):
+            raise ValueError("weights must not be negative and must sum to 1")
+        if self.free is not None and (np.ndim(self.free) != 2 or len(self.free) != n):
+            raise ValueError(f"free must have shape ({n}, k), got {np.shape(self.free)}")
+        if not (0 < self.l1 < np.inf and 0 <= self.l2 < np.inf):
+            raise ValueError(f"l1 must be positive and l2 at least 0, got {self.l1} and {self.l2}")
+        self.loss.check(self.y)
+        _ = self.blocks
+
+    @cached_property
+    def blocks(self) -> Blocks:
+        return Blocks(self.inputs.shape[1], self.groups)
+
+    @cached_property
+    def a(self) -> np.ndarray:
+        """The weights, (n,)."""
+        return np.full(len(self.y), 1 / len(self.y)) if self.weights is None else self.weights
+
+    @property
+    def quadratic(self) -> bool:
+        return isinstance(self.loss, SquaredError)
+
+    @cached_property
+    def basis(self) -> np.ndarray:
+        """A basis E of the range of F with E^T diag(a) E = 1, (n, rank)."""
+        n = len(self.y)
+        if self.free is None or self.free.shape[1] == 0:
+            return np.zeros((n, 0))
+        F = np.asarray(self.free, dtype=float)
+        lengths = np.sqrt(self.a @ (F * F))
+        F = F[:, lengths > 0] / lengths[lengths > 0]
+        if F.shape[1] < 2:
+            return F
+        _, s, Vt = np.linalg.svd(np.sqrt(self.a)[:, None] * F, full_matrices=False)
+        kept = s > 1e-12 * s[0]
+        return F @ (Vt[kept].T / s[kept])
+
+    def recover(self, g: np.ndarray) -> np.ndarray:
+        """f with F f = E g (the shortest, where F is rank-deficient), (k,)."""
+        if self.free is None:
+            return np.zeros(0)
+        root = np.sqrt(self.a)[:, None]
+        F = np.asarray(self.free, dtype=float)
+        lengths = np.sqrt(self.a @ (F * F))
+        safe = np.where(lengths > 0, lengths, 1.0)
+        f = np.linalg.lstsq(root * F / safe, root[:, 0] * (self.basis @ g), rcond=1e-12)[0]
+        return np.where(lengths > 0, f / safe, 0.0)
+
+    def value(self, eta: np.ndarray) -> float:
+        """sum_i a_i l(eta_i, y_i)."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            losses = self.loss.value(eta, self.y)
+        if self.weights is not None:
+            losses = np.where(self.weights > 0, losses, 0.0)
+        return float(self.a @ losses)
+
+    def gradient(self, eta: np.ndarray) -> np.ndarray:
+        """nu: the gradient of the loss in eta, (n,)."""
+        gradient = self.loss.gradient(eta, self.y)
+        if self.weights is None:
+            return gradient / len(self.y)
+        return np.where(self.weights > 0, self.weights * gradient, 0.0)
+
+    def polish(self, eta: np.ndarray, g: np.ndarray | None = None) -> np.ndarray:
+        """The best free coordinates g for B c = ``eta``: projection, or Newton with halvings."""
+        E = self.basis
+        if g is None or self.quadratic:
+            towards = self.loss.guess(self.y) - eta
+            g = E.T @ (self.a * towards)
+        if self.quadratic or not len(g):
+            return g
+        value = self.value(eta + E @ g)
+        for _ in range(_NEWTON_STEPS):
+            now = eta + E @ g
+            slope = E.T @ self.gradient(now)
+            curvature = self.a * self.loss.bend(now, self.y, self.a)
+            hessian = (E * curvature[:, None]).T @ E
+            step = -np.linalg.lstsq(hessian, slope)[0]
+            decrease = float(slope @ step)
+            if not decrease < -1e-30 * value:
+                break
+            size = 1.0
+            while size > 1e-12:
+                new = self.value(eta + E @ (g + size * step))
+                if new <= value + 1e-4 * size * decrease + 1e-15 * value:
+                    break
+                size /= 2
+            g, value = g + size * step, min(new, value)
+            if -decrease <= 1e-28 * max(value, 1e-300):
+                break
+        return g
+
+    def point(self, c: np.ndarray, eta: np.ndarray, pull: np.ndarray | None = None) -> Point:
+        """What the certificate asks of the loss at eta, all directions included."""
+        if pull is None:
+            pull = self.inputs.pull(self.gradient(eta))
+        loss = self.value(eta)
+        if self.quadratic:
+            return Point(c, loss, pull, lambda s: (1 - s) ** 2 * loss)
+
+        def slack(s: float) -> float:
+            gradient = s * self.loss.gradient(eta, self.y)
+            terms = self.loss.value(eta, self.y) + self.loss.conjugate(gradient, self.y)
+            terms = terms - gradient * eta
+            return float(self.a @ np.where(self.a > 0, terms, 0.0))
+
+        return Point(c, loss, pull, slack)
+
+    @cached_property
+    def null_eta(self) -> np.ndarray:
+        """eta where c = 0."""
+        return self.basis @ self.polish(np.zeros(len(self.y)))
+
+    @cached_property
+    def _scan(self) -> tuple[np.ndarray, np.ndarray]:
+        vectors = [self.gradient(self.null_eta), *(self.a * e for e in self.basis.T)]
+        return self.inputs.scan(np.stack(vectors, axis=1), self.a)
+
+    @cached_property
+    def null(self) -> Point:
+        """The best fit with c = 0."""
+        return self.point(np.zeros(self.inputs.shape[1]), self.null_eta, self._scan[0][:, 0])
+
+    @property
+    def along(self) -> np.ndarray:
+        """B^T diag(a) E, (m, rank)."""
+        return self._scan[0][:, 1:]
+
+    @cached_property
+    def norms(self) -> np.ndarray:
+        """Lengths under the weights of the columns of B less their part in F, (m,)."""
+        squares = self._scan[1]
+        left = squares - np.sum(self.along**2, axis=1)
+        return np.sqrt(np.where(left > 1e-12 * squares, left, 0.0))
+
+    def strength_max(self) -> float:
+        """The smallest strength at which c = 0 is the answer: max_g |B_g^T nu| / l1 at c = 0."""
+        return float(self.blocks.sizes(self.null.pull).max(initial=0.0)) / self.l1

@@ -1,0 +1,116 @@
+"""A convex program in conic form, put together variable by variable, for Clarabel.
+
+min 1/2 x^T P x + q^T x   subject to   b - A x in a product of cones
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+_TOLERANCES = ("tol_gap_abs", "tol_gap_rel", "tol_feas")
+
+
+class Term(NamedTuple):
+    """matrix @ (the variables that begin at ``start``)."""
+
+    start: int
+    matrix: Any
+
+
+class Program:
+    """Variables, costs and constraints, as they are added."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._squares: list[np.ndarray] = []
+        self._costs: list[np.ndarray] = []
+        self._rows: list[tuple[list[Term], np.ndarray]] = []
+        self._cones: list[Any] = []
+
+    def variables(self, count: int, *, cost: Any = 0.0, square: Any = 0.0) -> int:
+        """New variables with cost^T x + 1/2 sum square x^2; where they start."""
+        self._costs.append(np.broadcast_to(np.asarray(cost, dtype=float), (count,)))
+        self._squares.append(np.broadcast_to(np.asarray(square, dtype=float), (count,)))
+        self.size += count
+        return self.size - count
+
+    def equal(self, terms: list[Term], constant: np.ndarray) -> None:
+        """sum of the terms = constant."""
+        import clarabel
+
+        self._add(terms, constant, clarabel.ZeroConeT(len(constant)))
+
+    def at_most(self, terms: list[Term], constant: np.ndarray) -> None:
+        """sum of the terms <= constant."""
+        import clarabel
+
+        self._add(terms, constant, clarabel.NonnegativeConeT(len(constant)))
+
+    def absolute(self, terms: list[Term], bounds: int) -> None:
+        """|sum of the terms| <= the variables from ``bounds`` on."""
+        count = terms[0].matrix.shape[0]
+        below = Term(bounds, -sp.eye_array(count, format="csc"))
+        negative = [Term(start, -matrix) for start, matrix in terms]
+        self.at_most([*terms, below], np.zeros(count))
+        self.at_most([*negative, below], np.zeros(count))
+
+    def norm(self, terms: list[Term], bound: int) -> None:
+        """|sum of the terms|_2 <= the variable ``bound``."""
+        import clarabel
+
+        count = terms[0].matrix.shape[0]
+        top = sp.csc_array(([-1.0], ([0], [0])), shape=(count + 1, 1))
+        lower = [
+            Term(start, -sp.vstack([sp.csc_array((1, matrix.shape[1])), matrix]))
+            for start, matrix in terms
+        ]
+        cone = clarabel.SecondOrderConeT(count + 1)
+        self._add([Term(bound, top), *lower], np.zeros(count + 1), cone)
+
+    def positive(self, terms: list[Term], side: int) -> None:
+        """The symmetric matrix whose scaled upper triangle, by columns, the terms are, is >= 0."""
+        import clarabel
+
+        negative = [Term(start, -matrix) for start, matrix in terms]
+        count = side * (side + 1) // 2
+        self._add(negative, np.zeros(count), clarabel.PSDTriangleConeT(side))
+
+    def _add(self, terms: list[Term], constant: np.ndarray, cone: Any) -> None:
+        self._rows.append((terms, np.asarray(constant, dtype=float)))
+        self._cones.append(cone)
+
+    def solve(self) -> np.ndarray:
+        """The minimiser, to a relative gap of 1e-12 or as near as rounding lets it.
+
+        Raises
+        ------
+        ValueError
+            If the solver fails.
+        """
+        import clarabel
+
+        squares, costs = np.concatenate(self._squares), np.concatenate(self._costs)
+        blocks, constants = [], []
+        for terms, constant in self._rows:
+            row = sp.csc_array((len(constant), self.size))
+            for start, matrix in terms:
+                left = sp.csc_array((len(constant), start))
+                right = sp.csc_array((len(constant), self.size - start - matrix.shape[1]))
+                row = row + sp.hstack([left, sp.csc_array(matrix), right], format="csc")
+            blocks.append(row)
+            constants.append(constant)
+        A = sp.csc_matrix(sp.vstack(blocks, format="csc"))
+        P = sp.csc_matrix(sp.diags_array(squares, format="csc"))
+        for tolerance in (1e-12, 1e-9):
+            settings = clarabel.DefaultSettings()
+            settings.verbose = False
+            for name in _TOLERANCES:
+                setattr(settings, name, tolerance)
+                # interior points end where rounding begins; accept what they then have
+                setattr(settings, f"reduced_{name}", max(tolerance, 1e-8))
+            arguments = (P, costs.copy(), A, np.concatenate(constants), self._cones, settings)
+            found = clarabel.DefaultSolver(*arguments).solve()
+            if str(found.status) in ("Solved", "AlmostSolved"):
+                return np.array(found.x)
+        raise ValueError(f"the convex solver (Clarabel) ended as {found.status}")

@@ -1,0 +1,60 @@
+r"""Total variation and trend filtering of a series in O(n): a set of knots that grows as needed.
+
+.. math:: \min_w \sum_i a_i\, l(w_i, y_i) + s \sum_j |(Dw)_j|
+
+with Dw the jumps (order 1) or the changes of slope (order 2). Restricted to signals that change at
+the knots alone this is a banded problem in as many unknowns (`Restricted`). Its residual gives the
+dual variable u with :math:`D^T u = -a\, l'(w)` by one cumulative sum (two for slopes); where
+:math:`|u| > s` the worst point of each stretch becomes a knot, knots without a change go, and the
+gap of the scaled u says when to stop. Working sets as in l1 trend filtering (Kim, Koh, Boyd,
+Gorinevsky, SIAM Review 2009), whose solutions change at few points.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.linalg import solveh_banded
+
+from symbias.solvers.series.observations import Observations, SeriesSolution
+from symbias.solvers.series.search import search
+from symbias.solvers.series.stretches import Stretches
+
+_ROUNDS = 100
+
+
+class Series(Observations):
+    __doc__ = Observations.__doc__
+
+    def solve(
+        self,
+        strength: float,
+        knots: np.ndarray | None = None,
+        *,
+        tol: float = 1e-10,
+        max_iter: int = _ROUNDS,
+        callback: Callable[[int, float], None] | None = None,
+    ) -> SeriesSolution:
+        """Fit at one strength, from scratch or from the knots of a solution nearby.
+
+        Cost O(n) a round, about as many rounds as the logarithm of the number of changes, and
+        O(knots) a step of the restricted problem.
+
+        Raises
+        ------
+        ValueError
+            For a strength that is not positive, or too small for double precision.
+        """
+        if not (np.finfo(float).tiny < strength < np.inf):
+            raise ValueError(f"the strength must be positive, finite and normal, got {strength!r}")
+        if len(self.y) <= self.order or strength >= self.strength_max:
+            none = np.zeros(0, dtype=int)
+            return SeriesSolution(self.null, none, self.null_loss, 0.0, 0.0, 0, "converged")
+        return search(self, strength, knots, tol, max_iter, callback)
+
+    def refit(self, knots: np.ndarray) -> np.ndarray:
+        """The signal of least squares that changes at these knots alone, (n,)."""
+        stretches = Stretches(self.order, self.t, knots)
+        gram, b = stretches.project(self.a, self.y)
+        if self.order == 1:
+            return stretches.signal(b / gram[0])
+        return stretches.signal(solveh_banded(gram, b, lower=True))

@@ -1,0 +1,188 @@
+"""Working sets: the columns in use, and the problem restricted to them, solved."""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from symbias.solvers.blocks import Blocks
+from symbias.solvers.certificate import Point, certify
+from symbias.solvers.inputs import Columns
+from symbias.solvers.problem import Problem
+from symbias.solvers.quadratic import Quadratic, minimise
+
+_REWEIGHTED_STEPS = 8
+_ROUNDING = 1e-14
+_DAMPING = 1e-5  # the least share of the majorizer in a step's curvature
+
+
+class WorkingSet(ABC):
+    """Some groups of a problem: their gathered columns and the problem restricted to them."""
+
+    columns: Columns
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.inside = np.zeros(problem.blocks.count, dtype=bool)
+        self.groups = np.zeros(0, dtype=np.intp)
+        self.index = np.zeros(0, dtype=np.intp)
+        self.local = Blocks(0)
+
+    @property
+    def complete(self) -> bool:
+        return len(self.groups) == len(self.inside)
+
+    def extend(self, groups: np.ndarray) -> None:
+        """Gather the columns of more groups."""
+        if not len(groups):
+            return
+        new = self.problem.blocks.coordinates(groups)
+        fresh = self.problem.inputs.gather(new)
+        self.columns = self.columns.append(fresh) if len(self.index) else fresh
+        self.groups = np.concatenate([self.groups, groups])
+        self.index = np.concatenate([self.index, new])
+        self.inside[groups] = True
+        self.local = self.problem.blocks.subset(self.groups)
+        self.extended(fresh, new)
+
+    def extended(self, fresh: Columns, new: np.ndarray) -> None:  # noqa: B027
+        """Prepare for columns that were just gathered."""
+
+    @abstractmethod
+    def minimise(self, strength: float, c: np.ndarray, gap: float) -> np.ndarray:
+        """Solve in the coordinates of the set from c, to about this duality gap."""
+
+    @abstractmethod
+    def point(self, c: np.ndarray) -> Point:
+        """What the certificate asks at c, zero outside the set."""
+
+    def full(self, c: np.ndarray) -> np.ndarray:
+        """c in all m coordinates."""
+        result = np.zeros(self.problem.inputs.shape[1])
+        result[self.index] = c
+        return result
+
+    def offset(self, c: np.ndarray) -> np.ndarray:
+        """The best free coordinates, in `Problem.basis`."""
+        return self.problem.polish(self._push(c))
+
+    def _push(self, c: np.ndarray) -> np.ndarray:
+        return self.columns.push(c) if len(c) else np.zeros(len(self.problem.y))
+
+
+class LeastSquaresSet(WorkingSet):
+    """Squared loss: one Gram matrix, less its part in F, grown with the set and kept."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        self.gram = np.zeros((0, 0))
+
+    def extended(self, fresh: Columns, new: np.ndarray) -> None:
+        problem = self.problem
+        cross = self.columns.gram(problem.weights, 1 / len(problem.y), fresh)
+        cross -= problem.along[self.index] @ problem.along[new].T
+        old = len(self.gram)
+        gram = np.empty((len(self.index), len(self.index)))
+        gram[:old, :old], gram[:, old:], gram[old:, :old] = self.gram, cross, cross[:old].T
+        self.gram = gram
+
+    def minimise(self, strength: float, c: np.ndarray, gap: float) -> np.ndarray:
+        problem = self.problem
+        gram = self.gram
+        if problem.l2 > 0:
+            gram = gram.copy()
+            gram[np.diag_indices_from(gram)] += strength * problem.l2
+        model = Quadratic(
+            gram, -problem.null.pull[self.index], 2 * problem.null.loss, self.local.starts
+        )
+        return minimise(model, strength * problem.l1, c, gap)
+
+    def point(self, c: np.ndarray) -> Point:
+        problem, full = self.problem, self.full(c)
+        if not np.any(c):
+            return problem.null
+        if not self.complete:
+            eta = self._push(c)
+            return problem.point(full, eta + problem.basis @ problem.polish(eta))
+        curved, q = self.gram @ c, problem.null.pull[self.index]
+        loss = max(problem.null.loss + float(q @ c) + 0.5 * float(c @ curved), 0.0)
+        pull = self.full(q + curved)
+        return Point(full, loss, pull, lambda s: (1 - s) ** 2 * loss)
+
+
+class ReweightedSet(WorkingSet):
+    """Any loss: Newton's quadratic model of it in eta, minimised again and again (prox-Newton)."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        self._offset: np.ndarray | None = None
+        self._damping = _DAMPING
+
+    def minimise(self, strength: float, c: np.ndarray, gap: float) -> np.ndarray:
+        """Newton steps, damped as far as they are cut short.
+
+        Damped curvature: at least a share of the loss's majorizer, whose own steps always go down.
+        """
+        problem, loss = self.problem, self.problem.loss
+        l1, l2 = strength * problem.l1, strength * problem.l2
+        eta, best, least = self.fitted(c), c, np.inf
+        for _ in range(_REWEIGHTED_STEPS):
+            nu = problem.gradient(eta)
+            point = problem.point(c, eta, self.columns.pull(nu))
+            now = certify(point, self.local, l1, l2)
+            if now.gap < least:
+                best, least = c, now.gap
+            if now.gap <= gap:
+                break
+            bend, above = loss.bend(eta, problem.y, problem.a), loss.majorizer(eta, problem.y)
+            if above is not None:
+                bend = np.maximum(bend, self._damping * above)
+            model = self._model(eta, nu, problem.a * bend, l2)
+            goal = minimise(model, l1, c, max(0.3 * gap, 1e-2 * now.gap))
+            size, most = 1.0, now.objective * (1 + _ROUNDING)  # the gap decides what is best
+            while size > 1e-3:
+                trial = c + size * (goal - c)
+                moved = self.fitted(trial)
+                if problem.value(moved) + self._cost(trial, l1, l2) <= most:
+                    c, eta = trial, moved
+                    break
+                size /= 4
+            if size <= 1e-3 and (self._damping >= 1 or above is None):
+                break
+            easier = self._damping / 10 if size == 1 else self._damping
+            self._damping = max(easier if size > 0.1 else min(30 * self._damping, 1.0), _DAMPING)
+        return best
+
+    def point(self, c: np.ndarray) -> Point:
+        if not np.any(c):
+            return self.problem.null
+        return self.problem.point(self.full(c), self.fitted(c))
+
+    def offset(self, c: np.ndarray) -> np.ndarray:
+        self.fitted(c)
+        return self._offset if self._offset is not None else np.zeros(0)
+
+    def fitted(self, c: np.ndarray) -> np.ndarray:
+        """eta at c with the free coordinates polished."""
+        eta = self._push(c)
+        self._offset = self.problem.polish(eta, self._offset)
+        return eta + self.problem.basis @ self._offset
+
+    def _cost(self, c: np.ndarray, l1: float, l2: float) -> float:
+        return l1 * float(self.local.sizes(c).sum()) + 0.5 * l2 * float(c @ c)
+
+    def _model(self, eta: np.ndarray, nu: np.ndarray, h: np.ndarray, l2: float) -> Quadratic:
+        """Least squares with weights h and targets eta - nu / h, the free directions out of it."""
+        E = self.problem.basis
+        target = h * eta - nu
+        square = float(np.sum(np.divide(target**2, h, out=np.zeros_like(h), where=h > 0)))
+        gram, q = self.columns.gram(h, 1.0, self.columns), self.columns.pull(target)
+        if E.shape[1]:
+            inner = np.linalg.pinv((E * h[:, None]).T @ E, rcond=1e-13, hermitian=True)
+            along = np.stack([self.columns.pull(h * e) for e in E.T], axis=1)
+            part = E.T @ target
+            gram -= (along @ inner) @ along.T
+            q -= along @ (inner @ part)
+            square = max(square - float(part @ inner @ part), 0.0)
+        if l2 > 0:
+            gram[np.diag_indices_from(gram)] += l2
+        return Quadratic(gram, q, square, self.local.starts)

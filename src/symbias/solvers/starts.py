@@ -1,0 +1,120 @@
+"""Where to start on a problem that is not convex: minima of many proximal gradient descents."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from symbias.penalties import Piece
+from symbias.penalties.numeric import tabulated_prox
+from symbias.solvers.composite import Composite
+
+_STEPS, _ROUNDS, _NEIGHBOURS = 1_000, 10, 20
+
+Rows = Callable[[np.ndarray], np.ndarray]
+
+
+def working_model(composite: Composite) -> tuple[np.ndarray, np.ndarray]:
+    """B and y of the model 1/2 |y - B c|^2 of the loss at c = 0, free directions projected out.
+
+    The loss itself (but for a constant) where it is a squared error.
+    """
+    problem = composite.problem
+    eta = problem.null_eta
+    bend = problem.loss.majorizer(eta, problem.y)
+    if bend is None:
+        bend = problem.loss.bend(eta, problem.y, problem.a)
+    root = np.sqrt(problem.a * bend)
+    y = -root * problem.loss.gradient(eta, problem.y) / bend
+    columns = problem.inputs.gather(np.arange(composite.size))
+    B = np.stack([columns.pull(row) for row in np.diag(root)[root > 0]])
+    y, E = y[root > 0], (root[:, None] * problem.basis)[root > 0]
+    Q = np.linalg.qr(E)[0]
+    return B - Q @ (Q.T @ B), y - Q @ (Q.T @ y)
+
+
+def local_minima(composite: Composite, strength: float, count: int, seed: int = 0) -> np.ndarray:
+    """Local minima, one per row, of the quadratic model with the penalty; best first, distinct.
+
+    From zero, the least-squares solution, and random points between: normal numbers of the size of
+    the least-squares solution. Then from the neighbours of the best, until none is better.
+    """
+    B, y = working_model(composite)
+    lipschitz = float(np.linalg.norm(B, 2)) ** 2 if B.size else 0.0
+    if not lipschitz > 0:
+        return np.zeros((1, composite.size))
+    full = np.linalg.lstsq(B, y)[0]
+    rng = np.random.default_rng(seed)
+    spread = np.abs(full).mean() * np.exp(rng.uniform(-2, 1, size=(count, 1)))
+    starts = spread * rng.standard_normal((count, len(full)))
+    starts[: min(2, count)] = np.stack([np.zeros_like(full), full])[: min(2, count)]
+    largest = 10 * max(np.abs(starts).max(), np.abs(B.T @ y).max() / lipschitz)
+    prox = _prox(composite, strength / lipschitz, largest)
+
+    gram, pulled = B.T @ B / lipschitz, B.T @ y / lipschitz
+
+    def descend(c: np.ndarray) -> np.ndarray:
+        c, moving = c.copy(), np.arange(len(c))
+        for k in range(_STEPS):
+            old = c[moving]
+            c[moving] = prox(old - old @ gram + pulled)
+            if k % 10 == 9:
+                moved = np.abs(c[moving] - old).max(axis=1)
+                moving = moving[moved > 1e-9 * max(np.abs(c).max(), 1e-300)]
+                if not len(moving):
+                    break
+        return c
+
+    def cost(c: np.ndarray) -> float:
+        return 0.5 * float(np.sum((y - B @ c) ** 2)) + composite.cost(c, strength)
+
+    found = descend(starts)
+    values = [cost(c) for c in found]
+    for _ in range(_ROUNDS):
+        best = int(np.argmin(values))
+        near = descend(_neighbours(found[best], B, y))
+        found, values = np.concatenate([found, near]), values + [cost(c) for c in near]
+        if not min(values) < values[best] * (1 - 1e-9):
+            break
+    distinct: list[int] = []
+    for k in np.argsort(values):
+        if not distinct or values[k] > values[distinct[-1]] * (1 + 1e-7):
+            distinct.append(int(k))
+    return found[distinct]
+
+
+def _neighbours(c: np.ndarray, B: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """``c`` without one of its largest entries, or with one more where the residual pulls most."""
+    live = np.argsort(-np.abs(c))[: min(_NEIGHBOURS, np.count_nonzero(c))]
+    pull = (y - B @ c) @ B
+    reach = pull / np.maximum(np.sum(B**2, axis=0), 1e-300)
+    new = np.argsort(-np.where(c == 0, np.abs(pull), 0.0))[:_NEIGHBOURS]
+    rows = np.tile(c, (len(live) + len(new), 1))
+    rows[np.arange(len(live)), live] = 0.0
+    rows[len(live) + np.arange(len(new)), new] += 2 * reach[new]
+    return rows
+
+
+def _prox(composite: Composite, tau: float, largest: float) -> Rows:
+    """The proximal map of every row, by tables."""
+    pieces = composite.form.pieces
+    maps = [tabulated_prox(_scalar(piece, tau), largest) for piece in pieces]
+    cuts = np.cumsum([int(np.prod(piece.shape)) for piece in pieces])[:-1]
+
+    def prox(rows: np.ndarray) -> np.ndarray:
+        parts = zip(pieces, maps, np.split(rows, cuts, axis=1), strict=True)
+        return np.concatenate([_resize(piece, change, c) for piece, change, c in parts], axis=1)
+
+    return prox
+
+
+def _scalar(piece: Piece, tau: float) -> Rows:
+    return lambda x: piece.scalar.prox(x, tau)
+
+
+def _resize(piece: Piece, change: Rows, rows: np.ndarray) -> np.ndarray:
+    if piece.sizes.elementwise:
+        return np.sign(rows) * change(np.abs(rows))
+    if piece.sizes.labels is None:  # all matrices at once
+        return piece.sizes.resize(rows.reshape(-1, *piece.shape), change).reshape(rows.shape)
+    each = [piece.sizes.resize(row.reshape(piece.shape), change).ravel() for row in rows]
+    return np.array(each).reshape(rows.shape)

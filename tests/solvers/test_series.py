@@ -1,0 +1,197 @@
+"""Series by knots against a convex program, and what the certificate promises."""
+
+from typing import Any
+
+import cvxpy as cp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import symbias as sb
+from symbias.solvers import Huber, Logistic, Poisson, SquaredError
+from symbias.solvers.series import Series
+
+LOSSES: dict[str, Any] = {
+    "squared": (SquaredError(), lambda w, y: cp.square(w - y) / 2),
+    "huber": (Huber(0.7), lambda w, y: cp.huber(w - y, 0.7) / 2),
+    "logistic": (Logistic(), lambda w, y: cp.logistic(w) - cp.multiply(y, w)),
+    "poisson": (Poisson(), lambda w, y: cp.exp(w) - cp.multiply(y, w)),
+}
+
+
+def problem(order: int, n: int, seed: int, loss: str = "squared", even: bool = False) -> Series:
+    rng = np.random.default_rng(seed)
+    t = np.arange(n, dtype=float) if even else np.cumsum(rng.uniform(0.2, 3.0, n))
+    a = np.full(n, 1 / n) if even else rng.uniform(0.1, 2.0, n)
+    w = np.repeat(rng.normal(size=4), -(-n // 4))[:n] if order == 1 else np.abs(t - t[n // 2]) / 4
+    y = w + 0.3 * rng.normal(size=n)
+    if loss == "logistic":
+        y = (y > np.median(y)).astype(float)
+    if loss == "poisson":
+        y = rng.poisson(np.exp(np.clip(w, -1, 2))).astype(float)
+    return Series(y, order, t, a / a.sum(), LOSSES[loss][0])
+
+
+def penalty(order: int, t: np.ndarray) -> np.ndarray:
+    """D as a matrix, by its definition."""
+    jumps = np.diff(np.eye(len(t)), axis=0)
+    return jumps if order == 1 else np.diff(jumps / np.diff(t)[:, None], axis=0)
+
+
+def convex(series: Series, strength: float, loss: str) -> np.ndarray:
+    w = cp.Variable(len(series.y))
+    cost = series.a @ LOSSES[loss][1](w, series.y)
+    cost += strength * cp.norm1(penalty(series.order, series.t) @ w)
+    cp.Problem(cp.Minimize(cost)).solve(
+        cp.CLARABEL, tol_gap_abs=1e-12, tol_gap_rel=1e-12, tol_feas=1e-12
+    )
+    return np.asarray(w.value)
+
+
+def cost(series: Series, strength: float, w: np.ndarray) -> float:
+    changes = penalty(series.order, series.t) @ w
+    return float(series.a @ series.loss.value(w, series.y)) + strength * np.abs(changes).sum()
+
+
+@pytest.mark.filterwarnings("ignore:Solution may be inaccurate:UserWarning")
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("fraction", [0.5, 0.05])
+def test_the_optimum_of_a_convex_program(order: int, loss: str, fraction: float) -> None:
+    series = problem(order, 50, seed=order, loss=loss)
+    strength = fraction * series.strength_max
+    found = series.solve(strength, tol=1e-9)
+    assert found.converged, found
+    best = cost(series, strength, convex(series, strength, loss))
+    assert found.objective == pytest.approx(cost(series, strength, found.signal), rel=1e-10)
+    assert found.objective <= best * (1 + 1e-8) + 1e-12
+    if loss == "squared":
+        np.testing.assert_allclose(found.signal, convex(series, strength, loss), atol=1e-4)
+    changes = np.flatnonzero(np.abs(penalty(order, series.t) @ found.signal) > 1e-9)
+    assert set(changes.tolist()) <= set(found.knots.tolist())
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("loss", ["squared", "huber", "logistic"])
+def test_strength_max_is_the_threshold(order: int, loss: str) -> None:
+    series = problem(order, 60, seed=3, loss=loss)
+    assert not len(series.solve(1.0001 * series.strength_max).knots)
+    assert len(series.solve(0.999 * series.strength_max).knots)
+    # and the null fit is the level, or the line, of least loss
+    for move in (np.ones(60), series.t - series.t.mean())[:order]:
+        for step in (-1e-3, 1e-3):
+            assert series.value(series.null + step * move) > series.null_loss
+
+
+@settings(max_examples=40)
+@given(
+    order=st.sampled_from([1, 2]),
+    n=st.integers(3, 40),
+    seed=st.integers(0, 10_000),
+    fraction=st.floats(1e-3, 0.9),
+)
+def test_the_gap_bounds_what_is_left(order: int, n: int, seed: int, fraction: float) -> None:
+    series = problem(order, n, seed)
+    strength = fraction * series.strength_max
+    if strength <= 1e-12:
+        return
+    found = series.solve(strength, tol=1e-9)
+    assert found.converged
+    rough = series.solve(strength, tol=1e-9, max_iter=1)
+    assert rough.objective - found.objective <= rough.gap + 1e-12
+    # no better point anywhere near
+    rng = np.random.default_rng(seed)
+    for size in (1e-6, 1e-3, 0.1):
+        w = found.signal + size * rng.normal(size=n)
+        assert cost(series, strength, w) >= found.objective - found.gap - 1e-13
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_warm_starts_end_where_cold_ones_do(order: int) -> None:
+    series = problem(order, 400, seed=8)
+    knots = None
+    for fraction in (0.3, 0.1, 0.03):
+        strength = fraction * series.strength_max
+        warm = series.solve(strength, knots)
+        cold = series.solve(strength)
+        assert warm.objective == pytest.approx(cold.objective, rel=1e-9)
+        np.testing.assert_allclose(warm.signal, cold.signal, atol=1e-6)
+        knots = warm.knots
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_scale_and_shift_of_the_data(order: int) -> None:
+    series = problem(order, 200, seed=4)
+    strength = 0.1 * series.strength_max
+    for scale, shift in ((1e6, -3e6), (1e-6, 0.0), (-2.0, 100.0)):
+        other = Series(scale * series.y + shift, order, series.t, series.a)
+        moved = other.solve(abs(scale) * strength)
+        plain = series.solve(strength)
+        np.testing.assert_allclose(
+            (moved.signal - shift) / scale, plain.signal, atol=1e-7 * max(1, abs(shift / scale))
+        )
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_a_long_series(order: int) -> None:
+    rng = np.random.default_rng(order)
+    n = 100_000
+    corners = np.linspace(0, n - 1, 12)
+    w = (
+        np.repeat(rng.normal(size=10), n // 10)
+        if order == 1
+        else np.interp(np.arange(n), corners, 3 * rng.normal(size=12))
+    )
+    series = Series(w + 0.5 * rng.normal(size=n), order)
+    for fraction in (0.1, 0.003):
+        found = series.solve(fraction * series.strength_max, tol=1e-8)
+        assert found.converged
+        assert len(found.knots) < 300
+    assert np.sqrt(np.mean((found.signal - w) ** 2)) < 0.15
+
+
+def test_the_penalties_are_those_of_the_library() -> None:
+    series = problem(2, 30, seed=1)
+    w = np.random.default_rng(0).normal(size=30)
+    wanted = float(sb.TrendFilter(np.diff(series.t))(w))
+    assert np.abs(penalty(2, series.t) @ w).sum() == pytest.approx(wanted)
+    assert np.abs(penalty(1, series.t) @ w).sum() == pytest.approx(float(sb.TotalVariation()(w)))
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_short_series(order: int, n: int) -> None:
+    y = np.array([1.0, 3.0, -2.0])[:n]
+    found = Series(y, order).solve(1e-6)
+    np.testing.assert_allclose(found.signal, y, atol=1e-4)
+    assert found.converged
+
+
+def test_a_constant_series_has_no_strength() -> None:
+    series = Series(np.full(10, 2.5))
+    assert series.strength_max <= 1e-15
+    np.testing.assert_allclose(series.solve(0.1).signal, 2.5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"y": np.ones((2, 2))}, "one list of numbers"),
+        ({"y": np.ones(0)}, "not empty"),
+        ({"y": np.ones(3), "order": 3}, "order must be 1 or 2"),
+        ({"y": np.ones(3), "times": np.ones(3)}, "times must increase"),
+        ({"y": np.ones(3), "weights": np.zeros(3)}, "weights must be positive"),
+        ({"y": np.ones(3), "weights": np.ones(2)}, r"weights must have shape \(3,\)"),
+        ({"y": np.full(3, 2.0), "loss": Logistic()}, "between 0 and 1"),
+    ],
+)
+def test_bad_input(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Series(**arguments)
+
+
+@pytest.mark.parametrize("strength", [0.0, -1.0, np.nan, np.inf, 1e-320])
+def test_strengths_that_are_none(strength: float) -> None:
+    with pytest.raises(ValueError, match="strength must be positive"):
+        Series(np.arange(4.0)).solve(strength)
