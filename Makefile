@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install demo test docs lint format clean
+.PHONY: install demo check test test-slow docs lint format clean
 
 install: $(INSTALLED)
 
@@ -16,8 +16,17 @@ demo: $(INSTALLED)
 	$(BIN)/symbias demo --out out/demo
 
 # two workers, a file at a time; more BLAS threads would only wait for one another
+PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# a few tests of every file: under two minutes
+check: $(INSTALLED)
+	$(PYTEST) -m "not slow" --few 4
+
 test: $(INSTALLED)
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	$(PYTEST) -m "not slow"
+
+test-slow: $(INSTALLED)
+	$(PYTEST) -m slow
 
 # computes the gallery of cards: about a minute
 docs: $(INSTALLED)

@@ -1,129 +1,170 @@
-"""Time and steps of designed training beside a convex program and scikit-learn's Lasso.
+"""The main job beside the solvers that a user would take instead, in one run.
 
-    python benchmarks/main_job.py            # all rows, about a minute on two cores
-    python benchmarks/main_job.py l1 tv      # rows whose name begins so
+    python benchmarks/main_job.py             # all: about 15 minutes on two cores
+    python benchmarks/main_job.py --quick     # small sizes, a minute
+    python benchmarks/main_job.py --write     # also docs/main-job-numbers.md and the two figures
 
-Every number of a row is measured in this one run, at 0.1 strength_max and tol 1e-8. *first* is a
-fit with nothing compiled, *warm* the median of three fits after it, *compile* their difference.
-*cvxpy* is one convex program set up and solved (Clarabel, tolerances 1e-10), *lasso*
-scikit-learn's coordinate descent at tol 1e-10. *excess* is the relative difference of the two
-objectives, symbias less cvxpy. Times in seconds; they vary by half on a busy machine, ratios less.
+Peers (``pip install symbias[peers]``) are left out where they are not installed. Every solver runs
+at one BLAS thread, to a relative duality gap of 1e-10 that one function measures for all, each at
+the loosest tolerance of its own that gets there; the least of up to five times, after a first call
+in which just-in-time compilers compile. *ratio* is symbias over the best peer.
 """
 
+import argparse
+import os
+import subprocess
 import sys
+import time
 import warnings
-from collections.abc import Callable
+from pathlib import Path
 from statistics import median
-from time import perf_counter
-from typing import Any, NamedTuple
 
-import cvxpy as cp
-import jax
 import numpy as np
-from rich.console import Console
-from rich.table import Table
-from sklearn.datasets import load_diabetes
-from sklearn.linear_model import Lasso
+from comparison import figures, series
+from comparison.peers import peers
+from comparison.problems import Problem, classification, regression
+from comparison.timing import seconds
+from threadpoolctl import threadpool_limits
 
-import symbias as sb
+DOCS = Path(__file__).parent.parent / "docs"
 
-FRACTION = 0.1
-
-
-class Job(NamedTuple):
-    """A regression, a penalty, and the same penalty for cvxpy and in numbers."""
-
-    name: str
-    X: np.ndarray
-    y: np.ndarray
-    penalty: sb.Penalty
-    expression: Callable[[Any], Any]
+Row = list[str]
 
 
-def jobs() -> list[Job]:
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(200, 2000))
-    y = X[:, :10] @ rng.normal(size=10) + 0.5 * rng.normal(size=200)
-    groups = np.repeat(np.arange(100), 5)
-    G = rng.normal(size=(300, 500))
-    g = G[:, :15] @ rng.normal(size=15) + 0.5 * rng.normal(size=300)
+def rows_of(problem: Problem, fractions: tuple[float, ...]) -> list[tuple[Row, float]]:
+    """One row a strength, and its ratio."""
+    rows = []
+    for fraction in fractions:
+        strength = fraction * problem.strength_max
+        found = {name: seconds(solve, problem, strength) for name, solve in peers(problem).items()}
+        ours, gap = found.pop("symbias")
+        others = {name: took for name, (took, _) in found.items() if np.isfinite(took)}
+        best = min(others, key=lambda name: others[name]) if others else "-"
+        ratio = ours / others[best] if others else float("nan")
+        rest = ", ".join(
+            f"{name} {took:.4f}" if np.isfinite(took) else f"{name} (gap {reached:.0e})"
+            for name, (took, reached) in found.items()
+        )
+        row = [problem.name, f"{fraction:g}", f"{ours:.4f}", f"{gap:.0e}", rest, f"{ratio:.2f}"]
+        rows.append((row, ratio))
+        print("  ", *row, flush=True)
+    return rows
 
-    def group_norms(w: Any) -> Any:
-        return np.sqrt(5) * cp.sum(cp.norm2(cp.reshape(w, (100, 5), order="C"), axis=1))
 
-    found = [
-        Job("l1 diabetes 442 x 10", *load_diabetes(return_X_y=True), sb.L1(), cp.norm1),
-        Job("l1 200 x 2000", X, y, sb.L1(), cp.norm1),
-        Job("group 300 x 500", G, g, sb.GroupLasso(groups), group_norms),
+def solvers(quick: bool) -> tuple[list[Row], list[float]]:
+    """The rows of the table of solvers."""
+    cases = [
+        (lambda: regression("L1, 200 x 2,000", 200, 2_000), (0.1, 0.01)),
+        (lambda: regression("L1, 500 x 5,000 (AR .5)", 500, 5_000, 0.5), (0.1, 0.01)),
+        (lambda: regression("L1, 1,000 x 10,000 (AR .7)", 1_000, 10_000, 0.7), (0.1, 0.01)),
+        (lambda: regression("L1, 20,000 x 200", 20_000, 200), (0.1, 0.01)),
+        (lambda: regression("group of 10, 300 x 3,000", 300, 3_000, size=10), (0.1, 0.02)),
+        (lambda: classification("logistic L1, 400 x 1,000", 400, 1_000), (0.1, 0.02, 0.005)),
     ]
-    for n in (100, 300, 1000):
-        levels = np.repeat(rng.normal(size=5), n // 5) + 0.3 * rng.normal(size=n)
-        found.append(Job(f"tv n = {n}", np.eye(n), levels, sb.TotalVariation(), cp.tv))
-    for n in (100, 300):
-        line = np.abs(np.linspace(-3, 3, n)) + 0.3 * rng.normal(size=n)
-        kinks = lambda w: cp.norm1(cp.diff(w, 2))  # noqa: E731
-        found.append(Job(f"trend n = {n}", np.eye(n), line, sb.TrendFilter(), kinks))
-    return found
+    if quick:
+        cases = [cases[0], cases[4], cases[5]]
+    rows = [row for make, fractions in cases for row in rows_of(make(), fractions)]
+    return [row for row, _ in rows], [ratio for _, ratio in rows]
 
 
-def timed(run: Callable[[], Any]) -> tuple[float, Any]:
-    start = perf_counter()
-    value = run()
-    return perf_counter() - start, value
+def path_with_folds() -> Row:
+    """Five folds, 30 strengths, 500 x 300."""
+    from sklearn.linear_model import LassoCV
+
+    import symbias as sb
+
+    problem = regression("L1 path, 5 folds x 30 strengths, 500 x 300", 500, 300)
+    grid = np.geomspace(problem.strength_max, 1e-2 * problem.strength_max, 30)
+
+    def ours() -> None:
+        sb.DesignedRegressorCV("l1", strengths=grid, cv=5).fit(problem.X, problem.y)
+
+    def theirs() -> None:
+        LassoCV(alphas=grid, cv=5, n_jobs=1).fit(problem.X, problem.y)
+
+    times = [min(_time(run) for _ in range(5)) for run in (ours, theirs)]
+    row = [problem.name, "all", f"{times[0]:.4f}", "1e-10", f"LassoCV (tol 1e-4) {times[1]:.4f}"]
+    return [*row, f"{times[0] / times[1]:.2f}"]
 
 
-def objective(job: Job, strength: float, w: np.ndarray, b: float) -> float:
-    r = job.y - job.X @ w - b
-    return float(np.mean(r**2) / 2 + strength * job.penalty(w))
+def first_fit() -> Row:
+    """A new process: interpreter, imports, one fit of 442 x 10."""
+    load = "from sklearn.datasets import load_diabetes as d; X, y = d(return_X_y=True); "
+    code = {
+        "symbias": f"import symbias as sb; {load}sb.DesignedRegressor('l1', 0.1).fit(X, y)",
+        "sklearn": f"from sklearn.linear_model import Lasso; {load}Lasso(0.1).fit(X, y)",
+    }
+
+    one = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+
+    def run(name: str) -> float:
+        return _time(
+            lambda: subprocess.run([sys.executable, "-c", code[name]], check=True, env=one)
+        )
+
+    found = {name: [] for name in code}
+    for _ in range(5):
+        for name in code:
+            found[name].append(run(name))
+    ours, theirs = (min(found[name]) for name in code)
+    row = ["first L1 fit in a new process", "", f"{ours:.2f}", "", f"scikit-learn {theirs:.2f}"]
+    return [*row, f"{ours / theirs:.2f}"]
 
 
-def convex(job: Job, strength: float) -> tuple[np.ndarray, float]:
-    w, b = cp.Variable(job.X.shape[1]), cp.Variable()
-    loss = cp.sum_squares(job.y - job.X @ w - b) / (2 * len(job.y))
-    scale = float(np.var(job.y))
-    problem = cp.Problem(cp.Minimize((loss + strength * job.expression(w)) / scale))
-    problem.solve(cp.CLARABEL, tol_gap_abs=1e-10, tol_gap_rel=1e-10, tol_feas=1e-10)
-    return w.value, float(b.value)
+def _time(run) -> float:
+    start = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        run()
+    return time.perf_counter() - start
 
 
-def measure(job: Job) -> list[str]:
-    top = sb.DesignedRegressor(job.penalty, 1e9).fit(job.X, job.y).strength_max_
-    strength = FRACTION * top
-    model = sb.DesignedRegressor(job.penalty, strength)
-    jax.clear_caches()
-    first, _ = timed(lambda: model.fit(job.X, job.y))
-    warm = median(timed(lambda: model.fit(job.X, job.y))[0] for _ in range(3))
-    by_cvxpy, (w, b) = timed(lambda: convex(job, strength))
-    best = objective(job, strength, w, b)
-    excess = (objective(job, strength, model.coef_, model.intercept_) - best) / best
-    lasso, ratio = "", ""
-    if isinstance(job.penalty, sb.L1):
-        other = Lasso(strength, tol=1e-10, max_iter=100_000)
-        seconds, _ = timed(lambda: other.fit(job.X, job.y))
-        lasso, ratio = f"{seconds:.4f}", f"{warm / seconds:.1f}"
-    numbers = [
-        f"{first:.2f}",
-        f"{first - warm:.2f}",
-        f"{warm:.4f}",
-        str(model.n_iter_),
-        f"{by_cvxpy:.3f}",
+def markdown(header: Row, rows: list[Row]) -> str:
+    lines = ["| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *rows)]
+    return "\n".join(lines)
+
+
+def report(quick: bool, write: bool) -> None:
+    """Measure, print, and write."""
+    rows, ratios = solvers(quick)
+    rows.append(path_with_folds())
+    rows.append(first_fit())
+    head = ["problem", "strength / max", "symbias (s)", "gap", "peers (s)", "ratio"]
+    table = markdown(head, rows)
+    summary = f"Ratios of the solver rows: median {median(ratios):.2f}, largest {max(ratios):.2f}."
+    print(table, summary, sep="\n\n", flush=True)
+
+    sizes = (1_000, 3_000) if quick else (1_000, 3_000, 100_000)
+    beside = [row for n in sizes for row in series.beside_clarabel(n)]
+    head = ["", "n", "changes", "knots (s)", "gap", "Clarabel (s)", "times faster", "objective"]
+    beside_table = markdown(head, beside)
+    print(beside_table, flush=True)
+    long = series.long(quick)
+    head = ["", "n", "changes in the data", "found", "seconds", "gap"]
+    names = {1: "TV", 2: "trend"}
+    cells = [
+        [names[order], f"{n:,}", f"{c:,}", f"{found:,}", f"{took:.3f}", f"{gap:.0e}"]
+        for order, n, c, found, took, gap in long
     ]
-    return [job.name, *numbers, f"{warm / by_cvxpy:.2f}", lasso, ratio, f"{excess:.1e}"]
+    long_table = markdown(head, cells)
+    print(long_table, flush=True)
+    if write:
+        shapes = [regression("200 x 2,000", 200, 2_000), regression("20,000 x 200", 20_000, 200)]
+        figures.strengths(shapes, DOCS / "assets" / "strengths")
+        figures.lengths(long, DOCS / "assets" / "lengths")
+        text = "\n\n".join([table, summary, beside_table, long_table])
+        (DOCS / "main-job-numbers.md").write_text(text + "\n")
 
 
-def main(wanted: list[str]) -> None:
-    table = Table(title=f"strength = {FRACTION} strength_max, tol 1e-8, L-BFGS")
-    table.add_column("job")
-    times = ["first", "compile", "warm", "steps", "cvxpy", "warm/cvxpy", "lasso", "warm/lasso"]
-    for heading in [*times, "excess"]:
-        table.add_column(heading, justify="right")
-    for job in jobs():
-        if not wanted or job.name.startswith(tuple(wanted)):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # of cvxpy, about its last digits
-                table.add_row(*measure(job))
-    Console(width=120).print(table)
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="small sizes only")
+    parser.add_argument("--write", action="store_true", help="write into docs/")
+    options = parser.parse_args()
+
+    with threadpool_limits(limits=1):
+        report(options.quick, options.write)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from networks import NETWORKS
 
 METHODS = ("design", "proximal", "magnitude", "dense")

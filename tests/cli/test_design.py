@@ -48,6 +48,7 @@ def test_the_snippets_run(tmp_path: Path, penalty, mechanism, strength, shape) -
     assert "http" not in page.replace("http://www.w3.org", "")
 
 
+@pytest.mark.slow
 def test_the_libraries_find_the_same_optimum(tmp_path: Path) -> None:
     args = ["--penalty", "tv", "--strength", "0.01", "--shape", "12"]
     assert invoke(tmp_path, *args, "--quiet").exit_code == 0

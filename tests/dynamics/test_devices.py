@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import symbias
 
@@ -62,6 +63,7 @@ def launch(folder: Path, *, processes: int = 1, devices: int = 1, path: str = "-
     return results
 
 
+@pytest.mark.slow
 def test_layouts_agree(tmp_path: Path) -> None:
     """Seven replicas on one device, on four, and on two processes of two devices."""
     (one,) = launch(tmp_path / "one")
@@ -78,6 +80,7 @@ def test_layouts_agree(tmp_path: Path) -> None:
         np.testing.assert_allclose(pair[0][name], one[name], rtol=2e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_each_process_stores_and_resumes_its_share(tmp_path: Path) -> None:
     first = launch(tmp_path, processes=2, path="run")
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [

@@ -56,6 +56,7 @@ def test_sgd_agrees_with_optax_on_the_same_batches() -> None:
     assert np.ptp(a.final["w"], axis=0).min() > 1e-4  # replicas differ
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("problem", [PROBLEM, FRESH], ids=["float64 data", "float32 sampler"])
 def test_trajectory_does_not_depend_on_records_or_chunks(problem: Problem) -> None:
     rule = SGD(0.02, 5, label_noise=0.2, replace=problem is FRESH)

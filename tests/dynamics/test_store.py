@@ -36,6 +36,7 @@ np.savez(sys.argv[2], u=run.final["u"], trace=run.trace.u.values, norm=run.trace
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_bit_by_bit(tmp_path: Path) -> None:
     script = tmp_path / "run.py"
     script.write_text(SCRIPT)

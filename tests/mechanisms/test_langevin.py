@@ -8,8 +8,8 @@ import torch
 from scipy import integrate, stats
 
 from symbias.mechanisms import Langevin, Law, effective_loss, noise_drift
-from symbias.studies.tables import Product, Radius, SquareProduct
 from symbias.symmetry import Bond, GeneralLinear, Orthogonal, Rescaling, Symmetry, UniformScale
+from tests.mechanisms.effective import Product, Radius, SquareProduct
 
 
 def quadratic(w):

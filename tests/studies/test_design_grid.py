@@ -2,9 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 
 import symbias as sb
 from symbias.studies import design_grid, verification
@@ -25,6 +27,7 @@ def grid(tmp_path_factory: pytest.TempPathFactory):
         return folder, design_grid.run(folder, quick=True, progress=False)
 
 
+@pytest.mark.slow
 def test_no_cell_is_empty_and_none_fails(grid: tuple[Path, dict]) -> None:
     folder, result = grid
     verdicts = {}
@@ -46,6 +49,7 @@ def test_a_wrong_prediction_of_the_shift_fails(monkeypatch) -> None:
     assert found.verdict == "failed"
 
 
+@pytest.mark.slow
 def test_a_wrong_law_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     p = sb.Radial((), 3, sb.PowerLink(2.0))
     assert verification.check_langevin(p, replicas=500).verdict == "verified"
@@ -59,16 +63,20 @@ def test_a_wrong_law_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     assert verification.check_langevin(p, replicas=500).verdict == "failed"
 
 
-def test_a_trained_estimator_that_stops_early_fails() -> None:
-    import warnings
+def test_a_trained_estimator_that_stops_early_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert verification.check_weight_decay(sb.L1(), 0.05, (6,)).verdict == "verified"
+    whole = verification.DesignedRegressor
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = verification.check_weight_decay(sb.LogSum(0.3), 0.05, (6,), starts=6)
-    assert found.verdict == "verified"
-    assert found.value > -1e-2
+    def early(*arguments: Any, **options: Any) -> sb.DesignedRegressor:
+        return whole(*arguments, **options, max_iter=2)
+
+    monkeypatch.setattr(verification, "DesignedRegressor", early)
+    with pytest.warns(ConvergenceWarning):
+        found = verification.check_weight_decay(sb.L1(), 0.05, (6,))
+    assert found.verdict == "failed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("penalty", "mechanism", "shape"),
     [
@@ -90,6 +98,7 @@ def test_verify_refuses_what_design_refuses() -> None:
         sb.verify("l1", "adam", shape=6)
 
 
+@pytest.mark.slow
 def test_the_law_of_a_gauge_design_against_dw_is_simulated(monkeypatch) -> None:
     gauge = sb.Langevin(1.0, reference="ambient")
     one, three = (sb.design("l1", gauge, shape=shape) for shape in ((), 3))

@@ -8,6 +8,8 @@ import pytest
 
 from symbias.studies import STUDIES
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", name="study")
 def _study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:

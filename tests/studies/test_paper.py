@@ -46,6 +46,7 @@ def test_frozen_charges_predict_relu_ratios_where_balance_does_not() -> None:
     np.testing.assert_allclose(relu_balance.ratios_of(charge, np.ones(3)) * inverse, 1)
 
 
+@pytest.mark.slow
 def test_noise_moves_relu_ratios_along_the_predicted_curve(monkeypatch: pytest.MonkeyPatch) -> None:
     found = relu_balance.settle(relu_balance.noisy_problem(0), 1e-2, 100_000, 0)
     middle, curve = (np.median(np.log(found[k]), axis=1) for k in ("ratio", "curve"))
@@ -59,6 +60,7 @@ def test_noise_moves_relu_ratios_along_the_predicted_curve(monkeypatch: pytest.M
     assert np.all(strong[-1] > weak[-1])
 
 
+@pytest.mark.slow
 def test_attention_charges() -> None:
     run = attention_balance.train(0, 2_000)
     assert run["moved"][-1] < 0.05
@@ -122,6 +124,7 @@ def test_best_strength_is_that_of_the_median() -> None:
     assert errors.shape == (3, 2)
 
 
+@pytest.mark.slow
 def test_charges_decay_as_each_noise_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         orbits, "STEPS", {"isotropic": 400, "across orbits": 4_000, "gradient noise": 2_000}

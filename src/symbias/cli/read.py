@@ -33,6 +33,12 @@ class Table:
     def numbers(self, name: str, *, missing: bool = False) -> np.ndarray:
         """A column as floats; missing cells are nan where they are allowed."""
         cells = self.column(name)
+        try:
+            values = np.array(cells).astype(float)
+        except ValueError:
+            values = np.full(len(cells), np.nan)
+        if np.all(np.abs(values) <= LARGEST):  # false where nan
+            return values
         values = np.array(
             [self._number(name, i, cell, missing) for i, cell in enumerate(cells)], dtype=float
         )

@@ -9,10 +9,11 @@ import numpy as np
 from symbias.estimators.cross_validation import choose
 from symbias.solvers import Logistic, Loss, Poisson, Series, SquaredError
 
-_STRENGTHS, _RATIO = 30, 1e-2  # of the largest, as far as the error may keep falling
-_LEAST = 1e-7
+_STRENGTHS, _RATIO = 30, 1e-2  # of the largest; and on as long as the error falls
+_LONG, _COARSE = 10_000, 0.6  # values of a long series, and the factor between its strengths
+_LEAST = 1e-10
 _SETTLED = 4  # strengths in a row that are clearly worse
-_ROUGH = 1e-6  # relative gap of the fits of folds
+_ROUGH = 1e-5  # relative gap of the fits of folds
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,10 +96,10 @@ def validated(
     """Fit at the strength of the one-standard-error rule, over folds that are interleaved.
 
     All folds come down from the largest strength together, each from its own knots: to 1% of it,
-    and on as long as the error falls (to 1e-7); they stop where it is clearly worse.
+    and on as long as the error falls (to 1e-10); they stop where it is clearly worse.
     """
     parts = interleaved_folds(len(seen.values), folds)
-    factor = _RATIO ** (1 / (_STRENGTHS - 1))
+    factor = _RATIO ** (1 / (_STRENGTHS - 1)) if len(seen.values) <= _LONG else _COARSE
     trained = [_series(_subset(seen, train), order, loss) for train, _ in parts]
     knots: list[np.ndarray | None] = [None] * len(parts)
     largest = _series(seen, order, loss).strength_max or 1.0
@@ -116,8 +117,8 @@ def validated(
         strengths.append(strength)
         errors.append(row)
         if callback:
-            done = len(strengths)
-            callback(done, max(_STRENGTHS, done + 1), found.objective)
+            done, steps = len(strengths), int(np.ceil(np.log(_RATIO) / np.log(factor))) + 1
+            callback(done, max(steps, done + 1), found.objective)
     table, tried = np.array(errors), np.array(strengths)
     strength = float(tried[choose(table)])
     best = fitted(seen, order, grid, loss, strength, tol)
@@ -156,7 +157,7 @@ def _done(strengths: list[float], errors: list[list[float]], largest: float) -> 
     if len(after) >= _SETTLED and np.all(after[-_SETTLED:] > bound):
         return True
     falling = best >= len(means) - 3 and strengths[-1] > _LEAST * largest
-    return len(strengths) >= _STRENGTHS and not falling
+    return strengths[-1] <= _RATIO * largest * (1 + 1e-9) and not falling
 
 
 def _series(seen: Observed, order: int, loss: Loss) -> Series:

@@ -10,6 +10,9 @@ from scipy.linalg.lapack import dpotrf, dpotrs
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import enet_path
 
+# without scikit-learn's check of parameters, which costs more than a small sweep
+_enet_path = getattr(enet_path, "__wrapped__", enet_path)
+
 
 def sweep(
     gram: np.ndarray, q: np.ndarray, target: np.ndarray, strength: float, c: np.ndarray
@@ -20,7 +23,7 @@ def sweep(
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        _, coefficients, _ = enet_path(
+        _, coefficients, _ = _enet_path(
             np.zeros((1, len(q)), order="F"),
             target,
             l1_ratio=1.0,

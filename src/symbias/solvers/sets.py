@@ -79,7 +79,8 @@ class LeastSquaresSet(WorkingSet):
     def extended(self, fresh: Columns, new: np.ndarray) -> None:
         problem = self.problem
         cross = self.columns.gram(problem.weights, 1 / len(problem.y), fresh)
-        cross -= problem.along[self.index] @ problem.along[new].T
+        if problem.basis.shape[1]:
+            cross -= problem.along[self.index] @ problem.along[new].T
         old = len(self.gram)
         gram = np.empty((len(self.index), len(self.index)))
         gram[:old, :old], gram[:, old:], gram[old:, :old] = self.gram, cross, cross[:old].T

@@ -69,7 +69,7 @@ def verify(
 ) -> Verification:
     """Train ``design(penalty, mechanism, shape=shape)`` under its mechanism, and judge it.
 
-    * `WeightDecay`: objective of the trained estimator over that of a direct solver in w (cvxpy
+    * `WeightDecay`: objective of the trained estimator over that of a direct solver in w (Clarabel
       where convex, proximal gradient from 20 starts where not).
     * `LabelNoise`: shift of the mean of w, against the predicted one, by antithetic replicas.
     * `GradientFlow`: the flow's interpolator (stiff solver) against the Bregman projection.
@@ -81,7 +81,7 @@ def verify(
     ValueError, TypeError
         Where `design` refuses.
     ImportError
-        For convex penalties without cvxpy (``symbias[verify]``).
+        For convex penalties without clarabel (``symbias[verify]``).
     """
     penalty, shape = as_penalty(penalty), as_shape(shape)
     p = design(penalty, mechanism, shape=shape)
@@ -129,7 +129,7 @@ def check_weight_decay(
     from symbias.solvers.reference import convex_reference, proximal_reference
 
     X, y = regression(shape, key)
-    model = DesignedRegressor(penalty, strength).fit(X, y)
+    model = DesignedRegressor(penalty, strength, solver="varpro").fit(X, y)
     coef = model.coef_ if y.ndim == 1 else model.coef_.T
     if penalty.convex:
         reference = convex_reference(penalty, strength, X, y)

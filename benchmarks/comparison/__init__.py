@@ -1,0 +1,1 @@
+"""symbias beside the solvers that a user would take instead."""

@@ -1,0 +1,146 @@
+"""Working sets against the conditions of optimality, written out densely."""
+
+import numpy as np
+import pytest
+import scipy.sparse
+
+from symbias.solvers import Huber, Logistic, Loss, Poisson, SquaredError
+from symbias.solvers.inputs import Inputs
+from symbias.solvers.problem import Problem
+from symbias.solvers.working_set import path, solve
+
+LOSSES: list[Loss] = [SquaredError(), Logistic(), Poisson(), Huber(0.5)]
+
+
+def slope(loss: Loss, eta: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """dl/deta by central differences of the value: nothing shared with the solver."""
+    h = 1e-6
+    return (np.asarray(loss.value(eta + h, y)) - np.asarray(loss.value(eta - h, y))) / (2 * h)
+
+
+def data(loss: Loss, n: int, m: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    B = rng.normal(size=(n, m)) * rng.uniform(0.3, 2, size=m)
+    eta = B[:, :4] @ np.array([1.0, -1.0, 0.5, 0.5]) / 2 + 0.3
+    if isinstance(loss, Logistic):
+        return B, (rng.uniform(size=n) < 1 / (1 + np.exp(-eta))).astype(float)
+    if isinstance(loss, Poisson):
+        return B, rng.poisson(np.exp(np.clip(eta, -3, 3))).astype(float)
+    return B, eta + 0.3 * rng.standard_t(3, size=n)
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("l2", [0.0, 0.5])
+@pytest.mark.parametrize("kind", ["dense", "rows", "sparse", "weighted, no free"])
+def test_conditions_of_optimality(loss: Loss, grouped: bool, l2: float, kind: str) -> None:
+    n, m = (60, 150) if kind != "rows" else (150, 40)
+    B, y = data(loss, n, m, seed=3)
+    rng = np.random.default_rng(7)
+    groups = np.sort(rng.integers(m // 4, size=m)) if grouped else None
+    if groups is not None:
+        groups = np.unique(groups, return_inverse=True)[1]
+    weights = None
+    free: np.ndarray | None = np.ones((n, 1))
+    if kind == "weighted, no free":
+        weights = rng.uniform(0.1, 1, size=n)
+        weights[:3] = 0.0
+        weights /= weights.sum()
+        free = None
+    if kind == "sparse":
+        B = np.where(rng.uniform(size=B.shape) < 0.7, 0.0, B)
+    inputs = Inputs(scipy.sparse.csc_array(B) if kind == "sparse" else B)
+    problem = Problem(inputs, y, loss, weights, free, groups, 1.3, l2)
+    strength = 0.15 * problem.strength_max()
+    found = solve(problem, strength)
+    assert found.reason == "converged"
+
+    a = np.full(n, 1 / n) if weights is None else weights
+    F = np.zeros((n, 0)) if free is None else free
+    eta = B @ found.c + F @ found.f
+    objective = float(a @ np.asarray(loss.value(eta, y)))
+    labels = np.arange(m) if groups is None else groups
+    sizes = np.sqrt(np.bincount(labels, found.c**2))
+    objective += strength * float(np.sum(1.3 * sizes + l2 / 2 * sizes**2))
+    assert found.objective == pytest.approx(objective, rel=1e-12)
+    assert 0 <= found.gap <= 1e-10 * objective
+    nu = a * slope(loss, eta, y)
+    np.testing.assert_allclose(F.T @ nu, 0, atol=1e-7)
+    pull, live = B.T @ nu, sizes > 0
+    unit = found.c / np.where(live, sizes, 1.0)[labels]
+    off = pull + strength * (1.3 * unit + l2 * found.c)
+    assert np.abs(off[live[labels]]).max() <= 2e-5 * strength
+    beyond = np.sqrt(np.bincount(labels, pull**2))[~live]
+    assert beyond.max() <= 1.3 * strength * (1 + 1e-5)
+    assert 0 < live.sum() < len(sizes)
+    assert not np.any(live[found.zeros])  # what is proven to be zero is
+
+
+def test_the_largest_strength_is_where_nothing_is_left() -> None:
+    for loss in LOSSES:
+        problem = Problem(Inputs(data(loss, 50, 80, 1)[0]), data(loss, 50, 80, 1)[1], loss)
+        largest = problem.strength_max()
+        assert not np.any(solve(problem, largest * (1 + 1e-9)).c)
+        assert np.any(solve(problem, largest * 0.99).c)
+
+
+def test_a_path_is_its_single_fits() -> None:
+    B, y = data(SquaredError(), 80, 30, 2)
+    problem = Problem(Inputs(B), y, free=np.ones((80, 1)))
+    strengths = problem.strength_max() * np.geomspace(1, 1e-3, 12)
+    for found, strength in zip(path(problem, strengths), strengths, strict=True):
+        single = solve(Problem(Inputs(B), y, free=np.ones((80, 1))), strength)
+        np.testing.assert_allclose(found.c, single.c, atol=1e-6)
+        assert found.converged
+
+
+def test_single_precision_stays_within_its_digits() -> None:
+    B, y = data(SquaredError(), 100, 200, 4)
+    exact = solve(Problem(Inputs(B), y), 0.05)
+    rough = solve(Problem(Inputs(B.astype(np.float32)), y), 0.05, tol=1e-6)
+    assert rough.converged
+    np.testing.assert_allclose(rough.c, exact.c, atol=2e-3)
+
+
+@pytest.mark.parametrize("loss", [SquaredError(), Logistic()], ids=["squared", "logistic"])
+def test_the_start_is_not_written_to(loss: Loss) -> None:
+    B, y = data(loss, 40, 20, 5)
+    problem = Problem(Inputs(B), y, loss)
+    start = np.linspace(-1, 1, 20)
+    solve(problem, 0.3 * problem.strength_max(), start)
+    np.testing.assert_array_equal(start, np.linspace(-1, 1, 20))
+
+
+def test_twice_the_same_column_is_solved() -> None:
+    B, y = data(SquaredError(), 30, 10, 6)
+    found = solve(Problem(Inputs(np.hstack([B, B, np.zeros((30, 1))])), y), 0.01)
+    assert found.converged
+    assert found.c[-1] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"strength": 0.0}, "strength must be positive"),
+        ({"strength": 1e-310}, "underflows"),
+        ({"c": np.zeros(3)}, "the start must have shape"),
+    ],
+)
+def test_bad_input_of_a_solve(change: dict, message: str) -> None:
+    B, y = data(SquaredError(), 20, 10, 0)
+    with pytest.raises(ValueError, match=message):
+        solve(Problem(Inputs(B), y), **{"strength": 0.1, **change})
+
+
+@pytest.mark.parametrize(
+    ("X", "error"),
+    [
+        (np.zeros((0, 3)), ValueError),
+        (np.zeros((2, 3), dtype=int), TypeError),
+        (scipy.sparse.coo_array((3, 3)), TypeError),
+        ([[1.0]], TypeError),
+    ],
+)
+def test_bad_inputs(X: object, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        Inputs(X)
