@@ -118,7 +118,7 @@ def _liblinear(problem: Problem, strength: float, tol: float) -> np.ndarray:
     C = 1 / (strength * len(problem.y))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        options = {"solver": "liblinear", "fit_intercept": False, "tol": tol, "max_iter": 100_000}
+        options = {"solver": "liblinear", "fit_intercept": False, "tol": tol, "max_iter": 5_000}
         try:
             model = LogisticRegression(l1_ratio=1.0, C=C, **options)
             return model.fit(problem.X, problem.y).coef_[0]

@@ -9,8 +9,8 @@ from comparison.peers import Solve
 from comparison.problems import Problem
 
 GAP = 1e-10
-_TOLERANCES = 10.0 ** -np.arange(4, 17)
-_REPEATS, _LONG, _PATIENCE = 5, 1.0, 60.0
+_TOLERANCES = 10.0 ** -np.arange(4, 15)
+_REPEATS, _LONG, _PATIENCE = 5, 1.0, 20.0
 
 
 def seconds(solve: Solve, problem: Problem, strength: float) -> tuple[float, float]:
