@@ -12,6 +12,7 @@ from scipy.linalg import LinAlgError, cho_solve_banded, cholesky_banded
 
 _STEPS = 100
 _BOUNDARY = 0.995  # of the way to the boundary
+_SLOW, _CENTRE = 0.7, 0.3  # shares of the complementarity: left by a slow step, aimed at then
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,15 +49,15 @@ class Restricted:
         unit = np.abs(self.stencil).max(axis=1)
         level = float(np.mean(np.abs(jumps) / unit)) + 1e-300
         p, m = (np.maximum(side, 0.0) + level * unit for side in (jumps, -jumps))
-        z = (p - m) / (p + m)
-        scale = self.scale(c)
+        over, under = 2 * m / (p + m), 2 * p / (p + m)  # 1 - z and 1 + z, with all their digits
+        scale, before = self.scale(c), np.inf
         for _ in range(_STEPS):
-            over, under = 1 - z, 1 + z
+            z = (under - over) / 2
             off = self.target - self.gram_times(c) - self.strength * self.adjoint(z)
             apart = self.differences(c) - p + m
-            mu = float(p @ over + m @ under) / (2 * len(z))
+            mu = float(p @ over + m @ under) / (2 * len(p))
             wrong = float(np.abs(off) @ np.abs(c)) + self.strength * float(np.abs(apart).sum())
-            if self.strength * mu * len(z) + wrong <= tol * scale:
+            if self.strength * mu * len(p) + wrong <= tol * scale:
                 break
             with np.errstate(divide="ignore"):
                 stiffness = p / over + m / under
@@ -69,17 +70,24 @@ class Restricted:
             ahead = float(
                 (p + long * dp) @ (over - long * dz) + (m + long * dm) @ (under + long * dz)
             )
-            centre = mu * (ahead / (2 * len(z) * mu)) ** 3
+            centre, second = mu * (ahead / (2 * len(p) * mu)) ** 3, 1.0
+            if mu > _SLOW * before:  # the corrector may cycle: a step towards the centre instead
+                centre, second = _CENTRE * mu, 0.0
+            before = mu
             dc, dz, dp, dm = step.towards(
-                off, apart, centre - p * over + dp * dz, centre - m * under - dm * dz,
+                off,
+                apart,
+                centre - p * over + second * dp * dz,
+                centre - m * under - second * dm * dz,
                 p, m, over, under,
             )  # fmt: skip
             long = _longest((p, m, over, under), (dp, dm, -dz, dz), _BOUNDARY)
             if not long > 0:
                 break
-            c, z, p, m = c + long * dc, z + long * dz, p + long * dp, m + long * dm
+            c, p, m = c + long * dc, p + long * dp, m + long * dm
+            over, under = over - long * dz, under + long * dz
         size = np.maximum(p, m) / unit
-        return c, size > float(size.max()) * (1 - np.abs(z))
+        return c, size > float(size.max()) * np.minimum(over, under)
 
     def on_face(self, sign: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The minimum with <sign, Dc> for |Dc|_1, and which changes keep their sign."""
