@@ -14,6 +14,7 @@ from symbias.penalties import Penalty
 from symbias.solvers import Options
 
 RULES = ("one_standard_error", "min")
+_ROUGH = 1e-8  # relative gap of the fits of folds, unless more is let pass
 
 
 class DesignedRegressorCV(MultiOutputMixin, RegressorMixin, Refit):
@@ -139,15 +140,22 @@ class DesignedRegressorCV(MultiOutputMixin, RegressorMixin, Refit):
         solvers = self._fitters(X[train], weights[train], Y[train])
         steps = len(self.strengths_)
         errors = np.zeros((steps, len(test)))
+        options = self._training()
+        training = replace(options, tol=max(options.tol, _ROUGH))
         targets = [Y[test]] if len(solvers) < Y.shape[1] else list(Y[test].T)
         for j, (solver, y) in enumerate(zip(solvers, targets, strict=True)):
-            for i, fit in enumerate(solver.path(self.strengths_, self._training())):
-                left = as_columns(y) - as_columns(X[test] @ fit.coef) - fit.intercept
-                errors[i] += np.nansum(left**2, axis=1) / Y.shape[1]
+            coefs, intercepts = [], []
+            for i, fit in enumerate(solver.path(self.strengths_, training)):
+                coefs.append(fit.coef)
+                intercepts.append(fit.intercept)
                 if self.callback:
                     done = (k * len(solvers) + j) * steps + i + 1
                     total = len(folds) * len(solvers) * steps
                     self.callback(done, total, fit.certificate.objective)
+            seen = np.hstack([as_columns(c) for c in coefs])
+            guess = (X[test] @ seen).reshape(len(test), steps, -1) + np.stack(intercepts)
+            left = as_columns(y)[:, None, :] - guess
+            errors += np.nansum(left**2, axis=2).T / Y.shape[1]
         if not weights[test].sum() > 0:
             return np.full(steps, np.nan)
         return np.average(errors, axis=1, weights=weights[test])

@@ -10,6 +10,8 @@ from scipy.linalg.lapack import dpotrf, dpotrs
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import enet_path
 
+_PATH_SWEEPS = 100
+
 # without scikit-learn's check of parameters, which costs more than a small sweep
 _enet_path = getattr(enet_path, "__wrapped__", enet_path)
 
@@ -36,6 +38,28 @@ def sweep(
             check_input=False,
         )
     return np.ascontiguousarray(coefficients[:, 0])
+
+
+def sweeps(
+    gram: np.ndarray, q: np.ndarray, target: np.ndarray, strengths: np.ndarray, tol: float
+) -> np.ndarray:
+    """Coordinate descent along falling strengths, (m, n_strengths); ``tol`` relative to |y|^2."""
+    if not len(q):
+        return np.zeros((0, len(strengths)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        _, coefficients, _ = _enet_path(
+            np.zeros((1, len(q)), order="F"),
+            target,
+            l1_ratio=1.0,
+            alphas=strengths,
+            precompute=gram,
+            Xy=q,
+            max_iter=_PATH_SWEEPS,
+            tol=tol,
+            check_input=False,
+        )
+    return coefficients
 
 
 def newton(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from array_api_compat import array_namespace
+from scipy.special import xlogy
 
 from symbias._core.arrays import Array
 
@@ -86,9 +87,9 @@ class Logistic(Loss):
 
     def value(self, eta: Array, y: Array) -> Array:
         xp = array_namespace(eta)
-        # no cancellation where eta is large and y = 1
-        sign = 1 - 2 * y
-        return xp.where((y == 0) | (y == 1), _softplus(sign * eta), _softplus(eta) - y * eta)
+        # eta (1 - y) where eta > 0, which is 0 for y = 1: nothing cancels
+        step = xp.where(eta > 0, xp.ones_like(eta), xp.zeros_like(eta))
+        return xp.log1p(xp.exp(-xp.abs(eta))) + eta * (step - y)
 
     def gradient(self, eta: Array, y: Array) -> Array:
         return self.mean(eta) - y
@@ -97,8 +98,7 @@ class Logistic(Loss):
         return self.mean(eta) * self.mean(-eta)
 
     def conjugate(self, nu: Array, y: Array) -> Array:
-        xp = array_namespace(nu)
-        t = xp.clip(nu + y, 0.0, 1.0)
+        t = _within(nu + y, 0.0, 1.0)
         return _xlogx(t) + _xlogx(1 - t)
 
     def mean(self, eta: Array) -> Array:
@@ -133,8 +133,7 @@ class Poisson(Loss):
         return array_namespace(eta).exp(eta)
 
     def conjugate(self, nu: Array, y: Array) -> Array:
-        xp = array_namespace(nu)
-        t = xp.clip(nu + y, 0.0, np.inf)
+        t = _within(nu + y, 0.0, np.inf)
         return _xlogx(t) - t + y - _xlogx(y)
 
     def mean(self, eta: Array) -> Array:
@@ -162,11 +161,11 @@ class Huber(Loss):
     def value(self, eta: Array, y: Array) -> Array:
         xp = array_namespace(eta)
         size = xp.abs(eta - y)
-        inner = xp.clip(size, 0.0, self.delta)
+        inner = _within(size, 0.0, self.delta)
         return inner**2 / 2 + self.delta * (size - inner)
 
     def gradient(self, eta: Array, y: Array) -> Array:
-        return array_namespace(eta).clip(eta - y, -self.delta, self.delta)
+        return _within(eta - y, -self.delta, self.delta)
 
     def curvature(self, eta: Array, y: Array) -> Array:
         xp = array_namespace(eta)
@@ -200,11 +199,15 @@ def as_loss(loss: str | Loss) -> Loss:
     )
 
 
-def _softplus(x: Array) -> Array:
-    xp = array_namespace(x)
-    return xp.clip(x, 0.0, np.inf) + xp.log1p(xp.exp(-xp.abs(x)))
+def _within(x: Array, low: float, high: float) -> Array:
+    """Clipped; for NumPy without the checks of the array API, which cost more than small arrays."""
+    if isinstance(x, np.ndarray):
+        return np.minimum(np.maximum(x, low), high)
+    return array_namespace(x).clip(x, low, high)
 
 
 def _xlogx(x: Array) -> Array:
+    if isinstance(x, np.ndarray):
+        return xlogy(x, x)
     xp = array_namespace(x)
     return xp.where(x > 0, x * xp.log(xp.where(x > 0, x, xp.ones_like(x))), xp.zeros_like(x))

@@ -159,8 +159,11 @@ class Model:
 
     @property
     def _ones(self) -> np.ndarray:
-        K = self.form.shape[1] if self.joint else 1
-        return np.tile(np.eye(K), (self.X.shape[0], 1))
+        return np.tile(np.eye(self._targets), (self.X.shape[0], 1))
+
+    @property
+    def _targets(self) -> int:
+        return self.form.shape[1] if self.joint else 1
 
     @cached_property
     def _means(self) -> np.ndarray:
@@ -173,12 +176,12 @@ class Model:
         """w in its shape, and the intercepts, from the coordinates c and those of `free`."""
         if self.shared is not None:
             f = f - self.shared @ c
-        K = self._ones.shape[1] if self.fit_intercept else 0
+        K = self._targets if self.fit_intercept else 0
         intercept, rest = f[:K], f[K:]
         w = self.form.linear.forward(rest, c).reshape(self.form.shape)
         if not self.fit_intercept:
-            return w, np.zeros(self._ones.shape[1])
-        return w, intercept - self._means @ rest
+            return w, np.zeros(self._targets)
+        return w, (intercept - self._means @ rest if len(rest) else intercept)
 
     @cached_property
     def groups(self) -> np.ndarray | None:

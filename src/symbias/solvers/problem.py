@@ -104,14 +104,18 @@ class Problem:
 
     def recover(self, g: np.ndarray) -> np.ndarray:
         """f with F f = E g (the shortest, where F is rank-deficient), (k,)."""
+        return self._recovery @ g
+
+    @cached_property
+    def _recovery(self) -> np.ndarray:
         if self.free is None:
-            return np.zeros(0)
+            return np.zeros((0, 0))
         root = np.sqrt(self.a)[:, None]
         F = np.asarray(self.free, dtype=float)
         lengths = np.sqrt(self.a @ (F * F))
         safe = np.where(lengths > 0, lengths, 1.0)
-        f = np.linalg.lstsq(root * F / safe, root[:, 0] * (self.basis @ g), rcond=1e-12)[0]
-        return np.where(lengths > 0, f / safe, 0.0)
+        f = np.linalg.lstsq(root * F / safe, root * self.basis, rcond=1e-12)[0]
+        return np.where(lengths > 0, 1 / safe, 0.0)[:, None] * f
 
     def value(self, eta: np.ndarray) -> float:
         """sum_i a_i l(eta_i, y_i)."""

@@ -76,6 +76,11 @@ class LeastSquaresSet(WorkingSet):
         super().__init__(problem)
         self.gram = np.zeros((0, 0))
 
+    @property
+    def single(self) -> bool:
+        """Whether |c|_1 is all that is penalised."""
+        return self.local.starts is None and self.problem.l2 == 0
+
     def extended(self, fresh: Columns, new: np.ndarray) -> None:
         problem = self.problem
         cross = self.columns.gram(problem.weights, 1 / len(problem.y), fresh)

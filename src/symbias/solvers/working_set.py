@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from symbias._core.numbers import positive
+from symbias.solvers import entries
 from symbias.solvers.certificate import Point, certify, proven_zeros
 from symbias.solvers.problem import Problem
 from symbias.solvers.sets import LeastSquaresSet, ReweightedSet, WorkingSet
 
 _SMALLEST, _LARGEST = 64, 256  # columns of the first set
-_STAGE, _STAGE_GAP = 0.2, 0.2  # continuation in the strength, where X is wide
+_STAGE, _STAGE_GAP = 0.2, 0.5  # continuation in the strength, where X is wide
 _SMALL = 512  # features up to which a path keeps the whole Gram matrix
 _PATIENCE = 8
 
@@ -120,14 +121,58 @@ def path(
     matrix of all columns and does not touch X again: O(m^2) a sweep.
     """
     n, m = problem.inputs.shape
+    c = None
     if problem.quadratic and m <= min(n, _SMALL):
         active = _working_set(problem, np.zeros(m))
         active.extend(np.flatnonzero(~active.inside))
-    c = None
+        order = list(strengths)
+        if isinstance(active, LeastSquaresSet) and active.single and falling(order):
+            yield from sweep_path(active, order, tol, max_iter)
+            return
+        strengths = order
     for strength in strengths:
         solution = solve(problem, strength, c, tol=tol, max_iter=max_iter)
         c = solution.c
         yield solution
+
+
+def falling(strengths: list[float]) -> bool:
+    """Whether no strength is above the one before."""
+    return bool(strengths) and bool(np.all(np.diff(strengths) <= 0))
+
+
+def sweep_path(
+    active: LeastSquaresSet, strengths: list[float], tol: float, max_iter: int
+) -> Iterator[Solution]:
+    """A falling path by coordinate descent on the whole Gram matrix, all of it certified at once.
+
+    What the sweeps have left too far is solved from there.
+    """
+    problem, index = active.problem, active.index
+    q = -problem.null.pull[index]
+    target = np.array([np.sqrt(2 * problem.null.loss)])
+    l1 = np.array(strengths) * problem.l1
+    C = entries.sweeps(active.gram, q, target, l1, tol * 0.01)
+    curved = active.gram @ C
+    losses = np.maximum(problem.null.loss - q @ C + 0.5 * np.sum(C * curved, axis=0), 0.0)
+    pulls, costs = curved - q[:, None], l1 * np.abs(C).sum(axis=0)
+    largest = np.abs(pulls).max(axis=0, initial=1e-300)
+    scales = np.minimum(1.0, l1 / largest)
+    gaps = (1 - scales) ** 2 * losses + np.maximum(costs + scales * np.sum(C * pulls, axis=0), 0)
+    null = 1e-10 * problem.null.loss
+    floors = np.maximum(losses + costs, null)
+    along = problem.basis.T @ (problem.a * problem.y)
+    for k, strength in enumerate(strengths):
+        c = active.full(C[:, k])
+        if not gaps[k] <= tol * floors[k]:
+            yield solve(problem, strength, c, tol=tol, max_iter=max_iter)
+            continue
+        reach = np.sqrt(2 * (gaps[k] + 1e-15 * problem.null.loss))
+        zeros = np.zeros(len(c), dtype=bool)
+        zeros[index] = scales[k] * np.abs(pulls[:, k]) + problem.norms[index] * reach < l1[k]
+        f = problem.recover(along - problem.along.T @ c)
+        values = (float(losses[k] + costs[k]), float(gaps[k]), float(gaps[k] / (floors[k] or 1.0)))
+        yield Solution(c, f, *values, 1, "converged", zeros)
 
 
 @dataclass(frozen=True, eq=False)
