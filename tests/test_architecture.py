@@ -74,3 +74,64 @@ def test_every_public_name_resolves() -> None:
     for name in symbias.__all__:
         assert getattr(symbias, name) is not None
     assert set(dir(symbias)) == set(symbias.__all__)
+
+
+# Classes that a ladder would ask for. The trained factors still do, in two modules.
+CONCRETE = {
+    *("Copies", "GroupProduct", "Hadamard", "Linked", "MatrixProduct", "Own", "Parts", "Plain"),
+    *("Radial", "Sum", "Synthesis"),
+}
+LADDERS = {"training/cores.py": 29, "training/linear.py": 7, "studies/verification.py": 1}
+
+
+def rungs(tree: ast.AST) -> int:
+    """Questions for a concrete parameterization: by isinstance, match or singledispatch."""
+    count = 0
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance":
+            names = {n.id for n in ast.walk(node.args[1]) if isinstance(n, ast.Name)}
+            names |= {n.attr for n in ast.walk(node.args[1]) if isinstance(n, ast.Attribute)}
+            count += bool(names & CONCRETE)
+        elif isinstance(node, ast.MatchClass):
+            count += ast.unparse(node.cls).split(".")[-1] in CONCRETE
+        elif isinstance(node, ast.FunctionDef) and node.decorator_list:
+            dispatched = any(
+                "register" in ast.unparse(d) or "singledispatch" in ast.unparse(d)
+                for d in node.decorator_list
+            )
+            kinds = {ast.unparse(a.annotation) for a in node.args.args if a.annotation}
+            count += dispatched and bool(kinds & CONCRETE)
+    return count
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_no_ladder_over_parameterizations(path: Path) -> None:
+    if room_of(path) == "parameterizations":
+        return
+    allowed = LADDERS.get(str(path.relative_to(SOURCE)), 0)
+    assert rungs(ast.parse(path.read_text())) <= allowed, f"{path}: ask a method instead"
+
+
+# A room's face is its __init__. Rooms with rooms inside have a face for each of those.
+INNER = {
+    *("audit.page", "report.cards", "report.page", "report.sections", "report.snippets"),
+    *("report.style", "solvers.reference", "studies.paper", "symmetry.groups"),
+}
+REACHES = {
+    *("audit:mechanisms.sgd", "audit:symmetry.balancing", "audit:symmetry.groups.base"),
+    *("mechanisms:dynamics.problem", "mechanisms:dynamics.simulate", "solvers:penalties.numeric"),
+    *("studies:dynamics.problem", "studies:dynamics.rules", "studies:mechanisms.potentials"),
+    *("training:solvers.lbfgs", "training:solvers.losses"),
+}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_nothing_reaches_past_the_face_of_a_room(path: Path) -> None:
+    own = room_of(path)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("symbias."):
+            continue
+        inside = (node.module or "").removeprefix("symbias.")
+        if "." not in inside or inside.split(".")[0] in (own, "_core") or inside in INNER:
+            continue
+        assert f"{own}:{inside}" in REACHES, f"{path}:{node.lineno} reaches into {inside}"

@@ -8,7 +8,7 @@ import pytest
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-PAGES = ["index", "mechanisms", "dynamics", "designs", "torch", "audit"]
+PAGES = ["index", "preferences", "mechanisms", "dynamics", "designs", "torch", "audit"]
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -140,7 +140,8 @@ class Inputs:
             else:
                 picked = sparse.csc_array(self.X[:, indices].astype(float))
             return SparseColumns(picked if scale is None else picked @ sparse.diags_array(scale))
-        rows = np.ascontiguousarray(self.X.T[indices], dtype=float)
+        whole = len(indices) == self.shape[1] and bool(np.all(np.diff(indices) == 1))
+        rows = np.ascontiguousarray(self.X.T if whole else self.X.T[indices], dtype=float)
         return DenseColumns(rows if scale is None else rows * scale[:, None])
 
     def scan(self, vectors: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
