@@ -2,7 +2,7 @@
 
     python benchmarks/main_job.py             # all: about 15 minutes on two cores
     python benchmarks/main_job.py --quick     # small sizes, a minute
-    python benchmarks/main_job.py --write     # also docs/main-job-numbers.md and the two figures
+    python benchmarks/main_job.py --write     # also into docs/main-job.md, and its two figures
 
 Peers (``pip install symbias[peers]``) are left out where they are not installed. Every solver runs
 at one BLAS thread, to a relative duality gap of 1e-10 that one function measures for all, each at
@@ -27,6 +27,7 @@ from comparison.timing import seconds
 from threadpoolctl import threadpool_limits
 
 DOCS = Path(__file__).parent.parent / "docs"
+BEGIN, END = "<!-- numbers -->", "<!-- end of numbers -->"
 
 Row = list[str]
 
@@ -152,8 +153,10 @@ def report(quick: bool, write: bool) -> None:
         shapes = [regression("200 x 2,000", 200, 2_000), regression("20,000 x 200", 20_000, 200)]
         figures.strengths(shapes, DOCS / "assets" / "strengths")
         figures.lengths(long, DOCS / "assets" / "lengths")
+        page = DOCS / "main-job.md"
         text = "\n\n".join([table, summary, beside_table, long_table])
-        (DOCS / "main-job-numbers.md").write_text(text + "\n")
+        before, _, rest = page.read_text().partition(BEGIN)
+        page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}")
 
 
 def main() -> None:

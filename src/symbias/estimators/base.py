@@ -235,10 +235,15 @@ def couples(penalty: Penalty | Parameterization | str) -> bool:
 
 def check_size(*arrays: Any) -> None:
     """Refuse numbers whose square overflows."""
-    dense = [a.data if issparse(a) else a for a in arrays]
-    largest = max(max(float(np.nanmax(a)), -float(np.nanmin(a))) for a in dense if a.size)
-    if largest > _LARGEST:
-        raise ValueError(f"X and y must stay below {_LARGEST:g}, whose square overflows; rescale")
+    for a in arrays:
+        flat = (a.data if issparse(a) else a).ravel(order="K")
+        if float(np.vdot(flat, flat)) <= _LARGEST**2:  # in one pass; false where nan or too large
+            continue
+        largest = float(np.nanmax(np.abs(flat), initial=0.0))
+        if largest > _LARGEST:
+            raise ValueError(
+                f"X and y must stay below {_LARGEST:g}, whose square overflows; rescale"
+            )
 
 
 def check_range(penalty: Any, coef: np.ndarray) -> None:
