@@ -6,8 +6,8 @@
 
 Peers (``pip install symbias[peers]``) are left out where they are not installed. Every solver runs
 at one BLAS thread, to a relative duality gap of 1e-10 that one function measures for all, each at
-the loosest tolerance of its own that gets there; the least of up to five times, after a first call
-in which just-in-time compilers compile. *ratio* is symbias over the best peer.
+the loosest tolerance of its own that gets there; the least of up to nine runs in turns, after a
+first call in which just-in-time compilers compile. *ratio* is symbias over the best peer.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def rows_of(problem: Problem, fractions: tuple[float, ...]) -> list[tuple[Row, f
     rows = []
     for fraction in fractions:
         strength = fraction * problem.strength_max
-        found = {name: seconds(solve, problem, strength) for name, solve in peers(problem).items()}
+        found = seconds(peers(problem), problem, strength)
         ours, gap = found.pop("symbias")
         others = {name: took for name, (took, _) in found.items() if np.isfinite(took)}
         best = min(others, key=lambda name: others[name]) if others else "-"

@@ -17,8 +17,10 @@ def strengths(problems: list[Problem], stem: Path) -> None:
     """One panel a problem, one line a solver."""
     with axes(8.0, 3.2, len(problems)) as (figure, panels):
         for problem, ax in zip(problems, panels, strict=True):
-            for name, solve in peers(problem).items():
-                times = [seconds(solve, problem, f * problem.strength_max)[0] for f in _FRACTIONS]
+            solvers = peers(problem)
+            found = [seconds(solvers, problem, f * problem.strength_max) for f in _FRACTIONS]
+            for name in solvers:
+                times = [at[name][0] for at in found]
                 style = {"lw": 2.2 if name == "symbias" else 1.2, "marker": "o", "ms": 3}
                 ax.plot(_FRACTIONS, times, label=name, color=_COLORS.get(name), **style)
             ax.set(xscale="log", yscale="log", xlabel="strength / strength_max", ylabel="seconds")

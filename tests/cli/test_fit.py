@@ -184,6 +184,29 @@ def test_the_snippet_on_the_page_runs(tmp_path: Path, penalty: str, extra: list[
     assert found == pytest.approx(job.record["objective"], rel=1e-9)
 
 
+def test_verify_shows_three_ways(tmp_path: Path) -> None:
+    """Solved directly, factors trained, and an independent convex solver."""
+    from symbias.cli.jobs import run_job
+    from symbias.cli.read import read_csv
+    from symbias.cli.record import Options
+
+    table = tmp_path / "table.csv"
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(40, 4))
+    lines = [",".join(f"{v:.6f}" for v in [*row, row[0] - row[1]]) for row in rows]
+    table.write_text("a,b,c,d,y\n" + "\n".join(lines) + "\n")
+    for options in (
+        Options("tv", 10.0, show_progress=False, verify=True),
+        Options("l1", 0.1, "y", show_progress=False, verify=True),
+    ):
+        job = run_job(read_csv(Path(NILE) if options.penalty == "tv" else table), options)
+        for other in (job.record["trained"], job.record["reference"]):
+            assert abs(other["relative_objective_difference"]) < 1e-7
+        names = [row[0] for row in job.section.tables[0][1]]
+        for name in ("solved directly", "factors trained (varpro)", "Clarabel"):
+            assert f"objective, {name}" in names
+
+
 BAD = {
     "infinite": ("t,x\n1,2\n2,inf\n3,4\n", "row 3, column 'x': 'inf' is not finite"),
     "overflow": ("t,x\n1,2\n2,1e999\n3,4\n", "row 3, column 'x': '1e999' is not finite"),

@@ -1,4 +1,4 @@
-"""What the trained factors collapse to is the solution of the convex problem."""
+"""Direct solutions, and what trained factors collapse to, solve the convex problem."""
 
 from functools import cache
 
@@ -34,12 +34,16 @@ def check(name: str, fraction: float, w: np.ndarray, b: float) -> None:
     assert abs(b - best_b) <= 1e-4 * np.abs(case.y).max()
 
 
-@pytest.mark.parametrize("fraction", FRACTIONS)
+COLD = [("auto", f) for f in FRACTIONS] + [("varpro", f) for f in FRACTIONS[1::3]]
+
+
+@pytest.mark.parametrize(("solver", "fraction"), COLD)
 @pytest.mark.parametrize("name", CASES)
-def test_cold_start(name: str, fraction: float) -> None:
+def test_cold_start(name: str, solver: str, fraction: float) -> None:
     case = CASES[name]
     strength = fraction * strength_max(reduced(name)[1])
-    model = sb.DesignedRegressor(case.penalty, strength, fit_intercept=case.fit_intercept)
+    options = {"fit_intercept": case.fit_intercept, "solver": solver}
+    model = sb.DesignedRegressor(case.penalty, strength, **options)
     model.fit(case.X, case.y)
     assert model.converged_
     check(name, fraction, model.coef_, model.intercept_)

@@ -97,6 +97,9 @@ def fit(
     drop: Annotated[list[str] | None, typer.Option(help="Column to leave out; repeat.")] = None,
     folds: Annotated[int, typer.Option(help="Folds of the cross-validation.")] = 5,
     solver: Annotated[str, typer.Option(help="auto, varpro or gd.")] = "auto",
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Train the factors too, and compare.")
+    ] = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -126,6 +129,7 @@ def fit(
         folds,
         solver,
         show_progress=not quiet,
+        verify=verify,
     )
     job = run_job(table, options)
     page = render(f"symbias: {table.path.name}", _INTRO, [job.section], _footer())
@@ -153,7 +157,7 @@ def demo(
     jobs = {}
     for name, penalty in (("nile", "tv"), ("sunspots", "spectral")):
         table = read_csv(Path(str(files("symbias") / "data" / f"{name}.csv")))
-        jobs[name] = run_job(table, Options(penalty, None, show_progress=not quiet))
+        jobs[name] = run_job(table, Options(penalty, None, show_progress=not quiet, verify=True))
     sections = [job.section for job in jobs.values()]
     page = render("symbias: two real series", _INTRO, sections, _footer())
     written = {f"{n}/{f}": text for n, job in jobs.items() for f, text in _files(job).items()}

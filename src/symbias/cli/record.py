@@ -40,6 +40,7 @@ class Options:
     folds: int = 5
     solver: str = "auto"
     show_progress: bool = True
+    verify: bool = False
 
 
 class Outcome(NamedTuple):

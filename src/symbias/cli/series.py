@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from symbias.cli.compare import compare_series
+from symbias.cli.compare import compare_series, train_series
 from symbias.cli.errors import InputError
 from symbias.cli.read import Table
 from symbias.cli.record import Job, Options, csv_of, outcome_of_series, record_of
@@ -32,6 +32,8 @@ def series_job(table: Table, options: Options, found: dict[str, Any], callback: 
     if options.penalty == "spectral":
         record["strongest_period"] = _strongest_period(fit)
     record |= compare_series(fit)
+    if options.verify:
+        record |= train_series(fit)
     rows = _series_rows(fit, time_name or "index", target)
     section = series_section(fit, record, time_name or "index", target)
     return Job(record, csv_of(rows), section)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from symbias.cli.compare import compare_table
+from symbias.cli.compare import compare_table, train_table
 from symbias.cli.errors import InputError
 from symbias.cli.read import Table
 from symbias.cli.record import Job, Options, csv_of, outcome_of, record_of
@@ -40,6 +40,8 @@ def table_job(table: Table, options: Options, found: dict[str, Any], callback: A
     record = record_of(table, options, outcome_of(model), found)
     record |= {"kind": "table", "target": options.target, "n": len(y), "features": names}
     record |= compare_table(model, penalty, scaled, y)
+    if options.verify:
+        record |= train_table(model, penalty, scaled, y)
     raw = model.coef_ / spread
     rows = [["feature", "coefficient", "per_standard_deviation"]]
     rows.append(["(intercept)", f"{model.intercept_ - raw @ X.mean(axis=0):.15g}", ""])

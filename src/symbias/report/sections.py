@@ -14,6 +14,12 @@ from symbias.report.figures import (
 )
 from symbias.report.page import Section
 
+_MEANS = {
+    "auto": "solved directly",
+    "varpro": "factors trained (varpro)",
+    "gd": "factors trained (gradient descent)",
+}
+
 
 def _belief(name: str) -> str:
     kind = PENALTIES[name]
@@ -102,6 +108,20 @@ def series_findings(fit: SeriesFit, record: dict[str, Any]) -> list[str]:
 
 
 def _agreement(record: dict[str, Any]) -> list[str]:
+    """What other means found, in sentences."""
+    found = _convex(record)
+    if trained := record.get("trained"):
+        apart = trained["relative_objective_difference"]
+        found.append(
+            "Trained by an optimizer with weight decay alone, the factors end at the same "
+            f"objective, to {abs(apart):.1e}."
+            if abs(apart) < 1e-6
+            else f"WARNING: trained factors end at an objective that differs by {apart:.1e}."
+        )
+    return found
+
+
+def _convex(record: dict[str, Any]) -> list[str]:
     reference = record["reference"]
     if reference is None:
         return [f"No independent convex solution to compare with: {record['reference_note']}."]
@@ -131,14 +151,16 @@ def _numbers(record: dict[str, Any]) -> tuple[str, list[list[str]]]:
         ["strength", f"{record['strength']:.6g} ({record['strength_rule']})"],
         ["strength_max", f"{record['strength_max']:.6g}"],
         ["nonzero penalised coordinates", str(record["nonzero"])],
-        ["objective, trained factors", f"{record['objective']:.10g}"],
+        [f"objective, {_MEANS[record['solver']]}", f"{record['objective']:.10g}"],
     ]
+    if trained := record.get("trained"):
+        rows.append(["objective, factors trained (varpro)", f"{trained['objective']:.10g}"])
     if reference:
         rows.append([f"objective, {reference['solver']}", f"{reference['objective']:.10g}"])
     if record["dual_gap"] is not None:
         rows.append(["duality gap", f"{record['dual_gap']:.2e}"])
     rows += [
-        ["training steps", f"{record['n_iter']} ({record['solver']})"],
+        ["rounds" if record["solver"] == "auto" else "training steps", str(record["n_iter"])],
         ["converged", "yes" if record["converged"] else "no"],
         ["seconds", f"{record['seconds']:.2f}"],
     ]
