@@ -195,3 +195,21 @@ def test_bad_input(arguments: dict[str, Any], message: str) -> None:
 def test_strengths_that_are_none(strength: float) -> None:
     with pytest.raises(ValueError, match="strength must be positive"):
         Series(np.arange(4.0)).solve(strength)
+
+
+@pytest.mark.parametrize(
+    ("n", "kinks", "seed", "factor"),
+    [(2000, 200, s, None) for s in (5, 8, 23, 31, 35, 37)] + [(100_000, 100, 0, 1.0)],
+)
+def test_kinks_where_interior_points_once_cycled(
+    n: int, kinks: int, seed: int, factor: float | None
+) -> None:
+    """Neighbouring knots, near to interpolation: the step to the boundary kept its digits."""
+    rng = np.random.default_rng(seed)
+    at = np.concatenate([[0], np.sort(rng.choice(np.arange(1, n - 1), kinks, False)), [n - 1]])
+    y = np.interp(np.arange(n), at, 5 * rng.normal(size=kinks + 2)) + rng.normal(size=n)
+    strength = 0.3 * (n / (kinks + 1)) ** 1.5 / n
+    strength *= factor or 10 ** np.random.default_rng(seed).uniform(-1, 1)
+    found = Series(y, 2).solve(strength, tol=1e-8)
+    assert found.converged
+    assert found.violation <= 1e-8

@@ -76,12 +76,15 @@ def newton(
     lengths = np.diff(np.append(starts, len(q)))
     label = np.repeat(np.arange(len(starts)), lengths)
     result, first, unsettled = c.copy(), 0.0, False
+    support = np.zeros(0, dtype=np.intp)
     for _ in range(_NEWTON_STEPS):
         active = np.add.reduceat(np.abs(result), starts) > 0
-        support = np.flatnonzero(active[label])
+        before, support = support, np.flatnonzero(active[label])
         if not len(support):
             break
-        face = _Face(gram[np.ix_(support, support)], q[support], lengths[active], strength)
+        if not np.array_equal(before, support):
+            part = gram[support][:, support]
+            face = _Face(part, q[support], lengths[active], strength)
         now = result[support]
         slope, hessian = face.slopes(now)
         step = -dpotrs(factorise(hessian), slope, lower=1)[0]

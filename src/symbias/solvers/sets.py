@@ -74,21 +74,24 @@ class LeastSquaresSet(WorkingSet):
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
-        self.gram = np.zeros((0, 0))
+        self.gram = self._room = np.zeros((0, 0))
 
     @property
     def single(self) -> bool:
-        """Whether |c|_1 is all that is penalised."""
-        return self.local.starts is None and self.problem.l2 == 0
+        """Whether sizes are those of single coordinates."""
+        return self.local.starts is None
 
     def extended(self, fresh: Columns, new: np.ndarray) -> None:
         problem = self.problem
         cross = self.columns.gram(problem.weights, 1 / len(problem.y), fresh)
         if problem.basis.shape[1]:
             cross -= problem.along[self.index] @ problem.along[new].T
-        old = len(self.gram)
-        gram = np.empty((len(self.index), len(self.index)))
-        gram[:old, :old], gram[:, old:], gram[old:, :old] = self.gram, cross, cross[:old].T
+        old, count = len(self.gram), len(self.index)
+        if self.single or count > len(self._room):  # sweeps over entries take no strides
+            self._room = np.empty((count, count) if self.single else (int(1.4 * count),) * 2)
+            self._room[:old, :old] = self.gram
+        gram = self._room[:count, :count]
+        gram[:, old:], gram[old:, :old] = cross, cross[:old].T
         self.gram = gram
 
     def minimise(self, strength: float, c: np.ndarray, gap: float) -> np.ndarray:
