@@ -25,7 +25,7 @@ _LARGEST = 1e100
 
 
 class DesignedBase(BaseEstimator):
-    """A linear model whose coefficients are a designed product of trained factors."""
+    """A linear model whose penalty is the weight-decay bias of a design."""
 
     def _check_options(self) -> None:
         if self.solver not in SOLVERS:

@@ -23,8 +23,7 @@ class DesignedClassifier(ClassifierMixin, DesignedBase):
     Minimises ``mean(log(1 + exp(-s (X w + b)))) + strength * penalty(w)`` with s = 1 for the second
     class and -1 for the first; scikit-learn's ``LogisticRegression(C=1 / (n strength))`` for l1.
     More than two classes are fitted one against the rest; a penalty on matrices, such as
-    ``sb.Nuclear()``, couples them. Each proximal Newton step trains the factors of
-    ``sb.design(penalty, WeightDecay(strength))`` on a weighted least-squares problem.
+    ``sb.Nuclear()``, couples them. Solved as `DesignedRegressor` is.
 
     Parameters
     ----------

@@ -17,17 +17,17 @@ class DesignedRegressor(MultiOutputMixin, RegressorMixin, Refit):
     """A regression with a penalty that is built into the parameterization.
 
     Minimises ``|y - X w - b|^2 / (2 n) + strength * penalty(w)``, as scikit-learn's Lasso does, or
-    the mean of another loss in place of the squares, by training the factors of
-    ``sb.design(penalty, WeightDecay(strength))`` with weight decay and no proximal step.
-    Convergence is a duality gap of at most ``tol`` times the objective (for penalties that are not
-    convex, stationarity in w); coefficients are set to zero exactly where the gap proves that they
-    are, and for linked and matrix designs where they are small and the certificate stays met.
-    Training runs in float64.
+    the mean of another loss in place of the squares: what training the factors of
+    ``sb.design(penalty, WeightDecay(strength))`` with weight decay ends in. Solved in w directly,
+    or by training those factors; see ``solver``. Convergence is a duality gap of at most ``tol``
+    times the objective (for penalties that are not convex, stationarity in w). X may be a
+    scipy.sparse matrix where it is solved directly; products with a float32 X run in float32, and
+    their gap is known to 1e-6.
 
     Penalties on matrices (``"nuclear"``, ``sb.TotalVariation(joint=True)``, groups that span
     targets) are fitted to all targets together, ``|Y - X W - b|^2 / (2 n) + strength * penalty(W)``
     with W of shape (n_features, n_targets); entries of Y may then be missing (nan), and n stays
-    the number of rows. Penalties that are not convex are trained from a continuation upward from
+    the number of rows. Penalties that are not convex are solved from a continuation upward from
     the least-squares solution and from the best of 20 proximal descents and their neighbours.
 
     Parameters
@@ -52,14 +52,14 @@ class DesignedRegressor(MultiOutputMixin, RegressorMixin, Refit):
     max_iter : int, optional
         100 rounds by default, 5,000 steps for "varpro", and 500,000 for "gd".
     callback : function of (steps, objective), optional
-        Called now and then while it trains.
+        Called after every fit or round, or now and then while factors are trained.
 
     Attributes
     ----------
     coef_ : array (n_features,) or (n_targets, n_features)
     intercept_ : float or array (n_targets,)
     params_ : dict of arrays
-        The trained factors; ``parameterization_(params_)`` is ``coef_``.
+        The factors, balanced or as trained; ``parameterization_(params_)`` is ``coef_``.
     parameterization_ : Parameterization
     penalized_ : array
         The coordinates that the penalty acts on: coefficients times their weights, differences,
@@ -81,9 +81,9 @@ class DesignedRegressor(MultiOutputMixin, RegressorMixin, Refit):
 
     Notes
     -----
-    Cost O(n p^2) once and O(min(n, p)^3) per step; memory O(p^2 + n p), above the 360 MB that JAX
-    takes. Two problem sizes compile at most once each: p is padded to a power of two. In
-    `GridSearchCV` take threads or no parallelism, since every process compiles anew.
+    Cost O(n p) a round, and O(n s^2 + s^3) for s coefficients that are not zero; nothing compiles.
+    Transforms that mix coordinates (differences, frequencies) make a dense copy of X. Trained
+    factors ("varpro", "gd") cost O(n p^2) once and O(min(n, p)^3) a step, and import JAX.
 
     Examples
     --------

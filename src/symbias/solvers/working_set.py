@@ -126,7 +126,12 @@ def path(
         active = _working_set(problem, np.zeros(m))
         active.extend(np.flatnonzero(~active.inside))
         order = list(strengths)
-        if isinstance(active, LeastSquaresSet) and active.single and problem.l2 == 0 and falling(order):
+        if (
+            isinstance(active, LeastSquaresSet)
+            and active.single
+            and problem.l2 == 0
+            and falling(order)
+        ):
             yield from sweep_path(active, order, tol, max_iter)
             return
         strengths = order
