@@ -166,8 +166,8 @@ def demo(
 
 
 _INTRO = (
-    "A penalty was turned into a redundant parameterization whose weight-decay bias is that "
-    "penalty; a plain optimizer trained the factors; the result collapsed to plain weights."
+    "The penalty is what weight decay on the factors of a redundant parameterization makes of the "
+    "weights. The fit is where training those factors ends, solved for directly."
 )
 
 
