@@ -21,7 +21,7 @@ from symbias.solvers import Fit, Loss, Model, Options, SquaredError, solver_for
 
 SOLVERS = ("auto", "varpro", "gd")
 FLOATS = (np.float64, np.float32)
-_LARGEST = 1e100
+_LARGEST, _SMALLEST = 1e100, 1e-150
 
 
 class DesignedBase(BaseEstimator):
@@ -42,7 +42,7 @@ class DesignedBase(BaseEstimator):
                 "sb.DesignedRegressorCV chooses one"
             )
         if hasattr(self, "strength"):
-            positive("strength", self.strength)
+            check_strength(self.strength)
 
     def _validate(
         self, X: Any, y: Any, sample_weight: Any
@@ -60,6 +60,8 @@ class DesignedBase(BaseEstimator):
         weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         check_size(X, y)
         y = np.asarray(y, dtype=np.float64)
+        if 0 < np.nanmax(np.abs(y), initial=0.0) < _SMALLEST:
+            raise ValueError(f"y is below {_SMALLEST:g}, whose square underflows; rescale")
         self._loss().check(y[~np.isnan(y)])
         return X, y, weights
 
@@ -136,7 +138,7 @@ class DesignedBase(BaseEstimator):
         check_range(self.penalty, self.coef_)
         for name, values in per_target.items():
             setattr(self, name, values[0] if squeeze or joint else np.array(values))
-        self._warn_if_not_converged(certificates)
+        self._warn_if_not_converged(certificates, any("stalled" in fit.reason for fit in fits))
 
     @property
     def parameterization_(self) -> Parameterization:
@@ -158,11 +160,13 @@ class DesignedBase(BaseEstimator):
         stacked = {name: np.array([one[name] for one in each]) for name in each[0]}
         return {n: a[0] for n, a in stacked.items()} if self._squeezed else stacked
 
-    def _warn_if_not_converged(self, certificates: list[Any]) -> None:
+    def _warn_if_not_converged(self, certificates: list[Any], stalled: bool) -> None:
         if self.converged_:
             return
         worst = max(c.violation for c in certificates)
         hint = "Raise max_iter" + (", or take solver='auto'" * (self.solver != "auto"))
+        if stalled:
+            hint = "Rounding hides the rest: take a larger strength, or a larger tol"
         kind = "gap" if np.isfinite([c.gap for c in certificates]).all() else "violation"
         warnings.warn(
             f"not converged after {self.n_iter_} steps: relative {kind} {worst:.1e}, "
@@ -231,6 +235,13 @@ def couples(penalty: Penalty | Parameterization | str) -> bool:
     if isinstance(penalty, Parameterization):
         return len(penalty.shape) == 2
     return as_penalty(penalty).couples
+
+
+def check_strength(strength: float) -> float:
+    """Positive, and large enough for its square not to underflow."""
+    if positive("strength", strength) < _SMALLEST:
+        raise ValueError(f"strength {strength:g} underflows when it is squared; rescale X and y")
+    return strength
 
 
 def check_size(*arrays: Any) -> None:

@@ -14,7 +14,6 @@ from symbias.penalties import Penalty
 from symbias.solvers import Options
 
 RULES = ("one_standard_error", "min")
-_ROUGH = 1e-8  # relative gap of the fits of folds, unless more is let pass
 
 
 class DesignedRegressorCV(MultiOutputMixin, RegressorMixin, Refit):
@@ -140,8 +139,7 @@ class DesignedRegressorCV(MultiOutputMixin, RegressorMixin, Refit):
         solvers = self._fitters(X[train], weights[train], Y[train])
         steps = len(self.strengths_)
         errors = np.zeros((steps, len(test)))
-        options = self._training()
-        training = replace(options, tol=max(options.tol, _ROUGH))
+        training = self._training()
         targets = [Y[test]] if len(solvers) < Y.shape[1] else list(Y[test].T)
         for j, (solver, y) in enumerate(zip(solvers, targets, strict=True)):
             coefs, intercepts = [], []

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from symbias._core.numbers import positive
 from symbias.estimators import by_design, by_knots, by_spectrum
+from symbias.estimators.base import check_size, check_strength
 from symbias.estimators.by_knots import Fitted, Observed
 from symbias.penalties import Penalty, Spectral, TotalVariation, TrendFilter, as_penalty
 from symbias.solvers import Series, SquaredError, as_loss
@@ -135,7 +135,7 @@ def fit_series(
     penalty = as_penalty(penalty)
     stamps, seen = _checked(times, values)
     if strength != "auto":
-        positive("strength", strength)
+        check_strength(float(strength))
     elif folds < 2:
         raise ValueError(f"a cross-validation needs at least 2 folds, got {folds}")
     step = float(np.median(np.diff(stamps)))
@@ -191,6 +191,7 @@ def _checked(times: Any, values: Any) -> tuple[np.ndarray, Observed]:
         raise ValueError(f"times {times.shape} and values {values.shape} must be two equal lists")
     if not np.all(np.isfinite(times)) or np.any(np.isinf(values)):
         raise ValueError("times must be finite, and values finite or nan")
+    check_size(times, values)
     known = ~np.isnan(values)
     if known.sum() < 3:
         raise ValueError(f"a series needs at least 3 observed values, got {known.sum()}")

@@ -24,6 +24,7 @@ from jax.flatten_util import ravel_pytree
 from symbias import dynamics
 from symbias._core.arrays import Array
 from symbias._core.arrays import Params as AnyParams
+from symbias._core.refusal import Refused
 from symbias.mechanisms.base import Mechanism
 from symbias.mechanisms.law import Law
 from symbias.parameterizations import Parameterization as FullParameterization
@@ -43,6 +44,8 @@ from symbias.symmetry import (
 PROBES = 3  # random points at which the assumptions of a law are checked
 COMPACT = ("ambient", "quotient", "predictor")
 OPEN = ("slice", "quotient", "predictor", "conditioned")
+
+_DRIFT = 1e-6  # of charges, relative to the temperature: sections may be numerical
 
 
 class Parameterization(Protocol):
@@ -210,17 +213,17 @@ class Langevin(dynamics.Langevin, Mechanism):
     def _check_open(self, p: Parameterization, bonds: list[Bond]) -> None:
         for bond in bonds:
             if not bond.vectors or not bond.covectors or not _balances(bond):
-                raise ValueError(f"bond {bond.name!r}: no law is known for {bond.group}")
+                raise Refused(f"bond {bond.name!r}: no law is known for {bond.group}")
         if self.orbital > 0:
-            raise ValueError(
+            raise Refused(
                 f"noise along the orbits of {bonds[0].group} (orbital = {self.orbital}) has no "
                 "stationary law without weight decay: they are not compact"
             )
         for params in _probes(p):
             size = sum(float(np.sum(np.square(v))) for v in params.values())
             for name, drift in noise_drift(p.symmetry, params, self.temperature).items():
-                if np.abs(drift).max(initial=0) > 1e-8 * max(1.0, size) * self.temperature:
-                    raise ValueError(
+                if np.abs(drift).max(initial=0) > _DRIFT * max(1.0, size) * self.temperature:
+                    raise Refused(
                         f"bond {name!r}: the noise drives the charge at rate "
                         f"{np.ravel(drift)[0]:.3g} off the balanced slice (ends of different "
                         "widths), so the law does not live there"

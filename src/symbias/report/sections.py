@@ -110,6 +110,8 @@ def series_findings(fit: SeriesFit, record: dict[str, Any]) -> list[str]:
 def _agreement(record: dict[str, Any]) -> list[str]:
     """What other means found, in sentences."""
     found = _convex(record)
+    if "trained_note" in record:
+        found.append(f"The factors were not trained: {record['trained_note']}.")
     if trained := record.get("trained"):
         apart = trained["relative_objective_difference"]
         found.append(

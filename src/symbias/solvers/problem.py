@@ -11,7 +11,7 @@ from symbias.solvers.certificate import Point
 from symbias.solvers.inputs import Inputs
 from symbias.solvers.losses import Loss, SquaredError
 
-_NEWTON_STEPS = 100
+_FIRST_STEPS, _NEWTON_STEPS = 50, 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,13 +135,14 @@ class Problem:
     def polish(self, eta: np.ndarray, g: np.ndarray | None = None) -> np.ndarray:
         """The best free coordinates g for B c = ``eta``: projection, or Newton with halvings."""
         E = self.basis
+        steps = _FIRST_STEPS if g is None else _NEWTON_STEPS
         if g is None or self.quadratic:
             towards = self.loss.guess(self.y) - eta
             g = E.T @ (self.a * towards)
         if self.quadratic or not len(g):
             return g
         value = self.value(eta + E @ g)
-        for _ in range(_NEWTON_STEPS):
+        for _ in range(steps):
             now = eta + E @ g
             slope = E.T @ self.gradient(now)
             curvature = self.a * self.loss.bend(now, self.y, self.a)
@@ -151,11 +152,13 @@ class Problem:
             if not decrease < -1e-30 * value:
                 break
             size = 1.0
-            while size > 1e-12:
+            while size > 1e-6:
                 new = self.value(eta + E @ (g + size * step))
                 if new <= value + 1e-4 * size * decrease + 1e-15 * value:
                     break
                 size /= 2
+            else:
+                break
             g, value = g + size * step, min(new, value)
             if -decrease <= 1e-28 * max(value, 1e-300):
                 break

@@ -8,8 +8,8 @@ import numpy as np
 from symbias.solvers.composite import Candidate, Composite
 from symbias.solvers.manifold import polish
 
-MAX_ITER = 200
-_FIRST, _MOST = 10, 640  # proximal steps of a round
+MAX_ITER = 60
+_FIRST, _MOST, _ALL = 10, 320, 1_200  # proximal steps of a round, and in all
 _PATIENCE = 8
 _KEPT = 0.5
 
@@ -42,14 +42,15 @@ def minimise(
     """
     best = composite.certify(c, strength)
     lipschitz, steps, waited, rounds = composite.lipschitz, _FIRST, 0, 0
+    made = 0
     if not lipschitz > 0:
         return Minimum(composite.certify(np.zeros_like(c), strength), 0, "converged")
     while best.violation > tol:
-        if rounds >= max_iter:
+        if rounds >= max_iter or made >= _ALL:
             return Minimum(best, rounds, "max_iter")
         if waited > _PATIENCE:
             return Minimum(best, rounds, "stalled: rounding hides what is left")
-        rounds += 1
+        rounds, made = rounds + 1, made + steps
         c, lipschitz = descend(composite, strength, best.c, steps, lipschitz)
         before = best
         for candidate in (c, polish(composite, c, strength)):
@@ -76,9 +77,9 @@ def descend(
     (O'Donoghue and Candes, "Adaptive restart for accelerated gradient schemes", 2015).
     """
     problem = composite.problem
-    z, momentum = c, 1.0
+    z, momentum, g = c, 1.0, None
     for _ in range(steps):
-        eta, g = composite.fitted(z)
+        eta, g = composite.fitted(z, g)
         loss, pull = problem.value(eta), problem.inputs.pull(problem.gradient(eta))
         while True:
             new = composite.prox(z - pull / lipschitz, strength / lipschitz)

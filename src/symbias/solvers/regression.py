@@ -8,6 +8,7 @@ entries of Y, those that are missing with weight 0).
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -24,8 +25,15 @@ _SINGLE = 1e-6  # relative gap that products in single precision leave visible
 
 
 def solver_for(model: Model, Y: np.ndarray) -> "Regression":
-    """The solver that suits the penalty: working sets for corners alone, else proximal descent."""
-    return Corners(model, Y) if model.units is not None else General(model, Y)
+    """The solver that suits the penalty: working sets for corners alone, else proximal descent.
+
+    The latter in double precision, whatever that of X.
+    """
+    if model.units is not None:
+        return Corners(model, Y)
+    if model.X.dtype == np.float32:
+        model = replace(model, X=model.X.astype(np.float64))
+    return General(model, Y)
 
 
 class Regression(ABC):
