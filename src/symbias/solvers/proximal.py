@@ -8,8 +8,9 @@ import numpy as np
 from symbias.solvers.composite import Candidate, Composite
 from symbias.solvers.manifold import polish
 
-MAX_ITER = 60
-_FIRST, _MOST, _ALL = 10, 320, 1_200  # proximal steps of a round, and in all
+MAX_ITER = 100
+_FIRST, _MOST = 10, 640  # proximal steps of a round
+_ALL, _COSTLY = 20_000, 1_200  # of all rounds; with another loss than squares, that are polished
 _PATIENCE = 8
 _KEPT = 0.5
 
@@ -42,11 +43,11 @@ def minimise(
     """
     best = composite.certify(c, strength)
     lipschitz, steps, waited, rounds = composite.lipschitz, _FIRST, 0, 0
-    made = 0
+    made, budget = 0, _ALL if composite.problem.quadratic else _COSTLY
     if not lipschitz > 0:
         return Minimum(composite.certify(np.zeros_like(c), strength), 0, "converged")
     while best.violation > tol:
-        if rounds >= max_iter or made >= _ALL:
+        if rounds >= max_iter or made >= budget:
             return Minimum(best, rounds, "max_iter")
         if waited > _PATIENCE:
             return Minimum(best, rounds, "stalled: rounding hides what is left")
