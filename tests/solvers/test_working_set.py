@@ -144,3 +144,34 @@ def test_bad_input_of_a_solve(change: dict, message: str) -> None:
 def test_bad_inputs(X: object, error: type[Exception]) -> None:
     with pytest.raises(error):
         Inputs(X)
+
+
+@pytest.mark.parametrize("loss", [SquaredError(), Logistic(), Huber(0.5)], ids=repr)
+def test_the_majorizer_lies_above_the_loss(loss: Loss) -> None:
+    rng = np.random.default_rng(0)
+    eta, move = 3 * rng.normal(size=2000), 4 * rng.normal(size=2000)
+    y = (rng.uniform(size=2000) < 0.5).astype(float)
+    h = loss.majorizer(eta, y)
+    assert h is not None
+    model = np.asarray(loss.value(eta, y)) + np.asarray(loss.gradient(eta, y)) * move
+    above = model + h * move**2 / 2 - np.asarray(loss.value(eta + move, y))
+    assert above.min() >= -1e-12
+    assert above.min() <= 1e-2  # and touches it
+
+
+def test_a_loss_without_a_bound_has_no_majorizer() -> None:
+    assert Poisson().majorizer(np.zeros(3), np.ones(3)) is None
+
+
+def test_a_falling_path_is_certified_at_once() -> None:
+    """The sweeps of a small well-posed problem need no second solver."""
+    B, y = data(SquaredError(), 200, 20, 8)
+    problem = Problem(Inputs(B), y, free=np.ones((200, 1)))
+    strengths = problem.strength_max() * np.geomspace(1, 1e-2, 10)
+    found = list(path(problem, strengths, tol=1e-8))
+    assert [solution.n_iter for solution in found] == [1] * 10
+    for solution, strength in zip(found, strengths, strict=True):
+        left = y - B @ solution.c - solution.f[0]
+        objective = left @ left / 400 + strength * np.abs(solution.c).sum()
+        assert solution.objective == pytest.approx(objective, rel=1e-9)
+        assert not np.any(solution.c[solution.zeros])
