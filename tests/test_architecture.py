@@ -81,7 +81,7 @@ CONCRETE = {
     *("Copies", "GroupProduct", "Hadamard", "Linked", "MatrixProduct", "Own", "Parts", "Plain"),
     *("Radial", "Sum", "Synthesis"),
 }
-LADDERS = {"training/cores.py": 29, "training/linear.py": 7, "studies/verification.py": 1}
+LADDERS = {"training/cores.py": 28, "training/linear.py": 4, "studies/verification.py": 1}
 
 
 def rungs(tree: ast.AST) -> int:
@@ -119,7 +119,7 @@ INNER = {
 }
 REACHES = {
     *("audit:mechanisms.sgd", "audit:symmetry.balancing", "audit:symmetry.groups.base"),
-    *("mechanisms:dynamics.problem", "mechanisms:dynamics.simulate", "solvers:penalties.numeric"),
+    *("mechanisms:dynamics.problem", "mechanisms:dynamics.simulate"),
     *("studies:dynamics.problem", "studies:dynamics.rules", "studies:mechanisms.potentials"),
     *("training:solvers.lbfgs", "training:solvers.losses"),
 }

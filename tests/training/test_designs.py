@@ -13,7 +13,7 @@ from symbias.penalties import as_penalty
 from symbias.solvers.reference import convex_reference
 from symbias.training import Model, Objective, Options, cores
 from symbias.training import solver_for as solver
-from symbias.training.linear import as_products, linear_parts, name_products
+from symbias.training.linear import as_products, name_products
 
 RNG = np.random.default_rng(0)
 N, P, K = 50, 16, 3
@@ -197,17 +197,19 @@ def test_linear_parts_are_the_design() -> None:
     )
     weights = np.array([0.0, 1.0, 2.0, 0.0, 3.0, 4.0, 5.0])
     p = sb.Sum([sb.Synthesis(sb.Diagonal(weights), inner), sb.Hadamard((7, 2))])
-    linear = linear_parts(p)
-    params = p.init(0)
-    f = np.concatenate([params[name].ravel() for name, _ in linear.names])
-    c = np.concatenate([core.design(core.own(params)).ravel() for core in linear.cores])
+    normal = p.normal_form()
+    linear, params = normal.linear, p.init(0)
+    f = np.concatenate([params[name].ravel() for name, _ in normal.names])
+    own = [{n: params[core.prefix + n] for n in core.design.shapes} for core in normal.cores]
+    each = zip(normal.cores, own, strict=True)
+    c = np.concatenate([core.design(factors).ravel() for core, factors in each])
     w = linear.free @ f + linear.columns @ c
     np.testing.assert_allclose(w.reshape(7, 2), p(params), atol=1e-12)
-    assert {n for n, _ in linear.names} == set(p.free)
-    assert dict(linear.names) == {n: p.shapes[n] for n in p.free}
-    named = linear.name_free(f)
+    assert {n for n, _ in normal.names} == set(p.free)
+    assert dict(normal.names) == {n: p.shapes[n] for n in p.free}
+    named = normal.name_free(f)
     assert all(np.array_equal(named[n], params[n]) for n in p.free)
-    products = as_products(linear.cores)
+    products = as_products(normal.cores)
     assert products is not None
     t = np.zeros((1, products.labels.max() + 1))
-    assert set(name_products(linear.cores, c, t)) | set(p.free) == set(p.shapes)
+    assert set(name_products(normal.cores, c, t)) | set(p.free) == set(p.shapes)

@@ -13,8 +13,8 @@ from symbias.penalties import Penalty, Spectral, TotalVariation, TrendFilter, as
 from symbias.solvers import Series, SquaredError, as_loss
 
 
-@dataclass(frozen=True, eq=False)
-class SeriesFit:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SeriesFit(Fitted):
     """A fitted series.
 
     Attributes
@@ -42,21 +42,10 @@ class SeriesFit:
     """
 
     times: np.ndarray
-    fitted: np.ndarray
     observed_times: np.ndarray
     observed: np.ndarray
     penalty: Penalty
     step: float
-    strength: float
-    strength_max: float
-    objective: float
-    dual_gap: float
-    n_iter: int
-    converged: bool
-    changes: np.ndarray
-    coefficients: np.ndarray
-    strengths: np.ndarray | None = None
-    errors: np.ndarray | None = None
 
     @property
     def breaks(self) -> np.ndarray:
@@ -173,14 +162,13 @@ def fit_series(
             loss=loss,
             **options,
         )
-    numbers = {name: getattr(found, name) for name in Fitted.__annotations__}
     return SeriesFit(
-        stamps,
+        **vars(found),
+        times=stamps,
         observed_times=np.repeat(seen.times, seen.counts),
         observed=seen.each,
         penalty=penalty,
         step=step,
-        **numbers,
     )
 
 

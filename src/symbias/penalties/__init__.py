@@ -11,7 +11,7 @@ from symbias.penalties.form import Added, Behind, Form, Piece, Placed
 from symbias.penalties.groups import GroupLasso, LatentGroupLasso
 from symbias.penalties.matrices import Nuclear, Schatten
 from symbias.penalties.names import PENALTIES, as_penalty
-from symbias.penalties.numeric import scalar_prox, tabulated_prox
+from symbias.penalties.numeric import is_convex, scalar_prox, supremum, tabulated_prox
 from symbias.penalties.scalars import Elastic, Logarithm, Power, Scalar, Through
 from symbias.penalties.sizes import Entries, Groups, SingularValues, Sizes
 from symbias.penalties.structured import Differences, Spectral, TotalVariation, TrendFilter
@@ -51,6 +51,8 @@ __all__ = [
     "TotalVariation",
     "TrendFilter",
     "as_penalty",
+    "is_convex",
     "scalar_prox",
+    "supremum",
     "tabulated_prox",
 ]

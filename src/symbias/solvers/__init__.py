@@ -2,12 +2,13 @@
 
 from symbias.solvers.losses import Huber, Logistic, Loss, Poisson, SquaredError, as_loss
 from symbias.solvers.model import Certified, Fit, Model, Options
-from symbias.solvers.regression import Regression, solver_for
+from symbias.solvers.regression import General, Regression, solver_for
 from symbias.solvers.series import Series, SeriesSolution
 
 __all__ = [
     "Certified",
     "Fit",
+    "General",
     "Huber",
     "Logistic",
     "Loss",

@@ -4,6 +4,7 @@ min over c of 1/2 c^T G c - q^T c + strength |c|_1
 """
 
 import warnings
+from typing import Any
 
 import numpy as np
 from scipy.linalg.lapack import dpotrf, dpotrs
@@ -23,21 +24,10 @@ def sweep(
 
     ``target`` is any y with the norm of the targets: all that the kernel asks of them.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        _, coefficients, _ = _enet_path(
-            np.zeros((1, len(q)), order="F"),
-            target,
-            l1_ratio=1.0,
-            alphas=[strength],
-            precompute=gram,
-            Xy=q,
-            coef_init=c.copy(),  # written to
-            max_iter=5 + np.count_nonzero(c) // 20,
-            tol=1e-30,
-            check_input=False,
-        )
-    return np.ascontiguousarray(coefficients[:, 0])
+    start = c.copy()  # the kernel writes to it
+    few = 5 + np.count_nonzero(c) // 20
+    found = _kernel(gram, q, target, [strength], coef_init=start, max_iter=few, tol=1e-30)
+    return np.ascontiguousarray(found[:, 0])
 
 
 def sweeps(
@@ -46,6 +36,12 @@ def sweeps(
     """Coordinate descent along falling strengths, (m, n_strengths); ``tol`` relative to |y|^2."""
     if not len(q):
         return np.zeros((0, len(strengths)))
+    return _kernel(gram, q, target, strengths, max_iter=_PATH_SWEEPS, tol=tol)
+
+
+def _kernel(
+    gram: np.ndarray, q: np.ndarray, target: np.ndarray, strengths: Any, **options: Any
+) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         _, coefficients, _ = _enet_path(
@@ -55,9 +51,8 @@ def sweeps(
             alphas=strengths,
             precompute=gram,
             Xy=q,
-            max_iter=_PATH_SWEEPS,
-            tol=tol,
             check_input=False,
+            **options,
         )
     return coefficients
 

@@ -18,6 +18,7 @@ from symbias.solvers.losses import SquaredError
 from symbias.solvers.model import Certified, Fit, Model, Options
 from symbias.solvers.problem import Problem
 from symbias.solvers.search import search
+from symbias.solvers.starts import least_squares, local_minima
 from symbias.solvers.threshold import strength_max
 from symbias.solvers.working_set import Solution, path, solve
 
@@ -209,6 +210,14 @@ class General(Regression):
         )
         f = self.problem.recover(best.g)
         return self._recovered(best.c, f, certificate, found.n_iter, found.reason, total * values)
+
+    def minima(self, strength: float, count: int) -> np.ndarray:
+        """Coordinates c to descend from, where it is not convex; see `local_minima`."""
+        return local_minima(self.composite, strength / self.total, count)
+
+    def least_squares(self) -> np.ndarray:
+        """c of least norm for the quadratic model of the loss at c = 0."""
+        return least_squares(self.composite)
 
     def path(self, strengths: Iterable[float], options: Options) -> Iterator[Fit]:
         """Each warm from the one before; where it is not convex each from starts of its own."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from symbias.solvers.composite import Candidate, Composite
 from symbias.solvers.proximal import MAX_ITER, Minimum, descend, minimise
-from symbias.solvers.starts import local_minima, working_model
+from symbias.solvers.starts import least_squares, local_minima
 
 _CONTINUATION = np.geomspace(0.01, 1, 12)
 _LOOSE_STEPS = 50
@@ -55,8 +55,7 @@ def search(
 
 def _continued(composite: Composite, strength: float) -> np.ndarray:
     """From the least-squares solution, as the strength rises to all of it."""
-    B, y = working_model(composite)
-    c, lipschitz = np.linalg.lstsq(B, y)[0], composite.lipschitz
+    c, lipschitz = least_squares(composite), composite.lipschitz
     for fraction in _CONTINUATION:
         if not np.any(c):
             break

@@ -4,8 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from symbias.penalties import Piece
-from symbias.penalties.numeric import tabulated_prox
+from symbias.penalties import Piece, tabulated_prox
 from symbias.solvers.composite import Composite
 
 _STEPS, _ROUNDS, _NEIGHBOURS = 1_000, 10, 20
@@ -30,6 +29,12 @@ def working_model(composite: Composite) -> tuple[np.ndarray, np.ndarray]:
     y, E = y[root > 0], (root[:, None] * problem.basis)[root > 0]
     Q = np.linalg.qr(E)[0]
     return B - Q @ (Q.T @ B), y - Q @ (Q.T @ y)
+
+
+def least_squares(composite: Composite) -> np.ndarray:
+    """c of least norm for the model: the end of no penalty."""
+    B, y = working_model(composite)
+    return np.linalg.lstsq(B, y)[0] if B.size else np.zeros(composite.size)
 
 
 def local_minima(composite: Composite, strength: float, count: int, seed: int = 0) -> np.ndarray:

@@ -6,7 +6,7 @@ singular values. Gauges (R(t) = t, products of two factors) have the polar size 
 
 import math
 from collections.abc import Callable
-from functools import cache, singledispatch
+from functools import cache
 from typing import Any
 
 import jax
@@ -21,10 +21,10 @@ from symbias.parameterizations import (
     Parameterization,
     Plain,
 )
+from symbias.penalties import is_convex as grid_convex
+from symbias.penalties import supremum
 
 Scalar = Callable[[np.ndarray], np.ndarray]
-
-_GRID = np.geomspace(1e-9, 1e6, 400)
 
 
 def penalty(p: Parameterization, c: np.ndarray) -> float:
@@ -86,8 +86,7 @@ def is_convex(p: Parameterization) -> bool:
     R = scalar(p)
     if R is None or isinstance(p, Hadamard | MatrixProduct):
         return False
-    slopes = np.diff(R(_GRID)) / np.diff(_GRID)
-    return bool(np.all(np.diff(slopes) >= -1e-6 * np.abs(slopes[1:])))
+    return grid_convex(R)
 
 
 def slope_at_zero(p: Parameterization) -> float:
@@ -118,23 +117,7 @@ def conjugate(p: Parameterization, g: np.ndarray, strength: float, budget: float
             return float(np.sum(np.maximum(pull - strength * l1, 0) ** 2)) / (2 * strength * l2)
     R = scalar(p)
     assert R is not None
-    return strength * float(np.sum(_sup(R, pull / strength, budget / strength)))
-
-
-def _sup(R: Scalar, slope: np.ndarray, budget: float) -> np.ndarray:
-    """max over t >= 0, R(t) <= budget, of slope t - R(t), R convex: a grid, then golden section."""
-    costs = R(_GRID)
-    grid = _GRID[: int(np.searchsorted(costs, budget)) + 1]
-    values = slope[:, None] * grid - costs[: len(grid)]
-    best = np.argmax(values, axis=1)
-    low, high = grid[np.maximum(best - 1, 0)], grid[np.minimum(best + 1, len(grid) - 1)]
-    ratio = (math.sqrt(5) - 1) / 2
-    for _ in range(50):
-        a, b = high - ratio * (high - low), low + ratio * (high - low)
-        left = slope * a - R(a) > slope * b - R(b)
-        low, high = np.where(left, low, a), np.where(left, b, high)
-    middle = (low + high) / 2
-    return np.maximum(np.maximum(slope * middle - R(middle), slope * high - R(high)), 0.0)
+    return strength * float(np.sum(supremum(R, pull / strength, budget / strength)))
 
 
 def link_slope(p: Linked, z: np.ndarray) -> np.ndarray:
@@ -151,17 +134,6 @@ def _link_slope(link: Any) -> Callable[[np.ndarray], np.ndarray]:
             return np.asarray(derivative(np.asarray(z, dtype=np.float64)))
 
     return evaluate
-
-
-@singledispatch
-def unlinked(p: Parameterization) -> Parameterization:
-    """What stands behind the links."""
-    return p
-
-
-@unlinked.register
-def _(p: Linked) -> Parameterization:
-    return unlinked(p.inner)
 
 
 def stationarity(p: Parameterization, c: np.ndarray, g: np.ndarray, strength: float) -> float:

@@ -4,20 +4,19 @@ The function is sum weights l(eta, Y) + strength/2 |theta|^2, in theta and, unle
 quadratic and they are eliminated, the free directions of eta.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.sparse
 from jax.flatten_util import ravel_pytree
 
+from symbias.parameterizations import Core
 from symbias.solvers.lbfgs import LBFGS
 from symbias.solvers.losses import SquaredError
 from symbias.training import cores
 from symbias.training.certificate import Certificate
-from symbias.training.linear import Core
 from symbias.training.objective import Objective
 from symbias.training.train import Options
 
@@ -31,7 +30,7 @@ class Trained:
 
     def __init__(self, objective: Objective) -> None:
         self.objective = objective
-        self._cores = objective.linear.cores
+        self._cores = objective.normal.cores
         self._profiled = isinstance(objective.loss, SquaredError)
         with jax.enable_x64(True):
             example, _ = self.start(np.zeros(objective.size), objective.null_offset, 1.0)
@@ -40,7 +39,7 @@ class Trained:
 
     def start(self, c: np.ndarray, g: np.ndarray, charge: float) -> tuple[Any, np.ndarray]:
         """Factors of ``c`` with a charge, as a tree and flat."""
-        parts = zip(self._cores, self.objective.linear.split(c), strict=True)
+        parts = zip(self._cores, self.objective.normal.split(c), strict=True)
         thetas = [core.design.section(part, charge=charge) for core, part in parts]
         tree = (thetas, np.zeros(0) if self._profiled else g)
         return tree, np.asarray(ravel_pytree(tree)[0])
@@ -81,9 +80,9 @@ class Trained:
         """
         objective = self.objective
         eta = objective.forward(c) + objective.offset(g)
-        pulls = objective.linear.split(objective.pull(objective.gradient(eta)))
+        pulls = objective.normal.split(objective.pull(objective.gradient(eta)))
         parts = []
-        for core, part, pull in zip(self._cores, objective.linear.split(c), pulls, strict=True):
+        for core, part, pull in zip(self._cores, objective.normal.split(c), pulls, strict=True):
             parts.append(np.ravel(_truncate(core, part, pull, strength)))
         sparse = np.concatenate(parts)
         if np.array_equal(sparse, c):
@@ -132,18 +131,16 @@ class Trained:
         if not model.joint:
             B = jnp.asarray(model.inputs)
             return lambda c: (B @ c)[:, None]
-        X, columns = jnp.asarray(model.X), model.linear.columns
+        X, linear = jnp.asarray(model.X), model.normal.linear
         plain = np.array_equal(model.X, np.eye(*model.X.shape))
-        rows = model.linear.columns.shape[0]
-        if scipy.sparse.issparse(columns):
-            # one entry per column: a placement
-            entries = columns.tocsc()
-            place, data = jnp.asarray(entries.indices), jnp.asarray(entries.data)
+        rows = linear.columns.shape[0]
+        if linear.selection is not None:
+            place, data = map(jnp.asarray, linear.selection)
 
             def spread(c: Any) -> Any:
                 return jnp.zeros(rows).at[place].add(data * c).reshape(-1, K)
         else:
-            A = jnp.asarray(columns)
+            A = jnp.asarray(linear.columns)
 
             def spread(c: Any) -> Any:
                 return (A @ c).reshape(-1, K)
@@ -151,10 +148,10 @@ class Trained:
         return spread if plain else lambda c: X @ spread(c)
 
 
-def charge_of(parts: list[Core], objective: Objective, c: np.ndarray) -> float:
+def charge_of(parts: Sequence[Core], objective: Objective, c: np.ndarray) -> float:
     """1% of the largest size behind the links; of the reach of one step where all are zero."""
     largest = 0.0
-    for core, part in zip(parts, objective.linear.split(c), strict=True):
+    for core, part in zip(parts, objective.normal.split(c), strict=True):
         inner = core.design
         z = inner.link.inverse(part) if hasattr(inner, "link") else part
         largest = max(largest, float(np.abs(z).max(initial=0.0)))

@@ -25,8 +25,6 @@ from symbias.training.objective import Objective
 from symbias.training.problem import ReducedProblem, Reduction
 from symbias.training.rows import Rows
 from symbias.training.solve import least_squares, solve, solve_path
-from symbias.training.starts import least_squares_start, proximal_starts
-from symbias.training.threshold import largest_pull
 from symbias.training.train import Options, Solution
 
 _CONTINUATION = np.geomspace(0.01, 1, 12)
@@ -109,8 +107,8 @@ class Solver(ABC):
     ) -> Fit:
         objective = self.objective
         w, free, intercept = objective.recover(c, g)
-        params = objective.linear.name_free(free)
-        for core, part in zip(objective.linear.cores, objective.linear.split(c), strict=True):
+        params = objective.normal.name_free(free)
+        for core, part in zip(objective.normal.cores, objective.normal.split(c), strict=True):
             params |= core.rename(core.design.section(part))
         met = certificate.violation <= tol
         values = np.sort([certificate.objective, *objectives])
@@ -119,7 +117,7 @@ class Solver(ABC):
 
 def solver_for(objective: Objective) -> Solver:
     """The solver that suits the design and the loss; see the table above."""
-    products = as_products(objective.linear.cores)
+    products = as_products(objective.normal.cores)
     if products is not None and isinstance(objective.loss, SquaredError):
         return LeastSquares(objective)
     if products is not None and products.power == 1:
@@ -152,7 +150,7 @@ class LeastSquares(Solver):
         best = solve(problem, strength / total, start=start, **_training(options))
         found, steps = [best], best.n_iter
         if problem.power > 1 and options.starts and start is None:
-            minima = proximal_starts(self.objective, strength, options.starts)
+            minima = self.objective.direct.minima(strength, options.starts)
             for c in minima[:_REFINED]:
                 found.append(solve(problem, strength / total, start=c, **_training(options)))
                 steps += found[-1].n_iter
@@ -197,7 +195,7 @@ class Newton(Solver):
 
     @cached_property
     def strength_max(self) -> float:
-        return largest_pull(self.objective)
+        return self.objective.direct.strength_max
 
     def fit(self, strength: float, options: Options, start: np.ndarray | None = None) -> Fit:
         c = np.zeros(self.objective.size) if start is None else start
@@ -216,7 +214,7 @@ class General(Solver):
 
     @cached_property
     def strength_max(self) -> float:
-        return largest_pull(self.objective)
+        return self.objective.direct.strength_max
 
     def fit(self, strength: float, options: Options, start: np.ndarray | None = None) -> Fit:
         if options.solver != "varpro":
@@ -246,7 +244,7 @@ class General(Solver):
         c, steps = start, 0
         loose = replace(options, tol=max(options.tol, 1e-4), max_iter=_LOOSE_STEPS)
         if c is None:
-            c = least_squares_start(objective)
+            c = objective.direct.least_squares()
             for fraction in _CONTINUATION[:-1]:
                 if not np.any(c):
                     break
@@ -254,7 +252,7 @@ class General(Solver):
         if np.any(c):
             found.append(self._trained.train(c, g, strength, options, steps))
         if start is None and options.starts:
-            for c in proximal_starts(objective, strength, options.starts)[:_REFINED]:
+            for c in objective.direct.minima(strength, options.starts)[:_REFINED]:
                 if np.any(c):
                     steps = found[-1][3]
                     g = objective.polish(objective.forward(c))

@@ -11,11 +11,11 @@ from functools import cached_property
 
 import numpy as np
 
-from symbias.parameterizations import Parameterization
-from symbias.solvers.losses import Loss, SquaredError
+from symbias.parameterizations import NormalForm, Parameterization
+from symbias.solvers import General, Loss, SquaredError
+from symbias.solvers import Model as Wished
 from symbias.training import cores
 from symbias.training.certificate import Certificate
-from symbias.training.linear import Linear, linear_parts
 from symbias.training.problem import Reduction, range_and_pinv
 
 _NEWTON_STEPS = 100
@@ -35,8 +35,8 @@ class Model:
     loss: Loss = field(default_factory=SquaredError)
 
     @cached_property
-    def linear(self) -> Linear:
-        return linear_parts(self.design)
+    def normal(self) -> NormalForm:
+        return self.design.normal_form()
 
     @property
     def joint(self) -> bool:
@@ -45,23 +45,23 @@ class Model:
     @cached_property
     def inputs(self) -> np.ndarray:
         """X A, what a single target sees of the cores."""
-        return np.asarray(self.X @ self.linear.columns)
+        return np.asarray(self.X @ self.normal.linear.columns)
 
     @cached_property
     def reduction(self) -> Reduction:
         """The least-squares problem of any single target."""
-        return Reduction(self.linear, self.X, self.weights, self.fit_intercept)
+        return Reduction(self.normal, self.X, self.weights, self.fit_intercept)
 
     @cached_property
     def convex(self) -> bool:
-        return all(cores.is_convex(core.design) for core in self.linear.cores)
+        return all(cores.is_convex(core.design) for core in self.normal.cores)
 
 
 class Objective:
     """F for one target (n_samples,), or jointly for all (n_samples, n_targets)."""
 
     def __init__(self, model: Model, Y: np.ndarray) -> None:
-        self.model, self.loss, self.linear = model, model.loss, model.linear
+        self.model, self.loss, self.normal = model, model.loss, model.normal
         Y = Y.reshape(len(Y), -1)
         seen = ~np.isnan(Y)
         self.weights = np.where(seen, model.weights[:, None], 0.0)
@@ -70,15 +70,23 @@ class Objective:
         self.root = np.sqrt(self.weights)
         self._pinv, self.basis = self._offsets()
 
+    @cached_property
+    def direct(self) -> General:
+        """The same problem in w, in coordinates c: where it starts, and from where on c = 0."""
+        model = self.model
+        form = model.design.balanced_form()
+        wished = Wished(form, model.X, model.weights, model.fit_intercept, model.loss)
+        return General(wished, np.where(self.weights > 0, self.Y, np.nan))
+
     @property
     def size(self) -> int:
         """Number of penalised coordinates."""
-        return int(self.linear.columns.shape[1])
+        return int(self.normal.linear.columns.shape[1])
 
     def _offsets(self) -> tuple[np.ndarray, np.ndarray]:
         """f and b from weighted offsets, and the directions of eta that cost nothing (n K, k)."""
         X, K = self.model.X, self.targets
-        free = self.linear.free
+        free = self.normal.linear.free
         columns = np.tensordot(X, free.reshape(X.shape[1], K, -1), axes=1)
         floors = [np.linalg.norm(X) * np.linalg.norm(a) for a in free.T]
         if self.model.fit_intercept:
@@ -95,13 +103,13 @@ class Objective:
         """X A c, shape (n_samples, n_targets)."""
         if not self.model.joint:
             return (self.model.inputs @ c)[:, None]
-        return self.model.X @ (self.linear.columns @ c).reshape(-1, self.targets)
+        return self.model.X @ (self.normal.linear.columns @ c).reshape(-1, self.targets)
 
     def pull(self, nu: np.ndarray) -> np.ndarray:
         """A^T X^T nu: the gradient in c from the one in eta."""
         if not self.model.joint:
             return self.model.inputs.T @ nu[:, 0]
-        return np.asarray(self.linear.columns.T @ (self.model.X.T @ nu).reshape(-1))
+        return np.asarray(self.normal.linear.columns.T @ (self.model.X.T @ nu).reshape(-1))
 
     def gradient(self, eta: np.ndarray) -> np.ndarray:
         """Weighted derivative of the loss in eta."""
@@ -114,7 +122,7 @@ class Objective:
         return float(np.sum(np.where(self.weights > 0, self.weights * losses, 0.0)))
 
     def penalty(self, c: np.ndarray) -> float:
-        parts = zip(self.linear.cores, self.linear.split(c), strict=True)
+        parts = zip(self.normal.cores, self.normal.split(c), strict=True)
         return sum(cores.penalty(core.design, part) for core, part in parts)
 
     def offset(self, g: np.ndarray) -> np.ndarray:
@@ -153,9 +161,9 @@ class Objective:
     def recover(self, c: np.ndarray, g: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """W in the shape of the design, free coordinates f, and one intercept per target."""
         both = self._pinv @ (self.root * self.offset(g)).reshape(-1)
-        count = self.linear.free.shape[1]
+        count = self.normal.linear.free.shape[1]
         f, b = both[:count], both[count:]
-        w = self.linear.columns @ c + self.linear.free @ f
+        w = self.normal.linear.columns @ c + self.normal.linear.free @ f
         intercept = b if self.model.fit_intercept else np.zeros(self.targets)
         return np.asarray(w).reshape(self.model.design.shape), f, intercept
 
@@ -171,19 +179,19 @@ class Objective:
         objective = loss + cost
         floor = max(objective, 1e-10 * self.null_loss) or 1.0
         nu = self.gradient(eta)
-        pulls = self.linear.split(self.pull(nu))
+        pulls = self.normal.split(self.pull(nu))
         if not self.model.convex:
-            parts = zip(self.linear.cores, self.linear.split(c), pulls, strict=True)
+            parts = zip(self.normal.cores, self.normal.split(c), pulls, strict=True)
             off = sum(cores.stationarity(k.design, part, q, strength) for k, part, q in parts)
             return Certificate(objective, float("nan"), off / floor)
         a = 1.0
-        for core, part in zip(self.linear.cores, pulls, strict=True):
+        for core, part in zip(self.normal.cores, pulls, strict=True):
             largest = float(cores.sizes(core.design, part).max(initial=0.0))
             if cores.is_gauge(core.design) and largest > strength:
                 a = min(a, strength / largest)
         scaled = a * np.where(self.weights > 0, self.loss.gradient(eta, self.Y), 0.0)
         dual = -float(np.sum(self.weights * self.loss.conjugate(scaled, self.Y)))
-        for core, part in zip(self.linear.cores, pulls, strict=True):
+        for core, part in zip(self.normal.cores, pulls, strict=True):
             dual -= cores.conjugate(core.design, a * part, strength, objective)
         gap = max(objective - dual, 0.0)
         return Certificate(objective, gap, gap / floor)
@@ -200,4 +208,4 @@ class Objective:
     @cached_property
     def null_pull(self) -> list[np.ndarray]:
         """The gradient in every core where c = 0."""
-        return self.linear.split(self.pull(self.gradient(self.offset(self.null_offset))))
+        return self.normal.split(self.pull(self.gradient(self.offset(self.null_offset))))

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from symbias._core.arrays import Array
-from symbias.parameterizations import Parameterization
-from symbias.training.linear import Linear, as_products, linear_parts, name_products
+from symbias.parameterizations import NormalForm, Parameterization
+from symbias.training.linear import as_products, name_products
 
 
 class Factors(NamedTuple):
@@ -103,14 +103,14 @@ class Reduction:
 
     def __init__(
         self,
-        p: Parameterization | Linear,
+        p: Parameterization | NormalForm,
         X: np.ndarray,
         sample_weight: np.ndarray,
         fit_intercept: bool,
         blocks: np.ndarray | None = None,
     ) -> None:
-        self.linear = p if isinstance(p, Linear) else linear_parts(p)
-        products = as_products(self.linear.cores)
+        self.normal = p if isinstance(p, NormalForm) else p.normal_form()
+        products = as_products(self.normal.cores)
         if products is None:
             raise TypeError(f"no least-squares solver for {p!r}")
         self.labels, self.power = products
@@ -120,7 +120,7 @@ class Reduction:
         self.X_mean = self._means(X)
         self._root = np.sqrt(self.weights)[:, None]
         self._X = self._root * (X - self.X_mean[self._blocks])
-        free, columns = self.linear.free, self.linear.columns
+        free, columns = self.normal.linear.free, self.normal.linear.columns
         F = self._X @ free
         # the tolerance is set by X before centring: a centred constant column is zero
         floor = float(np.linalg.norm(self._root * X) * np.linalg.norm(free))
@@ -155,15 +155,15 @@ class Reduction:
 
     def recover(self, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Effective parameter w, free coordinates and intercepts (blocks,) that go with ``z``."""
-        inner = np.asarray(self.linear.columns @ z)
+        inner = np.asarray(self.normal.linear.columns @ z)
         free = self._solve_free @ (self._centred(y) - self._X @ inner)
-        w = inner + self.linear.free @ free
+        w = inner + self.normal.linear.free @ free
         return w, free, self._means(y) - self.X_mean @ w
 
     def name_factors(self, factors: Factors, free: np.ndarray) -> dict[str, np.ndarray]:
         """The factors under the names of the parameterization, plain coordinates included."""
-        named = name_products(self.linear.cores, factors.u, factors.t)
-        return self.linear.name_free(free) | named
+        named = name_products(self.normal.cores, factors.u, factors.t)
+        return self.normal.name_free(free) | named
 
 
 def range_and_pinv(F: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray]:

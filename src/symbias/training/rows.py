@@ -28,7 +28,7 @@ class Rows:
         blocks = np.tile(np.arange(K), n)[self._seen]
         model = self.objective.model
         return Reduction(
-            model.linear, self._matrix, self.flat(weights), model.fit_intercept, blocks
+            model.normal, self._matrix, self.flat(weights), model.fit_intercept, blocks
         )
 
     def flat(self, Y: np.ndarray) -> np.ndarray:

@@ -4,8 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from symbias.penalties import L1, Elementwise, Penalty, Schatten
-from symbias.penalties.numeric import scalar_prox, tabulated_prox
+from symbias.penalties import L1, Elementwise, Penalty, Schatten, scalar_prox, tabulated_prox
 from symbias.solvers.reference.convex import Reference, centred, measured
 
 Scalar = Callable[[np.ndarray], np.ndarray]
