@@ -5,8 +5,10 @@ import pytest
 import scipy.sparse
 
 from symbias.solvers import Huber, Logistic, Loss, Poisson, SquaredError
+from symbias.solvers.groups import GramGroups
 from symbias.solvers.inputs import Inputs
 from symbias.solvers.problem import Problem
+from symbias.solvers.wide_groups import WideFace, WideGroups
 from symbias.solvers.working_set import path, solve
 
 LOSSES: list[Loss] = [SquaredError(), Logistic(), Poisson(), Huber(0.5)]
@@ -32,9 +34,9 @@ def data(loss: Loss, n: int, m: int, seed: int) -> tuple[np.ndarray, np.ndarray]
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
 @pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize("l2", [0.0, 0.5])
-@pytest.mark.parametrize("kind", ["dense", "rows", "sparse", "weighted, no free"])
+@pytest.mark.parametrize("kind", ["dense", "rows", "wide", "sparse", "weighted, no free"])
 def test_conditions_of_optimality(loss: Loss, grouped: bool, l2: float, kind: str) -> None:
-    n, m = (60, 150) if kind != "rows" else (150, 40)
+    n, m = {"rows": (150, 40), "wide": (40, 300)}.get(kind, (60, 150))
     B, y = data(loss, n, m, seed=3)
     rng = np.random.default_rng(7)
     groups = np.sort(rng.integers(m // 4, size=m)) if grouped else None
@@ -51,7 +53,7 @@ def test_conditions_of_optimality(loss: Loss, grouped: bool, l2: float, kind: st
         B = np.where(rng.uniform(size=B.shape) < 0.7, 0.0, B)
     inputs = Inputs(scipy.sparse.csc_array(B) if kind == "sparse" else B)
     problem = Problem(inputs, y, loss, weights, free, groups, 1.3, l2)
-    strength = 0.15 * problem.strength_max()
+    strength = (0.02 if kind == "wide" else 0.15) * problem.strength_max()
     found = solve(problem, strength)
     assert found.reason == "converged"
 
@@ -74,6 +76,33 @@ def test_conditions_of_optimality(loss: Loss, grouped: bool, l2: float, kind: st
     assert beyond.max() <= 1.3 * strength * (1 + 1e-5)
     assert 0 < live.sum() < len(sizes)
     assert not np.any(live[found.zeros])  # what is proven to be zero is
+
+
+@pytest.mark.parametrize("ridge", [0.0, 0.3])
+def test_groups_on_columns_are_groups_on_their_gram_matrix(ridge: float) -> None:
+    rng = np.random.default_rng(5)
+    rows, t = rng.normal(size=(90, 30)), rng.normal(size=30)
+    starts = np.array([0, 1, 4, 10, 40, 70])
+    gram, q = rows @ rows.T + ridge * np.eye(90), rows @ t
+    wide = WideGroups(q, float(t @ t), starts, rows, ridge)
+    dense = GramGroups(q, float(t @ t), starts, gram)
+    c = rng.normal(size=90) / 10
+    np.testing.assert_allclose(wide.times(c), dense.times(c))
+    np.testing.assert_allclose(wide.steepness(), dense.steepness())
+    np.testing.assert_allclose(wide.sweep(0.5, c), dense.sweep(0.5, c))
+    everything = np.arange(90)
+    face = wide.face(everything, wide.lengths, 0.5)
+    assert isinstance(face, WideFace)
+    hessian = gram.copy()
+    for a, b in zip(starts, [*starts[1:], 90], strict=True):
+        size = np.linalg.norm(c[a:b])
+        unit = c[a:b] / size
+        hessian[a:b, a:b] += 0.5 / size * (np.eye(b - a) - np.outer(unit, unit))
+    slope, step = face.step(c)
+    h = 1e-6 * rng.normal(size=90)
+    change = face.value(c + h) - face.value(c - h)
+    assert 2 * slope @ h == pytest.approx(change, rel=1e-5)
+    np.testing.assert_allclose(hessian @ step, -slope, rtol=1e-8)
 
 
 def test_the_largest_strength_is_where_nothing_is_left() -> None:

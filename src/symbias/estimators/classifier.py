@@ -5,7 +5,6 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin
-from sklearn.preprocessing import label_binarize
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
@@ -102,7 +101,8 @@ class DesignedClassifier(ClassifierMixin, DesignedBase):
                 f"a classifier needs at least 2 classes of positive weight, got 1 class: "
                 f"{self.classes_[0]!r}"
             )
-        Y = label_binarize(y, classes=self.classes_).astype(float)
+        own = self.classes_[1:] if len(self.classes_) == 2 else self.classes_
+        Y = (np.asarray(y)[:, None] == own).astype(float)
         solvers = self._fitters(X, weights, Y)
         fits = [solver.fit(self.strength, self._options()) for solver in solvers]
         self._store(solvers, fits, False, X.dtype)

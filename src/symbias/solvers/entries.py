@@ -4,6 +4,8 @@ min over c of 1/2 c^T G c - q^T c + strength |c|_1
 """
 
 import warnings
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,23 +13,48 @@ from scipy.linalg.lapack import dpotrf, dpotrs
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import enet_path
 
+from symbias.solvers.quadratic import Quadratic
+
 _PATH_SWEEPS = 100
 
 # without scikit-learn's check of parameters, which costs more than a small sweep
 _enet_path = getattr(enet_path, "__wrapped__", enet_path)
 
 
-def sweep(
-    gram: np.ndarray, q: np.ndarray, target: np.ndarray, strength: float, c: np.ndarray
-) -> np.ndarray:
-    """A few sweeps of coordinate descent, by scikit-learn's compiled kernel.
+@dataclass(frozen=True, eq=False)
+class Entries(Quadratic):
+    """The model on a Gram matrix G (s, s), every coordinate a group. O(s^2) a sweep."""
 
-    ``target`` is any y with the norm of the targets: all that the kernel asks of them.
-    """
-    start = c.copy()  # the kernel writes to it
-    few = 5 + np.count_nonzero(c) // 20
-    found = _kernel(gram, q, target, [strength], coef_init=start, max_iter=few, tol=1e-30)
-    return np.ascontiguousarray(found[:, 0])
+    gram: np.ndarray
+
+    @cached_property
+    def _target(self) -> np.ndarray:
+        """Any y of the length of the targets: all that the kernel asks of them."""
+        return np.array([np.sqrt(self.square)])
+
+    def times(self, c: np.ndarray) -> np.ndarray:
+        return self.gram @ c
+
+    def totals(self, v: np.ndarray) -> np.ndarray:
+        return v
+
+    def sizes(self, v: np.ndarray) -> np.ndarray:
+        return np.abs(v)
+
+    def sweep(self, strength: float, c: np.ndarray) -> np.ndarray:
+        start = c.copy()  # the kernel writes to it
+        options = {"max_iter": 5 + np.count_nonzero(c) // 20, "tol": 1e-30}
+        found = _kernel(self.gram, self.q, self._target, [strength], coef_init=start, **options)
+        return np.ascontiguousarray(found[:, 0])
+
+    def newton(self, strength: float, c: np.ndarray, gap: float) -> np.ndarray:
+        support = np.flatnonzero(c)
+        if not len(support):
+            return c
+        result = c.copy()
+        part = self.gram[np.ix_(support, support)]
+        result[support] = on_support(part, self.q[support], strength, c[support])
+        return result
 
 
 def sweeps(
@@ -57,19 +84,13 @@ def _kernel(
     return coefficients
 
 
-def newton(
-    gram: np.ndarray, q: np.ndarray, target: np.ndarray, strength: float, c: np.ndarray, gap: float
-) -> np.ndarray:
-    """Solve on the support with signs kept, dropping what reaches zero on the way.
+def on_support(gram: np.ndarray, q: np.ndarray, strength: float, now: np.ndarray) -> np.ndarray:
+    """Solve where no coordinate is zero, signs kept, dropping what reaches zero on the way.
 
-    One Cholesky factor G_AA = L L^T serves all drops: with entries D held at zero the solution
-    is x - K_D K_DD^{-1} x_D, where K = G_AA^{-1} and x is the one with none held. So a drop
-    costs O(k^2), not O(k^3). The objective never rises.
+    One Cholesky factor G = L L^T serves all drops: with entries D held at zero the solution is
+    x - K_D K_DD^{-1} x_D, where K = G^{-1} and x is the one with none held. So a drop costs
+    O(k^2), not O(k^3). The objective never rises.
     """
-    support = np.flatnonzero(c)
-    if not len(support):
-        return c
-    gram, q, now = gram[np.ix_(support, support)], q[support], c[support]
     sign, factor = np.sign(now), factorise(gram)
     free = now + dpotrs(factor, q - strength * sign - gram @ now, lower=1)[0]
 
@@ -103,9 +124,7 @@ def newton(
         kept = columns[:last]
         goal = free - np.linalg.solve(kept[:, order], free[order]) @ kept
         goal[order] = 0.0
-    result = c.copy()
-    result[support] = now
-    return result
+    return now
 
 
 def factorise(matrix: np.ndarray) -> np.ndarray:

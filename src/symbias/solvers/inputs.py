@@ -27,6 +27,9 @@ class Columns(Protocol):
     def pull(self, v: np.ndarray) -> np.ndarray:
         """B_S^T v."""
 
+    def dense(self) -> np.ndarray:
+        """B_S^T, (count, n), for reading only."""
+
 
 class DenseColumns:
     """Columns as the rows of a contiguous array (count, n)."""
@@ -58,6 +61,9 @@ class DenseColumns:
     def pull(self, v: np.ndarray) -> np.ndarray:
         return self.rows @ v
 
+    def dense(self) -> np.ndarray:
+        return self.rows
+
 
 class SparseColumns:
     """Columns of a sparse matrix, kept sparse."""
@@ -86,6 +92,9 @@ class SparseColumns:
 
     def pull(self, v: np.ndarray) -> np.ndarray:
         return np.asarray(self.matrix.T @ v)
+
+    def dense(self) -> np.ndarray:
+        return np.asarray(self.matrix.T.toarray())
 
 
 class Inputs:

@@ -88,8 +88,7 @@ class Logistic(Loss):
     def value(self, eta: Array, y: Array) -> Array:
         xp = array_namespace(eta)
         # eta (1 - y) where eta > 0, which is 0 for y = 1: nothing cancels
-        step = xp.where(eta > 0, xp.ones_like(eta), xp.zeros_like(eta))
-        return xp.log1p(xp.exp(-xp.abs(eta))) + eta * (step - y)
+        return xp.log1p(xp.exp(-xp.abs(eta))) + eta * ((eta > 0) * 1.0 - y)
 
     def gradient(self, eta: Array, y: Array) -> Array:
         return self.mean(eta) - y

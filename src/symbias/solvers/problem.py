@@ -120,17 +120,17 @@ class Problem:
     def value(self, eta: np.ndarray) -> float:
         """sum_i a_i l(eta_i, y_i)."""
         with np.errstate(over="ignore", invalid="ignore"):
-            losses = self.loss.value(eta, self.y)
-        if self.weights is not None:
-            losses = np.where(self.weights > 0, losses, 0.0)
-        return float(self.a @ losses)
+            return float(np.sum(self._weighted(self.loss.value(eta, self.y))))
 
     def gradient(self, eta: np.ndarray) -> np.ndarray:
         """nu: the gradient of the loss in eta, (n,)."""
-        gradient = self.loss.gradient(eta, self.y)
+        return self._weighted(self.loss.gradient(eta, self.y))
+
+    def _weighted(self, terms: np.ndarray) -> np.ndarray:
+        """a_i times the terms, which may be infinite where a_i is zero."""
         if self.weights is None:
-            return gradient / len(self.y)
-        return np.where(self.weights > 0, self.weights * gradient, 0.0)
+            return terms / len(self.y)
+        return np.where(self.weights > 0, self.weights * terms, 0.0)
 
     def polish(self, eta: np.ndarray, g: np.ndarray | None = None) -> np.ndarray:
         """The best free coordinates g for B c = ``eta``: projection, or Newton with halvings."""
@@ -166,17 +166,17 @@ class Problem:
 
     def point(self, c: np.ndarray, eta: np.ndarray, pull: np.ndarray | None = None) -> Point:
         """What the certificate asks of the loss at eta, all directions included."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            losses, gradient = self.loss.value(eta, self.y), self.loss.gradient(eta, self.y)
+            loss = float(np.sum(self._weighted(losses)))
         if pull is None:
-            pull = self.inputs.pull(self.gradient(eta))
-        loss = self.value(eta)
+            pull = self.inputs.pull(self._weighted(gradient))
         if self.quadratic:
             return Point(c, loss, pull, lambda s: (1 - s) ** 2 * loss)
 
         def slack(s: float) -> float:
-            gradient = s * self.loss.gradient(eta, self.y)
-            terms = self.loss.value(eta, self.y) + self.loss.conjugate(gradient, self.y)
-            terms = terms - gradient * eta
-            return float(self.a @ np.where(self.a > 0, terms, 0.0))
+            terms = losses + self.loss.conjugate(s * gradient, self.y) - s * gradient * eta
+            return float(np.sum(self._weighted(terms)))
 
         return Point(c, loss, pull, slack)
 

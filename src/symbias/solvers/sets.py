@@ -6,9 +6,12 @@ import numpy as np
 
 from symbias.solvers.blocks import Blocks
 from symbias.solvers.certificate import Point, certify
+from symbias.solvers.entries import Entries
+from symbias.solvers.groups import GramGroups
 from symbias.solvers.inputs import Columns
 from symbias.solvers.problem import Problem
 from symbias.solvers.quadratic import Quadratic, minimise
+from symbias.solvers.wide_groups import WideGroups
 
 _REWEIGHTED_STEPS = 8
 _ROUNDING = 1e-14
@@ -55,6 +58,30 @@ class WorkingSet(ABC):
     def point(self, c: np.ndarray) -> Point:
         """What the certificate asks at c, zero outside the set."""
 
+    @property
+    def single(self) -> bool:
+        """Whether sizes are those of single coordinates."""
+        return self.local.starts is None
+
+    @property
+    def wide(self) -> bool:
+        """Whether groups have more columns than there are rows: their Gram matrix costs more."""
+        return not self.single and len(self.index) > len(self.problem.y)
+
+    def on_gram(self, q: np.ndarray, square: float, gram: np.ndarray, l2: float) -> Quadratic:
+        """The quadratic model with this Gram matrix, to which l2 is added."""
+        if l2 > 0:
+            gram = gram.copy()
+            gram[np.diag_indices_from(gram)] += l2
+        if self.local.starts is None:
+            return Entries(q, square, gram)
+        return GramGroups(q, square, self.local.starts, gram)
+
+    def on_rows(self, q: np.ndarray, square: float, rows: np.ndarray, l2: float) -> Quadratic:
+        """The quadratic model of groups with these columns, (s, n)."""
+        assert self.local.starts is not None
+        return WideGroups(q, square, self.local.starts, rows, l2)
+
     def full(self, c: np.ndarray) -> np.ndarray:
         """c in all m coordinates."""
         result = np.zeros(self.problem.inputs.shape[1])
@@ -70,18 +97,20 @@ class WorkingSet(ABC):
 
 
 class LeastSquaresSet(WorkingSet):
-    """Squared loss: one Gram matrix, less its part in F, grown with the set and kept."""
+    """Squared loss: one Gram matrix, less its part in F, grown with the set and kept.
+
+    Groups that have more columns than there are rows stay columns, less their part in F.
+    """
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
         self.gram = self._room = np.zeros((0, 0))
-
-    @property
-    def single(self) -> bool:
-        """Whether sizes are those of single coordinates."""
-        return self.local.starts is None
+        self.rows = np.zeros((0, len(problem.y)))
 
     def extended(self, fresh: Columns, new: np.ndarray) -> None:
+        if self.wide:
+            self._widen()
+            return
         problem = self.problem
         cross = self.columns.gram(problem.weights, 1 / len(problem.y), fresh)
         if problem.basis.shape[1]:
@@ -94,22 +123,29 @@ class LeastSquaresSet(WorkingSet):
         gram[:, old:], gram[old:, :old] = cross, cross[:old].T
         self.gram = gram
 
+    def _widen(self) -> None:
+        problem, done = self.problem, len(self.rows)
+        root = np.sqrt(problem.a)
+        rows = self.columns.dense()[done:] * root
+        if problem.basis.shape[1]:
+            rows -= problem.along[self.index[done:]] @ (problem.basis.T * root)
+        self.rows = np.concatenate([self.rows, rows])
+        self.gram = self._room = np.zeros((0, 0))
+
     def minimise(self, strength: float, c: np.ndarray, gap: float) -> np.ndarray:
-        problem = self.problem
-        gram = self.gram
-        if problem.l2 > 0:
-            gram = gram.copy()
-            gram[np.diag_indices_from(gram)] += strength * problem.l2
-        model = Quadratic(
-            gram, -problem.null.pull[self.index], 2 * problem.null.loss, self.local.starts
-        )
+        problem, l2 = self.problem, strength * self.problem.l2
+        q, square = -problem.null.pull[self.index], 2 * problem.null.loss
+        if self.wide:
+            model = self.on_rows(q, square, self.rows, l2)
+        else:
+            model = self.on_gram(q, square, self.gram, l2)
         return minimise(model, strength * problem.l1, c, gap)
 
     def point(self, c: np.ndarray) -> Point:
         problem, full = self.problem, self.full(c)
         if not np.any(c):
             return problem.null
-        if not self.complete:
+        if self.wide or not self.complete:
             eta = self._push(c)
             return problem.point(full, eta + problem.basis @ problem.polish(eta))
         curved, q = self.gram @ c, problem.null.pull[self.index]
@@ -181,17 +217,19 @@ class ReweightedSet(WorkingSet):
 
     def _model(self, eta: np.ndarray, nu: np.ndarray, h: np.ndarray, l2: float) -> Quadratic:
         """Least squares with weights h and targets eta - nu / h, the free directions out of it."""
-        E = self.problem.basis
+        E, root = self.problem.basis, np.sqrt(h)
         target = h * eta - nu
         square = float(np.sum(np.divide(target**2, h, out=np.zeros_like(h), where=h > 0)))
-        gram, q = self.columns.gram(h, 1.0, self.columns), self.columns.pull(target)
+        q = self.columns.pull(target)
+        if self.wide:
+            matrix = self.columns.dense() * root
+        else:
+            matrix = self.columns.gram(h, 1.0, self.columns)
         if E.shape[1]:
             inner = np.linalg.pinv((E * h[:, None]).T @ E, rcond=1e-13, hermitian=True)
             along = np.stack([self.columns.pull(h * e) for e in E.T], axis=1)
             part = E.T @ target
-            gram -= (along @ inner) @ along.T
+            matrix -= (along @ inner) @ ((E * root[:, None]).T if self.wide else along.T)
             q -= along @ (inner @ part)
             square = max(square - float(part @ inner @ part), 0.0)
-        if l2 > 0:
-            gram[np.diag_indices_from(gram)] += l2
-        return Quadratic(gram, q, square, self.local.starts)
+        return (self.on_rows if self.wide else self.on_gram)(q, square, matrix, l2)

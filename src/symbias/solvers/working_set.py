@@ -106,7 +106,7 @@ def solve(
         now = np.concatenate([now, np.zeros(len(active.index) - len(now))])
         target = 0.3 * tol * _floor(problem, here)
         settled = stage == strength and added <= 0.05 * active.local.count
-        if not settled and len(active.index) > 2 * _SMALLEST:
+        if stage > strength or not (settled or len(active.index) <= 2 * _SMALLEST):
             target = max(target, 0.1 * here.gap)
         now = active.minimise(stage, now, target)
     return _solution(active, best, strength, rounds, reason)
