@@ -177,7 +177,7 @@ def test_a_constant_series_has_no_strength() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"y": np.ones((2, 2))}, "one list of numbers"),
+        ({"y": np.ones((2, 2, 2))}, "a list of numbers"),
         ({"y": np.ones(0)}, "not empty"),
         ({"y": np.ones(3), "order": 3}, "order must be 1 or 2"),
         ({"y": np.ones(3), "times": np.ones(3)}, "times must increase"),

@@ -3,17 +3,19 @@
 from typing import NamedTuple, Protocol
 
 import numpy as np
+from scipy.linalg import LinAlgError
 
 from symbias.solvers.losses import Loss
+from symbias.solvers.series.joint import Joint
 from symbias.solvers.series.restricted import Restricted
-from symbias.solvers.series.stretches import Stretches
+from symbias.solvers.series.stretches import Stretches, sizes
 
 _FACES, _WALK = 4, 60  # faces that are tried
 _NEWTON_STEPS = 50
 
 
 class Changed(NamedTuple):
-    """A signal (n,), its changes at the knots, and which of them are there."""
+    """A signal (..., n), its changes at the knots, and which of them are there."""
 
     signal: np.ndarray
     jumps: np.ndarray
@@ -37,8 +39,10 @@ def least_squares(
 ) -> Changed:
     """Minimise sum weights (w - y)^2 / 2 + strength sum |Dw| between the knots.
 
-    ``kept`` holds the sign of changes that are there whatever their size, else 0.
+    ``kept`` holds the direction of changes that are there whatever their size, else 0.
     """
+    if y.ndim == 2:
+        return _together(stretches, weights, y, strength, kept)
     problem = Restricted(*stretches.project(weights, y), stretches.stencil, strength)
     c, live = problem.solve()
     live |= kept != 0
@@ -94,6 +98,32 @@ def _on_faces(
     return None
 
 
+def _together(
+    stretches: Stretches, weights: np.ndarray, y: np.ndarray, strength: float, kept: np.ndarray
+) -> Changed:
+    """Channels that change together, (channels, n): those that vanish are let go again."""
+    problem = Joint(*stretches.project(weights, y), stretches.stencil, strength)
+    c, live = problem.solve()
+    live |= np.any(kept != 0, axis=0)
+    ends, there = np.ones(stretches.order, dtype=bool), live.copy()
+    for _ in range(_FACES):
+        face = Stretches(stretches.order, stretches.times, stretches.knots[there])
+        exact = Joint(*face.project(weights, y), face.stencil, strength)
+        nodes = np.concatenate([ends[:1], there, ends[1:]])
+        try:
+            at, same = exact.newton(c[:, nodes])
+        except LinAlgError:
+            break
+        if np.all(same):
+            if exact.cost(at) > problem.cost(c) + 1e-12 * problem.scale(c):
+                break
+            jumps = np.zeros_like(problem.differences(c))
+            jumps[:, there] = exact.differences(at)
+            return Changed(face.signal(at), jumps, there)
+        there[there] = same
+    return Changed(stretches.signal(c), problem.differences(c), live)
+
+
 def reweighted(
     observed: Observed, stretches: Stretches, w: np.ndarray, strength: float, kept: np.ndarray
 ) -> Changed:
@@ -103,18 +133,18 @@ def reweighted(
     step is cut short the next model has the largest curvature of the loss, if that is bounded.
     """
     loss, y, a = observed.loss, observed.y, observed.a
-    at = Changed(w, stretches.changes(w), kept != 0)
-    value = observed.value(w) + strength * float(np.abs(at.jumps).sum())
+    at = Changed(w, stretches.changes(w), sizes(kept) > 0)
+    value = observed.value(w) + strength * float(sizes(at.jumps).sum())
     careful, settled = False, False
     for _ in range(_NEWTON_STEPS):
         bend = loss.bend(at.signal, y, a)
-        h = a * (np.full_like(bend, loss.bound) if careful else bend)
-        target = at.signal - a * loss.gradient(at.signal, y) / h
-        goal, size, before = least_squares(stretches, h, target, strength, kept), 1.0, value
+        h = np.full_like(bend, loss.bound) if careful else bend
+        target = at.signal - loss.gradient(at.signal, y) / h
+        goal, size, before = least_squares(stretches, a * h, target, strength, kept), 1.0, value
         while size > 1e-8:
             signal = at.signal + size * (goal.signal - at.signal)
             jumps = at.jumps + size * (goal.jumps - at.jumps)
-            value = observed.value(signal) + strength * float(np.abs(jumps).sum())
+            value = observed.value(signal) + strength * float(sizes(jumps).sum())
             if value < before or (size == 1 and value <= before + 1e-14 * abs(before)):
                 break
             size /= 2

@@ -1,9 +1,10 @@
 r"""Total variation and trend filtering of a series in O(n): a set of knots that grows as needed.
 
-.. math:: \min_w \sum_i a_i\, l(w_i, y_i) + s \sum_j |(Dw)_j|
+.. math:: \min_w \sum_i a_i\, l(w_i, y_i) + s \sum_j |(Dw)_j|_2
 
-with Dw the jumps (order 1) or the changes of slope (order 2). Restricted to signals that change at
-the knots alone this is a banded problem in as many unknowns (`Restricted`). Its residual gives the
+with Dw the jumps (order 1) or the changes of slope (order 2), and norms over the channels of a joint
+series. Restricted to signals that change at the knots alone this is a banded problem in as many
+unknowns a channel (`Restricted`, `Joint`). Its residual gives the
 dual variable u with :math:`D^T u = -a\, l'(w)` by one cumulative sum (two for slopes); where
 :math:`|u| > s` the worst point of each stretch becomes a knot, knots without a change go, and the
 gap of the scaled u says when to stop. Working sets as in l1 trend filtering (Kim, Koh, Boyd,
@@ -13,13 +14,14 @@ Gorinevsky, SIAM Review 2009), whose solutions change at few points.
 from collections.abc import Callable
 
 import numpy as np
-from scipy.linalg import solveh_banded
 
+from symbias.solvers.series.joint import Joint
 from symbias.solvers.series.observations import Observations, SeriesSolution
 from symbias.solvers.series.search import search
 from symbias.solvers.series.stretches import Stretches
 
 _ROUNDS = 100
+_LEAST = 1e-9  # of the size of G: what changes cost in a refit over gaps
 
 
 class Series(Observations):
@@ -46,15 +48,20 @@ class Series(Observations):
         """
         if not (np.finfo(float).tiny < strength < np.inf):
             raise ValueError(f"the strength must be positive, finite and normal, got {strength!r}")
-        if len(self.y) <= self.order or strength >= self.strength_max:
+        if self.n <= self.order or strength >= self.strength_max:
             none = np.zeros(0, dtype=int)
             return SeriesSolution(self.null, none, self.null_loss, 0.0, 0.0, 0, "converged")
         return search(self, strength, knots, tol, max_iter, callback)
 
     def refit(self, knots: np.ndarray) -> np.ndarray:
-        """The signal of least squares that changes at these knots alone, (n,)."""
+        """The signal of least squares that changes at these knots alone, of the shape of y.
+
+        Where a channel with gaps leaves it open, the one that changes least.
+        """
         stretches = Stretches(self.order, self.t, knots)
         gram, b = stretches.project(self.a, self.y)
-        if self.order == 1:
-            return stretches.signal(b / gram[0])
-        return stretches.signal(solveh_banded(gram, b, lower=True))
+        rows = b.shape[-1]
+        problem = Joint(gram.reshape(self.order, -1, rows), b.reshape(-1, rows), stretches.stencil)
+        least = 0.0 if np.all(self.a > 0) else _LEAST * float(gram[0].mean())
+        c = problem.factor(least * problem.even)(problem.target)
+        return stretches.signal(c.reshape(b.shape))

@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from symbias.solvers.losses import Loss, SquaredError
+from symbias.solvers.series.stretches import sizes
 
 _NEWTON_STEPS = 50
 
@@ -16,7 +17,7 @@ class SeriesSolution:
 
     Attributes
     ----------
-    signal : array (n,)
+    signal : array (n,) or (channels, n)
     knots : array of int
         Where Dw is not zero: jumps between the points k and k + 1, or kinks at the point k + 1.
     objective, gap, violation : float
@@ -46,13 +47,15 @@ class Observations:
 
     Parameters
     ----------
-    y : array (n,)
+    y : array (n,) or (channels, n)
+        Channels change together: |(Dw)_j| is the norm over them.
     order : int
         1: jumps; 2: changes of slope.
     times : array (n,), optional
         Increasing; 0, 1, 2, ... by default. Order 1 does not depend on them.
-    weights : array (n,), optional
-        Positive, of sum 1; 1/n each by default.
+    weights : array of the shape of y, optional
+        Positive, of sum 1; 1/n each by default. In channels 0 stands for what was not observed,
+        and y there does not count; every point and channel needs what was.
     loss : Loss
 
     Raises
@@ -68,18 +71,39 @@ class Observations:
     loss: Loss = field(default_factory=SquaredError)
 
     def __post_init__(self) -> None:
-        if self.y.ndim != 1 or not self.y.size:
-            raise ValueError(f"y must be one list of numbers, not empty, got {self.y.shape}")
-        if self.order not in (1, 2):
-            raise ValueError(f"the order must be 1 or 2, got {self.order}")
-        for name, array in (("times", self.times), ("weights", self.weights)):
-            if array is not None and np.shape(array) != (len(self.y),):
-                raise ValueError(f"{name} must have shape ({len(self.y)},), got {np.shape(array)}")
+        shape, order = np.shape(self.y), self.order
+        if len(shape) not in (1, 2) or not self.y.size:
+            raise ValueError(
+                f"y must be a list of numbers, or rows of them, not empty, got {shape}"
+            )
+        if order not in (1, 2):
+            raise ValueError(f"the order must be 1 or 2, got {order}")
+        for name, array, wanted in (
+            ("times", self.times, shape[-1:]),
+            ("weights", self.weights, shape),
+        ):
+            if array is not None and np.shape(array) != wanted:
+                raise ValueError(f"{name} must have shape {wanted}, got {np.shape(array)}")
         if self.times is not None and not np.all(np.diff(self.times) > 0):
             raise ValueError("times must increase, each stamp once")
         if self.weights is not None and not np.all(self.weights > 0):
-            raise ValueError("weights must be positive: leave out what was not observed")
+            self._check_missing(self.weights)
         self.loss.check(self.y)
+
+    def _check_missing(self, weights: np.ndarray) -> None:
+        if self.y.ndim == 1 or not np.all(weights >= 0) or not np.all(weights.any(axis=0)):
+            raise ValueError("weights must be positive: leave out what was not observed")
+        known = np.count_nonzero(weights, axis=1)
+        if np.any(known < min(self.order, self.n)):
+            few = int(np.argmin(known))
+            raise ValueError(
+                f"channel {few} has {known[few]} observed values, and needs {self.order}"
+            )
+
+    @property
+    def n(self) -> int:
+        """How many points."""
+        return int(self.y.shape[-1])
 
     @property
     def quadratic(self) -> bool:
@@ -87,12 +111,14 @@ class Observations:
 
     @cached_property
     def a(self) -> np.ndarray:
-        n = len(self.y)
-        return np.full(n, 1 / n) if self.weights is None else self.weights
+        """The weights, of the shape of y."""
+        if self.weights is not None:
+            return self.weights
+        return np.broadcast_to(np.full(self.n, 1 / self.n), self.y.shape)
 
     @cached_property
     def t(self) -> np.ndarray:
-        return np.arange(len(self.y), dtype=float) if self.times is None else self.times
+        return np.arange(self.n, dtype=float) if self.times is None else self.times
 
     @cached_property
     def null(self) -> np.ndarray:
@@ -110,56 +136,64 @@ class Observations:
     @cached_property
     def strength_max(self) -> float:
         """The smallest strength whose fit has no change: the largest |u| of the null fit."""
-        u = self.dual(self.null)
-        return float(np.abs(u).max(initial=0.0))
+        return float(sizes(self.dual(self.null)).max(initial=0.0))
 
     def value(self, w: np.ndarray) -> float:
         """sum a l(w, y)."""
         with np.errstate(over="ignore", invalid="ignore"):
-            return float(self.a @ self.loss.value(w, self.y))
+            return float(np.vdot(self.a, self.loss.value(w, self.y)))
 
     def dual(self, w: np.ndarray) -> np.ndarray:
-        """u with D^T u = -a l'(w), shape (n - order,)."""
+        """u with D^T u = -a l'(w), shape (..., n - order)."""
         u = self.loss.gradient(w, self.y)
-        u = np.cumsum(self.a * u)[:-1]
+        u = np.cumsum(self.a * u, axis=-1)[..., :-1]
         if self.order == 2:
             u *= np.diff(self.t)
-            u = -np.cumsum(u)[:-1]
+            u = -np.cumsum(u, axis=-1)[..., :-1]
         return u
 
     def _directions(self) -> list[np.ndarray]:
         """What is free, orthonormal under the weights: the level, and the slope."""
-        ones = np.ones(len(self.y)) / np.sqrt(self.a.sum())
-        if self.order == 1 or len(self.y) < 2:
+        total = self.a.sum(axis=-1, keepdims=True)
+        ones = 1 / np.sqrt(total)
+        if self.order == 1 or self.n < 2:
             return [ones]
-        line = self.t - float(self.a @ self.t) / float(self.a.sum())
-        return [ones, line / np.sqrt(float(self.a @ line**2))]
+        line = self.t - np.sum(self.a * self.t, axis=-1, keepdims=True) / total
+        return [ones, line / np.sqrt(np.sum(self.a * line**2, axis=-1, keepdims=True))]
 
     def polish(self, w: np.ndarray) -> np.ndarray:
         """w with the best level and slope added: a projection, or Newton with halvings."""
         directions = self._directions()
         if self.quadratic:
             for e in directions:
-                w = w + e * float((self.a * e) @ (self.y - w))
+                w = w + e * np.sum(self.a * e * (self.y - w), axis=-1, keepdims=True)
             return w
-        E, loss, y = np.stack(directions, axis=1), self.loss, self.y
-        if not np.any(w):
-            w = E @ (E.T @ (self.a * loss.guess(y)))
-        value = float(self.a @ loss.value(w, y))
-        for _ in range(_NEWTON_STEPS):
-            slope = E.T @ (self.a * loss.gradient(w, y))
-            hessian = (E * (self.a * loss.bend(w, y, self.a))[:, None]).T @ E
-            step, size = -np.linalg.solve(hessian, slope), 1.0
-            decrease = float(slope @ step)
-            if not decrease < -1e-30 * value:
+        E = np.stack([np.broadcast_to(e, w.shape) for e in directions], axis=-1)
+        if w.ndim == 1:
+            return _newton(self.loss, E, self.a, self.y, w)
+        rows = zip(E, self.a, self.y, w, strict=True)
+        return np.stack([_newton(self.loss, *row) for row in rows])
+
+
+def _newton(loss: Loss, E: np.ndarray, a: np.ndarray, y: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """w (n,) with the best combination of the columns of E added."""
+    if not np.any(w):
+        w = E @ (E.T @ (a * loss.guess(y)))
+    value = float(a @ loss.value(w, y))
+    for _ in range(_NEWTON_STEPS):
+        slope = E.T @ (a * loss.gradient(w, y))
+        hessian = (E * (a * loss.bend(w, y, a))[:, None]).T @ E
+        step, size = -np.linalg.solve(hessian, slope), 1.0
+        decrease = float(slope @ step)
+        if not decrease < -1e-30 * value:
+            break
+        while size > 1e-10:
+            new = w + size * (E @ step)
+            ahead = float(a @ loss.value(new, y))
+            if ahead <= value + 1e-4 * size * decrease + 1e-15 * value:
                 break
-            while size > 1e-10:
-                new = w + size * (E @ step)
-                ahead = float(self.a @ loss.value(new, y))
-                if ahead <= value + 1e-4 * size * decrease + 1e-15 * value:
-                    break
-                size /= 2
-            w, value = new, min(ahead, value)
-            if -decrease <= 1e-26 * max(value, 1e-300):
-                break
-        return w
+            size /= 2
+        w, value = new, min(ahead, value)
+        if -decrease <= 1e-26 * max(value, 1e-300):
+            break
+    return w

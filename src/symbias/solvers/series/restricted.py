@@ -10,30 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import LinAlgError, cho_solve_banded, cholesky_banded
 
+from symbias.solvers.series.banded import Banded
+
 _STEPS = 100
 _BOUNDARY = 0.995  # of the way to the boundary
 _SLOW, _CENTRE = 0.7, 0.3  # shares of the complementarity: left by a slow step, aimed at then
 
 
-@dataclass(frozen=True, eq=False)
-class Restricted:
-    """min 1/2 c'Gc - b'c + strength |Dc|_1.
-
-    Attributes
-    ----------
-    gram : array (order, rows)
-        Diagonal of G and, for order 2, the entries (i, i + 1) at [1, i].
-    target : array (rows,)
-        b.
-    stencil : array (rows - order, order + 1)
-        Row i of D, over the entries i to i + order of c.
-    strength : float
-    """
-
-    gram: np.ndarray
-    target: np.ndarray
-    stencil: np.ndarray
-    strength: float
+class Restricted(Banded):
+    """min 1/2 c'Gc - b'c + strength |Dc|_1."""
 
     def solve(self, tol: float = 1e-13) -> tuple[np.ndarray, np.ndarray]:
         """c, and which entries of Dc are not zero, by Mehrotra's predictor and corrector.
@@ -46,7 +31,7 @@ class Restricted:
         if not len(jumps):
             return c, np.zeros(0, dtype=bool)
         # in units in which every change costs about as much
-        unit = np.abs(self.stencil).max(axis=1)
+        unit = self.unit
         level = float(np.mean(np.abs(jumps) / unit)) + 1e-300
         p, m = (np.maximum(side, 0.0) + level * unit for side in (jumps, -jumps))
         over, under = 2 * m / (p + m), 2 * p / (p + m)  # 1 - z and 1 + z, with all their digits
@@ -93,39 +78,6 @@ class Restricted:
         """The minimum with <sign, Dc> for |Dc|_1, and which changes keep their sign."""
         found = self.factor(None)(self.target - self.strength * self.adjoint(sign))
         return found, np.sign(self.differences(found)) == sign
-
-    def cost(self, c: np.ndarray) -> float:
-        """The objective at c."""
-        changes = float(np.abs(self.differences(c)).sum())
-        return float(c @ (0.5 * self.gram_times(c) - self.target)) + self.strength * changes
-
-    def scale(self, c: np.ndarray) -> float:
-        """The size of its terms, that rounding is relative to."""
-        changes = float(np.abs(self.differences(c)).sum())
-        return abs(float(self.target @ c)) + self.strength * changes + 1e-300
-
-    def differences(self, c: np.ndarray) -> np.ndarray:
-        """Dc."""
-        count = len(self.stencil)
-        total = np.zeros(count)
-        for k in range(len(self.gram) + 1):
-            total += self.stencil[:, k] * c[k : k + count]
-        return total
-
-    def adjoint(self, z: np.ndarray) -> np.ndarray:
-        """D'z."""
-        out = np.zeros(len(self.target))
-        for k in range(len(self.gram) + 1):
-            out[k : k + len(z)] += self.stencil[:, k] * z
-        return out
-
-    def gram_times(self, c: np.ndarray) -> np.ndarray:
-        """Gc."""
-        out = self.gram[0] * c
-        for off in self.gram[1:]:
-            out[:-1] += off[:-1] * c[1:]
-            out[1:] += off[:-1] * c[:-1]
-        return out
 
     def factor(self, theta: np.ndarray | None) -> "_Factor":
         """Solves (G + strength D' Theta D) x = r; without theta G x = r."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from symbias.solvers.series.between import Changed, least_squares, reweighted
 from symbias.solvers.series.observations import Observations, SeriesSolution
-from symbias.solvers.series.stretches import Stretches
+from symbias.solvers.series.stretches import Stretches, sizes
 
 _PATIENCE = 4
 
@@ -23,7 +23,7 @@ def search(
     w, u = series.null, series.dual(series.null)
     if knots is None or not len(knots):
         none = Stretches(series.order, series.t, np.zeros(0, dtype=int))
-        knots = none.worst(np.abs(u), strength)
+        knots = none.worst(sizes(u), strength)
     else:
         knots = np.unique(np.asarray(knots, dtype=int))
     best: SeriesSolution | None = None
@@ -32,10 +32,10 @@ def search(
     while rounds < max_iter:
         rounds += 1
         stretches = Stretches(series.order, series.t, knots)
-        kept = np.where(np.isin(knots, back), np.sign(u[knots]), 0.0)
+        kept = np.where(np.isin(knots, back), np.sign(u[..., knots]), 0.0)
         w, jumps, live = _between(series, stretches, w, strength, kept)
         w = series.polish(w)
-        u, rest = _anchored(series, strength, series.dual(w), knots[live], jumps[live])
+        u, rest = _anchored(series, strength, w, series.dual(w), knots[live], jumps[..., live])
         objective, gap = _certify(series, strength, w, u, knots, jumps)
         gap += rest
         floor = series.floor(objective)
@@ -53,7 +53,7 @@ def search(
         if waited >= _PATIENCE:
             reason = "stalled: rounding hides what is left of the gap"
             break
-        missed = stretches.worst(np.abs(u), strength * (1 + 1e-13))
+        missed = stretches.worst(sizes(u), strength * (1 + 1e-13))
         # let go for a change that is too small to see, and missed at once: real after all
         back = np.union1d(back, np.intersect1d(missed, knots[~live]))
         knots = np.union1d(knots[live], missed)
@@ -72,25 +72,47 @@ def _between(
 
 
 def _anchored(
-    series: Observations, strength: float, u: np.ndarray, knots: np.ndarray, jumps: np.ndarray
+    series: Observations,
+    strength: float,
+    w: np.ndarray,
+    u: np.ndarray,
+    knots: np.ndarray,
+    jumps: np.ndarray,
 ) -> tuple[np.ndarray, float]:
     """u without the drift of two cumulative sums, and what that adds to the gap.
 
-    At a change u is strength * sign, and it ends in 0: what it is off there, linear in time
-    between, is taken away. Then D^T u = -a l'(w) + e with e at these points alone, which costs
-    the gap of the squared loss e^2 / (2 a) there.
+    At a change u is strength times its direction, and it begins and ends in 0: what it is off
+    there, linear in time between, is taken away. Then D^T u = -a l'(w) + e with e at these points
+    alone, which costs the gap of the squared loss e^2 / (2 a) there; in channels with gaps only
+    points that were observed are taken.
     """
     if series.order == 1 or not series.quadratic or not len(knots):
         return u, 0.0
-    n, t = len(series.y), series.t
-    at = np.concatenate([[0], knots + 1, [n - 1]])
-    end = u[-1] + (u[-1] - u[-2] if n > 3 else u[-1]) * (t[-1] - t[-2]) / (t[-2] - t[-3])
-    off = np.concatenate([[0.0], u[knots] - strength * np.sign(jumps), [end]])
+    off = u[..., knots] - strength * jumps / sizes(jumps)
     if np.abs(off).max() > 1e-6 * strength:
         return u, 0.0
+    last = series.a[..., -1] * series.loss.gradient(w[..., -1], series.y[..., -1])
+    ends = np.atleast_1d(u[..., -1] + last * (series.t[-1] - series.t[-2]))
+    rows = [x.reshape(-1, x.shape[-1]) for x in (u, off, series.a)]
+    moved = [_without_drift(series.t, knots + 1, *row) for row in zip(*rows, ends, strict=True)]
+    return np.reshape([row for row, _ in moved], u.shape), sum(cost for _, cost in moved)
+
+
+def _without_drift(
+    t: np.ndarray, at: np.ndarray, u: np.ndarray, off: np.ndarray, a: np.ndarray, end: float
+) -> tuple[np.ndarray, float]:
+    """u (n - 2,) less the line through what it is off at some points; and what that costs."""
+    known = np.flatnonzero(a)
+    first, last = known[0], known[-1]
+    whole = np.concatenate([[0.0], u, [end]])
+    inner = (a[at] > 0) & (at > first) & (at < last)
+    at = np.concatenate([[first], at[inner], [last]])
+    off = np.concatenate([[0.0], off[inner], [whole[last]]])
     slopes = np.concatenate([[0.0], np.diff(off) / np.diff(t[at]), [0.0]])
     e = np.diff(slopes)
-    return u - np.interp(t[1:-1], t[at], off), float(np.sum(e**2 / (2 * series.a[at])))
+    line = np.interp(t[1:-1], t[at], off)
+    line[last:] = u[last:]
+    return u - line, float(np.sum(e**2 / (2 * a[at])))
 
 
 def _certify(
@@ -106,15 +128,15 @@ def _certify(
     gap = slack(t) + sum (s |Dw| - t <u, Dw>); slack is the loss plus its conjugate at t l'.
     """
     loss = series.value(w)
-    costs = s * np.abs(jumps)
-    largest = float(np.abs(u).max(initial=0.0))
+    costs = s * sizes(jumps)
+    largest = float(sizes(u).max(initial=0.0))
     t = min(1.0, s / largest) if largest > 0 else 1.0
     if series.quadratic:
         slack = (1 - t) ** 2 * loss
     else:
         slope = t * series.loss.gradient(w, series.y)
         each = series.loss.value(w, series.y) + series.loss.conjugate(slope, series.y)
-        slack = float(series.a @ (each - slope * w))
-    along = u[knots] * jumps
+        slack = float(np.vdot(series.a, each - slope * w))
+    along = (u[..., knots] * jumps).reshape(-1, len(knots)).sum(axis=0)
     gap = slack + float(np.sum(costs - t * along))
     return loss + float(costs.sum()), max(gap, 0.0)

@@ -1,4 +1,7 @@
-"""Signals that are constant or linear between knots, as bases of hat functions: O(n) sums."""
+"""Signals that are constant or linear between knots, as bases of hat functions: O(n) sums.
+
+Points run along the last axis; an axis before it holds channels that change together.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -61,38 +64,38 @@ class Stretches:
         """Dw at the knots."""
         k, t = self.knots, self.times
         if self.order == 1:
-            return w[k + 1] - w[k]
-        before = (w[k + 1] - w[k]) / (t[k + 1] - t[k])
-        return (w[k + 2] - w[k + 1]) / (t[k + 2] - t[k + 1]) - before
+            return w[..., k + 1] - w[..., k]
+        before = (w[..., k + 1] - w[..., k]) / (t[k + 1] - t[k])
+        return (w[..., k + 2] - w[..., k + 1]) / (t[k + 2] - t[k + 1]) - before
 
     def signal(self, c: np.ndarray) -> np.ndarray:
-        """The signal (n,) of the coordinates c: a value per stretch, or per node."""
+        """The signal (..., n) of the coordinates c: a value per stretch, or per node."""
         if self.order == 1:
-            return np.repeat(c, self.lengths)
-        signal = np.repeat(c[1:] - c[:-1], self.lengths)
+            return np.repeat(c, self.lengths, axis=-1)
+        signal = np.repeat(c[..., 1:] - c[..., :-1], self.lengths, axis=-1)
         signal *= self.share
-        signal += np.repeat(c[:-1], self.lengths)
+        signal += np.repeat(c[..., :-1], self.lengths, axis=-1)
         return signal
 
     def project(self, weights: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """G, (order, rows), banded, and b, (rows,), of sum weights (w - y)^2 / 2 in c."""
+        """G, (order, ..., rows), banded, and b, (..., rows), of sum weights (w - y)^2 / 2 in c."""
         weighted = weights * y
         if self.order == 1:
             return self._sums(weights)[None], self._sums(weighted)
-        rows = len(self.nodes)
-        gram, b = np.zeros((2, rows)), np.zeros(rows)
+        shape = (*weights.shape[:-1], len(self.nodes))
+        gram, b = np.zeros((2, *shape)), np.zeros(shape)
         right = weights * self.share
-        gram[1, :-1] = self._sums(right * (1 - self.share))
+        gram[1, ..., :-1] = self._sums(right * (1 - self.share))
         square = self._sums(right * self.share)
-        gram[0, 1:] += square
-        gram[0, :-1] += self._sums(weights) - 2 * gram[1, :-1] - square
+        gram[0, ..., 1:] += square
+        gram[0, ..., :-1] += self._sums(weights) - 2 * gram[1, ..., :-1] - square
         later = self._sums(self.share * weighted)
-        b[1:] += later
-        b[:-1] += self._sums(weighted) - later
+        b[..., 1:] += later
+        b[..., :-1] += self._sums(weighted) - later
         return gram, b
 
     def _sums(self, values: np.ndarray) -> np.ndarray:
-        return np.add.reduceat(values, self.starts)
+        return np.add.reduceat(values, self.starts, axis=-1)
 
     def worst(self, sizes: np.ndarray, bound: float) -> np.ndarray:
         """Where ``sizes`` (n - order,) exceed the bound: the largest of each stretch, as knots."""
@@ -110,3 +113,10 @@ class Stretches:
             [a + np.argmax(sizes[a:b]) for a, b in zip(begins[over], ends[over + 1], strict=True)],
             dtype=int,
         )
+
+
+def sizes(changes: np.ndarray) -> np.ndarray:
+    """|Dw| at every knot: the absolute value, or the norm over the channels (channels, m)."""
+    if changes.ndim == 1:
+        return np.abs(changes)
+    return np.sqrt(np.einsum("km,km->m", changes, changes))

@@ -1,0 +1,252 @@
+"""Channels that change together, between knots: min 1/2 c'Gc - b'c + strength sum_j |(Dc)_j|_2.
+
+The norms over channels are second-order cones, (t_j, (Dc)_j) in the primal and (1, -z_j) in the
+dual. Interior points with Nesterov and Todd's scaling (1997) and Mehrotra's corrector: every step
+is one banded Cholesky factorisation in rows x channels unknowns. Then Newton's method on the
+changes that are not zero, where the problem is smooth.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from scipy.linalg import LinAlgError, cho_solve_banded, cholesky_banded
+
+from symbias.solvers.series.banded import Banded
+from symbias.solvers.series.stretches import sizes
+
+_STEPS, _NEWTON_STEPS = 100, 40
+_BOUNDARY = 0.99  # of the way to the boundary
+_SLOW, _CENTRE = 0.7, 0.3  # shares of the complementarity: left by a slow step, aimed at then
+_PATIENCE = 4
+_RIDGE = 1e-3  # of the size of G, on Dc, in the first point
+
+
+class Joint(Banded):
+    """`Banded` with channels: G of shape (order, channels, rows), c (channels, rows)."""
+
+    @property
+    def even(self) -> np.ndarray:
+        """Blocks for `factor` under which every change costs about as much."""
+        return np.eye(len(self.target)) / self.unit[:, None, None] ** 2
+
+    def solve(self, tol: float = 1e-12) -> tuple[np.ndarray, np.ndarray]:
+        """c, and which changes are not zero, by interior points.
+
+        With x = (t, v) and y = (1, -z) in the cone, v = Dc, the conditions are
+        Gc - b + strength D'z = 0 and x o y = 0.
+        """
+        count = len(self.stencil)
+        c = self.factor(_RIDGE * float(self.gram[0].mean()) * self.even)(self.target)
+        v = self.differences(c)
+        if not count:
+            return c, np.zeros(0, dtype=bool)
+        level = (float(np.mean(sizes(v) / self.unit)) + 1e-300) * self.unit
+        t = (level + np.sqrt(level**2 + 4 * sizes(v) ** 2)) / 2
+        z, before, scale = v / t, np.inf, self.scale(c)
+        lowest, waited = np.inf, 0
+        for _ in range(_STEPS):
+            off = self.target - self.gram_times(c) - self.strength * self.adjoint(z)
+            apart = self.differences(c) - v
+            each = t - np.sum(v * z, axis=0)
+            mu = float(each.mean())
+            wrong = float(np.vdot(np.abs(off), np.abs(c)))
+            wrong += self.strength * float(sizes(apart).sum())
+            left = self.strength * mu * count + wrong
+            waited = 0 if left < 0.5 * lowest else waited + 1
+            lowest = min(left, lowest)
+            if left <= tol * scale or not mu > 0 or waited > _PATIENCE:
+                break
+            try:
+                cones = _Cones.at(t, v, z)
+                solve = self.factor(self.strength * cones.stiffness)
+            except LinAlgError:
+                break
+            towards = _Direction(self, cones, solve, off, apart)
+            lam = cones.middle
+            dc, dz, dx, dy = towards(-lam)
+            long = cones.longest(lam, dx, dy, 1.0)
+            ahead = float(np.sum((lam + long * dx) * (lam + long * dy))) / count
+            centre, second = mu * (max(ahead, 0.0) / mu) ** 3, 1.0
+            if mu > _SLOW * before:
+                centre, second = _CENTRE * mu, 0.0
+            before = mu
+            dc, dz, dx, dy = towards(-lam + cones.corrector(lam, centre, second, dx, dy))
+            long = cones.longest(lam, dx, dy, _BOUNDARY)
+            dt, dv = cones.unscaled(dx)
+            while long > 0 and not _inside(t + long * dt, v + long * dv, z + long * dz):
+                long = 0.9 * long if long > 1e-10 else 0.0
+            if not long > 0:
+                break
+            c, t, v, z = c + long * dc, t + long * dt, v + long * dv, z + long * dz
+        size = t / self.unit
+        return c, size > float(size.max()) * (1 - sizes(z))
+
+    def newton(self, c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The minimum from a c near to it, by Newton's method; and which changes are still there.
+
+        Raises
+        ------
+        LinAlgError
+            Where the Hessian is singular: channels of which nothing was observed.
+        """
+        value, eye = self.cost(c), np.eye(len(c))
+        first = sizes(self.differences(c))
+        for _ in range(_NEWTON_STEPS):
+            v = self.differences(c)
+            size = sizes(v)
+            there = size > 1e-9 * first
+            if not np.all(there):
+                return c, there
+            d = v / size
+            slope = self.gram_times(c) - self.target + self.strength * self.adjoint(d)
+            curved = (eye - d.T[:, :, None] * d.T[:, None, :]) / size[:, None, None]
+            step = -self.factor(self.strength * curved)(slope)
+            decrease, long = -float(np.vdot(slope, step)), 1.0
+            rounding = 1e-15 * self.scale(c)
+            while long > 1e-6:
+                new = self.cost(c + long * step)
+                if new <= value - 0.1 * long * decrease + rounding:
+                    break
+                long /= 2
+            else:
+                break
+            c, value = c + long * step, new
+            if long == 1 and decrease <= 1e-3 * rounding:
+                break
+        return c, np.ones(len(first), dtype=bool)
+
+    def factor(self, theta: np.ndarray) -> "_Factor":
+        """Solves (G + D' Theta D) x = r, with blocks Theta (rows - order, channels, channels).
+
+        Entries are ordered by rows, then channels: (order + 1) channels - 1 bands.
+        """
+        order, channels, rows = self.gram.shape
+        band = np.zeros(((order + 1) * channels, rows, channels))
+        band[0] = self.gram[0].T
+        if order == 2:
+            band[channels] = self.gram[1].T
+        i, j = np.indices((channels, channels))
+        for p in range(order + 1):
+            for q in range(p + 1):
+                pairs = (slice(None),) if q < p else (j <= i,)
+                below, at = ((p - q) * channels + (i - j))[pairs].ravel(), j[pairs].ravel()
+                weight = (self.stencil[:, p] * self.stencil[:, q])[:, None]
+                block = weight * theta[:, i[pairs].ravel(), at]
+                knots = np.arange(len(theta))[:, None] + q
+                band[below, knots, at] += block
+        flat = band.reshape(len(band), rows * channels)
+        return _Factor(
+            cholesky_banded(flat, lower=True, overwrite_ab=True, check_finite=False), channels
+        )
+
+
+def _inside(t: np.ndarray, v: np.ndarray, z: np.ndarray) -> bool:
+    return bool(np.all(t > sizes(v)) and np.all(sizes(z) < 1))
+
+
+@dataclass(frozen=True, eq=False)
+class _Factor:
+    band: np.ndarray
+    channels: int
+
+    def __call__(self, r: np.ndarray) -> np.ndarray:
+        x = cho_solve_banded((self.band, True), r.T.ravel(), check_finite=False)
+        return np.ascontiguousarray(x.reshape(-1, self.channels).T)
+
+
+@dataclass(frozen=True, eq=False)
+class _Cones:
+    """Pairs x = (t, v), y = (1, -z) inside their cones, and the scaling W with W y = W^-1 x.
+
+    W^2 = eta^2 (2 w w' - J), J = diag(1, -1, ..., -1) and w'Jw = 1; (lead, rest) is w.
+    """
+
+    t: np.ndarray
+    v: np.ndarray
+    z: np.ndarray
+    primal: np.ndarray
+    dual: np.ndarray
+    square: np.ndarray
+    lead: np.ndarray
+    rest: np.ndarray
+    middle: np.ndarray
+
+    @classmethod
+    def at(cls, t: np.ndarray, v: np.ndarray, z: np.ndarray) -> Self:
+        size, less = sizes(v), sizes(z)
+        primal, dual = (t - size) * (t + size), (1 - less) * (1 + less)
+        x, y = np.sqrt(primal), np.sqrt(dual)
+        half = np.sqrt((1 + (t - np.sum(v * z, axis=0)) / (x * y)) / 2)
+        lead, rest = (t / x + 1 / y) / (2 * half), (v / x + z / y) / (2 * half)
+        along = ((half + 1 / y) * v / x - (half + t / x) * z / y) / (t / x + 1 / y + 2 * half)
+        middle = np.sqrt(x * y) * np.concatenate([half[None], along])
+        return cls(t, v, z, primal, dual, x / y, lead, rest, middle)
+
+    @property
+    def stiffness(self) -> np.ndarray:
+        """The inverse of the part of W^2 that acts on v, (m, channels, channels)."""
+        w = self.rest.T
+        outer = w[:, :, None] * w[:, None, :] * (2 / (2 * self.lead**2 - 1))[:, None, None]
+        return (np.eye(w.shape[1]) - outer) / self.square[:, None, None]
+
+    def stiff(self, v: np.ndarray) -> np.ndarray:
+        """`stiffness` times v."""
+        along = 2 * np.sum(self.rest * v, axis=0) / (2 * self.lead**2 - 1)
+        return (v - along * self.rest) / self.square
+
+    def scaled(self, a: np.ndarray | float, b: np.ndarray) -> np.ndarray:
+        """W (a, b), (1 + channels, m)."""
+        along = np.sum(self.rest * b, axis=0)
+        parts = [self.lead * a + along, *(b + (a + along / (1 + self.lead)) * self.rest)]
+        return np.stack(parts) * np.sqrt(self.square)
+
+    def unscaled(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """W x, in two parts."""
+        whole = self.scaled(x[0], x[1:])
+        return whole[0], whole[1:]
+
+    def corrector(
+        self, lam: np.ndarray, centre: float, second: float, dx: np.ndarray, dy: np.ndarray
+    ) -> np.ndarray:
+        """d with lam o d = centre e - second dx o dy."""
+        r0 = centre - second * np.sum(dx * dy, axis=0)
+        r1 = -second * (dx[0] * dy[1:] + dy[0] * dx[1:])
+        d0 = (lam[0] * r0 - np.sum(lam[1:] * r1, axis=0)) / np.sqrt(self.primal * self.dual)
+        return np.concatenate([d0[None], (r1 - d0 * lam[1:]) / lam[0]])
+
+    def longest(self, lam: np.ndarray, dx: np.ndarray, dy: np.ndarray, part: float) -> float:
+        """``part`` of the longest step up to 1 that stays inside."""
+        inside = np.sqrt(self.primal * self.dual)
+        return min(1.0, part * min(_root(lam, d, inside) for d in (dx, dy)))
+
+
+def _root(x: np.ndarray, d: np.ndarray, inside: np.ndarray) -> float:
+    """The longest step from x, x'Jx = inside, in the direction d that stays in all cones."""
+    a = d[0] ** 2 - np.sum(d[1:] ** 2, axis=0)
+    b = x[0] * d[0] - np.sum(x[1:] * d[1:], axis=0)
+    inner = b**2 - a * inside
+    below = -b + np.sqrt(np.maximum(inner, 0.0))
+    ends = (inner >= 0) & (below > 0)
+    return float(np.min(inside[ends] / below[ends], initial=np.inf))
+
+
+@dataclass(frozen=True, eq=False)
+class _Direction:
+    """Newton steps of one point: predictor and corrector share the factorisation."""
+
+    problem: Joint
+    cones: _Cones
+    solve: _Factor
+    off: np.ndarray
+    apart: np.ndarray
+
+    def __call__(self, d: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Changes of c and z, and W^-1 dx and W dy, whose sum is d."""
+        problem, cones = self.problem, self.cones
+        _, rest = cones.unscaled(d)
+        pull = cones.stiff(self.apart - rest)
+        dc = self.solve(self.off - problem.strength * problem.adjoint(pull))
+        dz = cones.stiff(problem.differences(dc) + self.apart - rest)
+        dy = cones.scaled(0.0, -dz)
+        return dc, dz, d - dy, dy
