@@ -7,8 +7,8 @@ import pytest
 from sklearn.model_selection import KFold
 
 import symbias as sb
-from symbias.estimators.by_knots import interleaved_folds
 from symbias.estimators.cross_validation import choose
+from symbias.estimators.observed import interleaved_folds
 from tests.training.cases import nile
 
 RNG = np.random.default_rng(11)

@@ -1,10 +1,11 @@
 """Series: what is measured where."""
 
+import cvxpy as cp
 import numpy as np
 import pytest
 
 import symbias as sb
-from symbias.estimators.by_knots import interleaved_folds
+from symbias.estimators.observed import interleaved_folds
 
 
 @pytest.mark.parametrize("penalty", ["tv", "trend", "spectral"])
@@ -130,3 +131,125 @@ def test_spectra_without_gaps_are_a_threshold() -> None:
     assert fit.objective == pytest.approx(direct.objective_, rel=1e-9)
     assert fit.strength_max == pytest.approx(direct.strength_max_, rel=1e-9)
     assert np.count_nonzero(fit.coefficients) == len(fit.changes) == direct.support_.sum()
+
+
+JOINT = [sb.TotalVariation(joint=True), sb.TrendFilter(joint=True)]
+
+
+def channels(n: int, seed: int) -> np.ndarray:
+    """Three channels whose level changes at the same two stamps, with noise."""
+    rng = np.random.default_rng(seed)
+    at = np.minimum(3 * np.arange(n) // n, 2)
+    return rng.normal(size=(3, 3))[at] * 2 + 0.3 * rng.normal(size=(n, 3))
+
+
+@pytest.mark.parametrize("penalty", JOINT, ids=["tv", "trend"])
+def test_channels_that_change_together_against_dense_groups(penalty: sb.Penalty) -> None:
+    """Whole, on the identity: the group lasso of the differences."""
+    n, Y = 40, channels(40, 0)
+    fit = sb.fit_series(range(n), Y, penalty, 0.05, tol=1e-11)
+    dense = sb.DesignedRegressor(penalty, 0.05, tol=1e-11).fit(np.eye(n), Y)
+    assert fit.objective == pytest.approx(dense.objective_, rel=1e-10)
+    assert fit.strength_max == pytest.approx(dense.strength_max_, rel=1e-9)
+    np.testing.assert_allclose(fit.fitted, dense.predict(np.eye(n)), atol=1e-5)
+    changes = np.flatnonzero(np.any(np.abs(dense.penalized_) > 1e-7, axis=1))
+    np.testing.assert_array_equal(fit.changes, changes + isinstance(penalty, sb.TrendFilter))
+
+
+@pytest.mark.parametrize("solver", ["auto", "varpro"])
+@pytest.mark.parametrize("penalty", JOINT, ids=["tv", "trend"])
+def test_channels_with_gaps_repeats_and_uneven_stamps(penalty: sb.Penalty, solver: str) -> None:
+    """Against the convex solver on every value that there is."""
+    rng = np.random.default_rng(3)
+    times = np.sort(rng.choice(np.linspace(0, 50, 120), 45))
+    Y = channels(45, 1)
+    Y[rng.uniform(size=Y.shape) < 0.3] = np.nan
+    fit = sb.fit_series(times, Y, penalty, 0.05, solver=solver, tol=1e-9)
+    seen = ~np.isnan(Y).all(axis=1)
+    stamps = np.unique(times)
+    where = np.searchsorted(stamps, times)
+    loss = np.nansum((Y - fit.fitted[where]) ** 2) / (2 * seen.sum())
+    assert fit.objective == pytest.approx(loss + 0.05 * float(fit.penalty(fit.fitted)), rel=1e-8)
+    W = cp.Variable((len(stamps), 3))
+    apart = cp.multiply(~np.isnan(Y), W[where] - np.nan_to_num(Y))
+    jumps = cp.diff(W, axis=0)
+    if isinstance(penalty, sb.TrendFilter):
+        jumps = cp.diff(cp.multiply(jumps, fit.step / np.diff(stamps)[:, None]), axis=0)
+    cost = cp.sum_squares(apart) / (2 * seen.sum()) + 0.05 * cp.sum(cp.norm(jumps, 2, axis=1))
+    best = cp.Problem(cp.Minimize(cost)).solve(cp.CLARABEL)
+    assert fit.objective == pytest.approx(best, rel=1e-7)
+    np.testing.assert_array_equal(fit.observed, Y[seen][np.argsort(times[seen], kind="stable")])
+
+
+def test_one_channel_is_a_series() -> None:
+    values = np.cumsum(np.random.default_rng(4).normal(size=60))
+    values[[3, 4, 20]] = np.nan
+    for strength in (0.05, "auto"):
+        one = sb.fit_series(range(60), values, "tv", strength)
+        for given in (values, values[:, None]):
+            same = sb.fit_series(range(60), given, sb.TotalVariation(joint=True), strength)
+            assert same.strength == pytest.approx(one.strength)
+            np.testing.assert_allclose(same.fitted.ravel(), one.fitted, atol=1e-6)
+            np.testing.assert_array_equal(same.changes, one.changes)
+
+
+@pytest.mark.parametrize("penalty", JOINT, ids=["tv", "trend"])
+def test_the_strength_of_channels_by_cross_validation(penalty: sb.Penalty) -> None:
+    """Errors are those of fits of each fold; knots are kept from strength to strength."""
+    Y = channels(60, 2)
+    Y[10:20, 0] = np.nan
+    fit = sb.fit_series(range(60), Y, penalty, folds=3)
+    assert fit.strengths is not None
+    assert fit.errors is not None
+    for i in (5, 15):
+        for k, (train, test) in enumerate(interleaved_folds(60, 3)):
+            fold = np.where(np.isin(np.arange(60), train)[:, None], Y, np.nan)
+            part = sb.fit_series(range(60), fold, penalty, fit.strengths[i], tol=1e-10)
+            error = np.nanmean((part.fitted[test] - Y[test]) ** 2)
+            assert fit.errors[i, k] == pytest.approx(error, rel=1e-2)
+    whole = sb.fit_series(range(60), Y, penalty, fit.strength)
+    np.testing.assert_allclose(fit.fitted, whole.fitted, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["huber", "poisson"])
+def test_other_losses_of_channels(loss: str) -> None:
+    rng = np.random.default_rng(2)
+    means = np.where(np.arange(30)[:, None] < 15, [2.0, 5.0], [8.0, 4.0])
+    Y = rng.poisson(means).astype(float)
+    penalty = sb.TotalVariation(joint=True)
+    fit = sb.fit_series(range(30), Y, penalty, 0.05, loss=loss, tol=1e-10)
+    dense = sb.DesignedRegressor(penalty, 0.05, loss=loss).fit(np.eye(30), Y)
+    assert fit.objective == pytest.approx(dense.objective_, rel=1e-8)
+
+
+def test_long_channels() -> None:
+    """30,000 stamps and 3 channels with gaps: changes are found together, and certified."""
+    rng = np.random.default_rng(0)
+    n, levels = 30_000, np.array([[0.0, 0, 1], [0.6, -0.6, 1], [0.6, 0, -1]])
+    truth = levels[3 * np.arange(n) // n]
+    Y = truth + rng.normal(size=(n, 3))
+    Y[4000:8000, 0] = np.nan
+    fit = sb.fit_series(range(n), Y, sb.TotalVariation(joint=True))
+    assert fit.converged
+    assert 0 <= fit.dual_gap <= 1e-8 * fit.objective
+    for k in range(3):  # where channels change, one does
+        at = [n // 3 - 1, 2 * n // 3 - 1][k == 2 :][: 1 if k == 0 else None]
+        largest = np.argsort(-np.abs(np.diff(fit.fitted[:, k])))[:4]
+        assert all(np.abs(largest - there).min() <= 20 for there in at)
+    assert fit.unshrunk is not None
+    np.testing.assert_allclose(fit.unshrunk[[100, -100]], levels[[0, -1]], atol=0.2)
+
+
+def test_channels_that_are_refused() -> None:
+    Y = channels(10, 0)
+    for penalty in ("tv", "spectral", sb.TotalVariation(axis=0), sb.TotalVariation(1, joint=True)):
+        with pytest.raises(ValueError, match="joint=True"):
+            sb.fit_series(range(10), Y, penalty, 0.1)
+    Y[2:, 1] = np.nan
+    with pytest.raises(ValueError, match="got 2 in channel 1"):
+        sb.fit_series(range(10), Y, JOINT[0], 0.1)
+    with pytest.raises(ValueError, match="two equal lists"):
+        sb.fit_series(range(9), Y, JOINT[0], 0.1)
+    Y[3:, 1] = [1, np.nan, np.nan, np.nan, np.nan, np.nan, np.nan]
+    with pytest.raises(ValueError, match=r"channel 1 has \d observed values, and needs 2"):
+        sb.fit_series(range(10), Y, JOINT[1], folds=2)

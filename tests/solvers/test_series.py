@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import symbias as sb
 from symbias.solvers import Huber, Logistic, Poisson, SquaredError
 from symbias.solvers.series import Series
+from symbias.solvers.series.search import _anchored
 
 LOSSES: dict[str, Any] = {
     "squared": (SquaredError(), lambda w, y: cp.square(w - y) / 2),
@@ -174,6 +175,140 @@ def test_a_constant_series_has_no_strength() -> None:
     np.testing.assert_allclose(series.solve(0.1).signal, 2.5)
 
 
+def joint(order: int, n: int, seed: int, loss: str = "squared", missing: float = 0.3) -> Series:
+    """Three channels; no stamp and no channel is without what was observed."""
+    rows = [problem(order, n, 10 * seed + k, loss) for k in range(3)]
+    rng = np.random.default_rng(seed)
+    gone = rng.uniform(size=(3, n)) < missing
+    gone[rng.integers(3, size=n), np.arange(n)] = False
+    gone[:, : order + 1] = False
+    y, a = (np.where(gone, 0.0, [getattr(r, name) for r in rows]) for name in ("y", "a"))
+    return Series(y, order, rows[0].t, a / a.sum(), LOSSES[loss][0])
+
+
+def joint_cost(series: Series, strength: float, w: np.ndarray) -> float:
+    changes = np.linalg.norm(penalty(series.order, series.t) @ w.T, axis=1).sum()
+    return float(np.sum(series.a * series.loss.value(w, series.y)) + strength * changes)
+
+
+@pytest.mark.filterwarnings("ignore:Solution may be inaccurate:UserWarning")
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("fraction", [0.5, 0.03])
+def test_channels_at_the_optimum_of_a_convex_program(
+    order: int, loss: str, fraction: float
+) -> None:
+    series = joint(order, 50, seed=order, loss=loss)
+    strength = fraction * series.strength_max
+    found = series.solve(strength, tol=1e-9)
+    assert found.converged, found
+    w = cp.Variable(series.y.shape)
+    loss_of = cp.sum(cp.multiply(series.a, LOSSES[loss][1](w, series.y)))
+    changes = cp.norm(penalty(order, series.t) @ w.T, 2, axis=1)
+    cp.Problem(cp.Minimize(loss_of + strength * cp.sum(changes))).solve(
+        cp.CLARABEL, tol_gap_abs=1e-12, tol_gap_rel=1e-12, tol_feas=1e-12
+    )
+    best = joint_cost(series, strength, np.asarray(w.value))
+    assert found.objective == pytest.approx(joint_cost(series, strength, found.signal), rel=1e-10)
+    assert found.objective <= best * (1 + 1e-8) + 1e-12
+    sizes = np.linalg.norm(penalty(order, series.t) @ found.signal.T, axis=1)
+    assert set(np.flatnonzero(sizes > 1e-9).tolist()) <= set(found.knots.tolist())
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("missing", [0.0, 0.5])
+def test_the_optimality_of_channels_written_densely(order: int, missing: float) -> None:
+    """-a l'(w) = D^T u with |u_j| <= strength, and u_j = strength Dw / |Dw| at every knot."""
+    series = joint(order, 80, seed=5, missing=missing)
+    strength = 0.05 * series.strength_max
+    found = series.solve(strength, tol=1e-12)
+    D = penalty(order, series.t)
+    pull = series.a * (series.y - found.signal)
+    u, *_ = np.linalg.lstsq(D.T, pull.T)
+    assert np.abs(D.T @ u - pull.T).max() <= 1e-12
+    jumps = D @ found.signal.T
+    sizes = np.linalg.norm(jumps, axis=1)
+    assert np.linalg.norm(u, axis=1).max() <= strength * (1 + 1e-7)
+    at = found.knots
+    assert len(at) > 1
+    np.testing.assert_allclose(u[at], strength * jumps[at] / sizes[at, None], atol=1e-6 * strength)
+    assert np.abs(np.delete(jumps, at, axis=0)).max() <= 1e-9
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_one_channel_is_a_series(order: int) -> None:
+    one = problem(order, 200, seed=6)
+    many = Series(one.y[None], order, one.t, one.a[None])
+    assert many.strength_max == pytest.approx(one.strength_max)
+    for fraction in (0.3, 0.01):
+        strength = fraction * one.strength_max
+        a, b = one.solve(strength), many.solve(strength)
+        assert b.objective == pytest.approx(a.objective, rel=1e-10)
+        np.testing.assert_array_equal(a.knots, b.knots)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_channels_turned_are_the_fit_turned(order: int) -> None:
+    """The penalty does not see rotations of the channels."""
+    series = joint(order, 300, seed=7, missing=0.0)
+    even = Series(series.y, order, series.t)
+    turn, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))
+    strength = 0.02 * even.strength_max
+    a, b = even.solve(strength), Series(turn @ series.y, order, series.t).solve(strength)
+    np.testing.assert_allclose(turn @ a.signal, b.signal, atol=1e-6)
+    np.testing.assert_array_equal(a.knots, b.knots)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("missing", [0.0, 0.3])
+def test_the_dual_point_of_the_gap_is_feasible(order: int, missing: float) -> None:
+    """A lower bound that is computed densely from u alone holds, and the gap is no smaller."""
+    series = joint(order, 60, seed=8, missing=missing)
+    strength = 0.03 * series.strength_max
+    best = series.solve(strength, tol=1e-12).objective
+    rough = series.solve(strength, tol=1e-12, max_iter=4)
+    u = series.dual(rough.signal)
+    u *= min(1.0, strength / np.linalg.norm(u, axis=0).max())
+    pull = (penalty(order, series.t).T @ u.T).T
+    seen = series.a > 0
+    assert np.abs(pull[~seen]).max(initial=0.0) <= 1e-13
+    bound = np.sum(pull * series.y) - np.sum(pull[seen] ** 2 / (2 * series.a[seen]))
+    assert bound <= best + 1e-12
+    assert rough.objective - rough.gap == pytest.approx(bound, abs=1e-10)
+    assert rough.objective - best <= rough.gap + 1e-12
+
+
+def test_drift_is_taken_out_of_the_dual_and_paid_for() -> None:
+    """What is left of D^T u + a l'(w) is at knots and ends alone, and costs what is said."""
+    series = joint(2, 60, seed=9)
+    strength = 0.05 * series.strength_max
+    found = series.solve(strength, tol=1e-12)
+    D = penalty(2, series.t)
+    jumps = (D[found.knots] @ found.signal.T).T
+    mean = (series.a @ series.t / series.a.sum(axis=1))[:, None]
+    w = found.signal + 1e-9 * (series.t - mean) * np.array([[1.0], [0.0], [-2.0]])
+    u, cost = _anchored(series, strength, w, series.dual(w), found.knots, jumps)
+    e = D.T @ u.T + (series.a * (w - series.y)).T
+    ends = [np.flatnonzero(row)[[0, -1]] for row in series.a]
+    for k in range(3):
+        away = np.setdiff1d(np.arange(60), [*(found.knots + 1), *ends[k]])
+        assert np.abs(e[away, k]).max() <= 1e-15
+    seen = series.a.T > 0
+    assert cost == pytest.approx(np.sum(e[seen] ** 2 / (2 * series.a.T[seen])), rel=1e-3)
+    assert cost > 0
+
+
+def test_a_long_joint_series() -> None:
+    rng = np.random.default_rng(1)
+    n = 100_000
+    w = np.repeat(rng.normal(size=(3, 10)), n // 10, axis=1)
+    series = Series(w + 0.5 * rng.normal(size=w.shape))
+    found = series.solve(0.01 * series.strength_max, tol=1e-8)
+    assert found.converged
+    assert len(found.knots) < 300
+    assert np.sqrt(np.mean((found.signal - w) ** 2)) < 0.1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -183,6 +318,12 @@ def test_a_constant_series_has_no_strength() -> None:
         ({"y": np.ones(3), "times": np.ones(3)}, "times must increase"),
         ({"y": np.ones(3), "weights": np.zeros(3)}, "weights must be positive"),
         ({"y": np.ones(3), "weights": np.ones(2)}, r"weights must have shape \(3,\)"),
+        ({"y": np.ones((2, 3)), "weights": np.array([[1.0, 0, 1], [1, 0, 1]])}, "must be positive"),
+        ({"y": np.ones((2, 3)), "weights": -np.ones((2, 3))}, "weights must be positive"),
+        (
+            {"y": np.ones((2, 3)), "order": 2, "weights": np.array([[1.0, 1, 1], [1, 0, 0]])},
+            "channel 1 has 1 observed values, and needs 2",
+        ),
         ({"y": np.full(3, 2.0), "loss": Logistic()}, "between 0 and 1"),
     ],
 )

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from symbias.estimators.by_knots import Fitted, Observed, interleaved_folds
+from symbias.estimators.by_knots import Fitted
 from symbias.estimators.cross_validation import DesignedRegressorCV
+from symbias.estimators.observed import Observed, interleaved_folds
 from symbias.estimators.regressor import DesignedRegressor
 from symbias.maps import Cosine
 from symbias.penalties import Penalty, Spectral, TrendFilter
@@ -42,7 +43,7 @@ def fitted(
             f"gaps or cross-validated, or trained factors): they go up to {_LONGEST}"
         )
     measure = _measurements(penalty, grid)
-    where = np.repeat(at, seen.counts)
+    where = np.repeat(at, seen.repeats)
     model: Any
     if strength == "auto":
         if not isinstance(loss, SquaredError):
@@ -52,15 +53,15 @@ def fitted(
     else:
         model = DesignedRegressor(penalty, float(strength), loss=loss, callback=callback, **options)
     model.fit(measure[where], seen.each)
-    changes = np.flatnonzero(model.support_)
+    changes = np.flatnonzero(model.support_.reshape(len(model.support_), -1).any(axis=1))
     if isinstance(penalty, Spectral):
         coefficients = model.penalized_
     else:
-        coefficients = model.coef_ + model.intercept_
+        coefficients = model.coef_.T + model.intercept_
         changes = changes + isinstance(penalty, TrendFilter)
         changes = np.unique(np.maximum(np.searchsorted(at, changes, side="right") - 1, 0))
     return Fitted(
-        loss.mean(measure @ model.coef_ + model.intercept_),
+        loss.mean(measure @ model.coef_.T + model.intercept_),
         float(getattr(model, "strength_", getattr(model, "strength", 0.0))),
         model.strength_max_,
         model.objective_,

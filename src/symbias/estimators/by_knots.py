@@ -2,42 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 
 from symbias.estimators.cross_validation import choose
-from symbias.solvers import Logistic, Loss, Poisson, Series, SquaredError
+from symbias.estimators.observed import Observed, interleaved_folds
+from symbias.solvers import Loss, Series
 
 _STRENGTHS, _RATIO = 30, 1e-2  # of the largest; and on as long as the error falls
 _LONG, _COARSE = 10_000, 0.6  # values of a long series, and the factor between its strengths
 _LEAST = 1e-10
 _SETTLED = 4  # strengths in a row that are clearly worse
 _ROUGH = 1e-5  # relative gap of the fits of folds
-
-
-@dataclass(frozen=True, eq=False)
-class Observed:
-    """What was observed: means at distinct stamps, how many each, and every value in order."""
-
-    times: np.ndarray
-    values: np.ndarray
-    counts: np.ndarray
-    each: np.ndarray
-
-    @classmethod
-    def of(cls, times: np.ndarray, values: np.ndarray) -> Self:
-        order = np.argsort(times, kind="stable")
-        stamps, counts = np.unique(times, return_counts=True)
-        each = values[order]
-        starts = np.cumsum(counts) - counts
-        means = each if len(stamps) == len(each) else np.add.reduceat(each, starts) / counts
-        return cls(stamps, means, counts, each)
-
-    @property
-    def weights(self) -> np.ndarray:
-        """Shares of the values, (n_stamps,)."""
-        return self.counts / self.counts.sum()
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,18 +45,18 @@ def fitted(
     knots: np.ndarray | None = None,
 ) -> Fitted:
     """Fit at one strength; ``grid`` are the stamps at which the fit is wanted."""
-    series = _series(seen, order, loss)
+    series = series_of(seen, order, loss)
     found = series.solve(strength, knots, tol=tol, max_iter=max_iter or 100, callback=callback)
     return Fitted(
-        np.asarray(loss.mean(between(order, grid, seen.times, found.signal))),
+        np.asarray(loss.mean(between(order, grid, seen.times, found.signal))).T,
         strength,
         series.strength_max,
-        found.objective + _within(seen, loss),
+        found.objective + seen.within(loss),
         found.gap,
         found.n_iter,
         found.converged,
         found.knots + (order - 1),
-        found.signal,
+        found.signal.T,
     )
 
 
@@ -98,13 +74,13 @@ def validated(
     All folds come down from the largest strength together, each from its own knots: to 1% of it,
     and on as long as the error falls (to 1e-10); they stop where it is clearly worse.
     """
-    if np.ptp(seen.values) == 0:  # every strength gives the same
+    if seen.constant:  # every strength gives the same
         return fitted(seen, order, grid, loss, 1.0, tol)
     parts = interleaved_folds(len(seen.values), folds)
     factor = _RATIO ** (1 / (_STRENGTHS - 1)) if len(seen.values) <= _LONG else _COARSE
-    trained = [_series(_subset(seen, train), order, loss) for train, _ in parts]
+    trained = [series_of(seen.subset(train), order, loss) for train, _ in parts]
     knots: list[np.ndarray | None] = [None] * len(parts)
-    largest = _series(seen, order, loss).strength_max or 1.0
+    largest = series_of(seen, order, loss).strength_max or 1.0
     strengths: list[float] = []
     errors: list[list[float]] = []
     while not _done(strengths, errors, largest):
@@ -113,7 +89,7 @@ def validated(
         for k, (train, test) in enumerate(parts):
             found = trained[k].solve(strength, knots[k], tol=_ROUGH)
             knots[k] = found.knots
-            guess = between(order, seen.times[test], seen.times[train], found.signal)
+            guess = between(order, seen.times[test], seen.times[train], found.signal).T
             left = (seen.values[test] - loss.mean(guess)) ** 2
             row.append(float(np.average(left, weights=seen.counts[test])))
         strengths.append(strength)
@@ -127,8 +103,14 @@ def validated(
     return Fitted(**{**vars(best), "strengths": tried, "errors": table})
 
 
+def series_of(seen: Observed, order: int, loss: Loss) -> Series:
+    """The series between distinct stamps, its channels in rows."""
+    weights = None if seen.once else np.ascontiguousarray(seen.weights.T)
+    return Series(np.ascontiguousarray(seen.values.T), order, seen.times, weights, loss)
+
+
 def between(order: int, wanted: np.ndarray, times: np.ndarray, signal: np.ndarray) -> np.ndarray:
-    """A signal at other times: constant from each observed stamp on, or linear between them.
+    """A signal (..., n) at other times: constant from each stamp on, or linear between them.
 
     No other continuation costs less: a jump or kink in a gap may stand anywhere in it.
     """
@@ -136,17 +118,10 @@ def between(order: int, wanted: np.ndarray, times: np.ndarray, signal: np.ndarra
         return signal
     if order == 1:
         at = np.searchsorted(times, wanted, side="right") - 1
-        return signal[np.maximum(at, 0)]
+        return signal[..., np.maximum(at, 0)]
     at = np.clip(np.searchsorted(times, wanted, side="right") - 1, 0, len(times) - 2)
-    slope = (signal[at + 1] - signal[at]) / (times[at + 1] - times[at])
-    return signal[at] + slope * (wanted - times[at])
-
-
-def interleaved_folds(count: int, folds: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Fold k holds the samples k, k + folds, k + 2 folds, ...: neighbours stay measured."""
-    folds = min(folds, count)
-    index = np.arange(count)
-    return [(index[index % folds != k], index[index % folds == k]) for k in range(folds)]
+    slope = (signal[..., at + 1] - signal[..., at]) / (times[at + 1] - times[at])
+    return signal[..., at] + slope * (wanted - times[at])
 
 
 def _done(strengths: list[float], errors: list[list[float]], largest: float) -> bool:
@@ -160,28 +135,3 @@ def _done(strengths: list[float], errors: list[list[float]], largest: float) -> 
         return True
     falling = best >= len(means) - 3 and strengths[-1] > _LEAST * largest
     return strengths[-1] <= _RATIO * largest * (1 + 1e-9) and not falling
-
-
-def _series(seen: Observed, order: int, loss: Loss) -> Series:
-    weights = None if np.all(seen.counts == 1) else seen.weights
-    return Series(seen.values, order, seen.times, weights, loss)
-
-
-def _within(seen: Observed, loss: Loss) -> float:
-    """The loss that is left within stamps, whatever the fit."""
-    if np.all(seen.counts == 1):
-        return 0.0
-    means = np.repeat(seen.values, seen.counts)
-    at = loss.guess(means)
-    excess = np.asarray(loss.value(at, seen.each)) - np.asarray(loss.value(at, means))
-    return float(np.mean(excess))
-
-
-def mergeable(seen: Observed, loss: Loss) -> bool:
-    """Whether the mean of the values at a stamp says all: losses of one-parameter families."""
-    return bool(np.all(seen.counts == 1)) or isinstance(loss, SquaredError | Poisson | Logistic)
-
-
-def _subset(seen: Observed, index: np.ndarray) -> Observed:
-    values = seen.values[index]
-    return Observed(seen.times[index], values, seen.counts[index], values)

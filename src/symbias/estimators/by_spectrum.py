@@ -3,7 +3,8 @@
 import numpy as np
 import scipy.fft
 
-from symbias.estimators.by_knots import Fitted, Observed
+from symbias.estimators.by_knots import Fitted
+from symbias.estimators.observed import Observed
 from symbias.penalties import Penalty, Spectral
 
 
@@ -13,7 +14,7 @@ def whole(penalty: Penalty, grid: np.ndarray, seen: Observed) -> bool:
         isinstance(penalty, Spectral)
         and penalty.basis == "cosine"
         and len(seen.times) == len(grid)
-        and bool(np.all(seen.counts == 1))
+        and seen.once
         and np.allclose(np.diff(grid), 1)
     )
 

@@ -8,9 +8,10 @@ import numpy as np
 
 from symbias.estimators import by_design, by_knots, by_spectrum
 from symbias.estimators.base import check_size, check_strength
-from symbias.estimators.by_knots import Fitted, Observed
+from symbias.estimators.by_knots import Fitted
+from symbias.estimators.observed import Observed
 from symbias.penalties import Penalty, Spectral, TotalVariation, TrendFilter, as_penalty
-from symbias.solvers import Series, SquaredError, as_loss
+from symbias.solvers import SquaredError, as_loss
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -19,10 +20,12 @@ class SeriesFit(Fitted):
 
     Attributes
     ----------
-    times, fitted : array (n,)
-        Distinct time stamps in order, those of missing values included, and the fit there.
-    observed_times, observed : array (n_observed,)
-        In order; stamps may be repeated.
+    times : array (n,)
+        Distinct time stamps in order, those of missing values included.
+    fitted : array (n,) or (n, channels)
+        The fit there.
+    observed_times, observed : array (n_observed,), of channels (n_observed, channels)
+        In order, nan where a channel was not observed; stamps may be repeated.
     penalty : Penalty
         With the spacing of this series.
     step : float
@@ -30,8 +33,8 @@ class SeriesFit(Fitted):
     strength, strength_max : float
         From ``strength_max`` on the fit is a constant, or a line.
     objective, dual_gap : float
-        Of ``sum (y - fit)^2 / (2 n_observed) + strength * penalty``; the gap is what is left to
-        gain at most.
+        Of ``sum (y - fit)^2 / (2 n_observed) + strength * penalty``, over all channels; the gap
+        is what is left to gain at most.
     n_iter : int
     converged : bool
     changes : array of int
@@ -74,10 +77,8 @@ class SeriesFit(Fitted):
             return None
         seen = Observed.of(self.observed_times, self.observed)
         order = 1 if isinstance(self.penalty, TotalVariation) else 2
-        series = Series(seen.values, order, seen.times, seen.weights)
-        return by_knots.between(
-            order, self.times, seen.times, series.refit(self.changes - (order - 1))
-        )
+        again = by_knots.series_of(seen, order, SquaredError()).refit(self.changes - (order - 1))
+        return by_knots.between(order, self.times, seen.times, again).T
 
 
 def fit_series(
@@ -94,6 +95,9 @@ def fit_series(
     callback: Any = None,
 ) -> SeriesFit:
     """Fit ``values`` (nan where missing) at ``times`` with a penalty on differences or frequencies.
+
+    Values of shape (n, channels) change together, under ``sb.TotalVariation(joint=True)`` or
+    ``sb.TrendFilter(joint=True)``: the penalty is the sum of norms over the channels.
 
     The signal lives on all distinct time stamps (for "spectral": on the regular grid of the median
     step, seen through trigonometric interpolation); missing values and repeated stamps are a matter
@@ -117,12 +121,14 @@ def fit_series(
     Raises
     ------
     ValueError
-        For a penalty that is not "tv", "trend" or "spectral", times that are not finite or all
-        equal, fewer than 3 observed values, a strength that is not positive, stamps too uneven
-        for frequencies, or more than 4,000 of them where matrices are dense.
+        For a penalty that is not "tv", "trend" or "spectral", channels without one that is joint,
+        times that are not finite or all equal, fewer than 3 observed values, a strength that is
+        not positive, stamps too uneven for frequencies, or more than 4,000 of them where matrices
+        are dense.
     """
     penalty = as_penalty(penalty)
-    stamps, seen = _checked(times, values)
+    together = getattr(penalty, "joint", False) and getattr(penalty, "axis", None) in (None, 0, -2)
+    stamps, seen = _checked(times, values, together)
     if strength != "auto":
         check_strength(float(strength))
     elif folds < 2:
@@ -131,10 +137,9 @@ def fit_series(
     penalty = _spaced(penalty, stamps, step)
     options = {"solver": solver, "tol": tol, "max_iter": max_iter}
     loss = as_loss(loss)
-    simple = not getattr(penalty, "joint", False) and getattr(penalty, "tree", None) is None
     grid = (stamps - stamps[0]) / step
     found: Fitted
-    simple = simple and by_knots.mergeable(seen, loss)
+    simple = getattr(penalty, "tree", None) is None and seen.mergeable(loss)
     if solver == "auto" and isinstance(penalty, TotalVariation | TrendFilter) and simple:
         order = 1 if isinstance(penalty, TotalVariation) else 2
         shifted = replace(seen, times=(seen.times - stamps[0]) / step)
@@ -165,36 +170,43 @@ def fit_series(
     return SeriesFit(
         **vars(found),
         times=stamps,
-        observed_times=np.repeat(seen.times, seen.counts),
+        observed_times=np.repeat(seen.times, seen.repeats),
         observed=seen.each,
         penalty=penalty,
         step=step,
     )
 
 
-def _checked(times: Any, values: Any) -> tuple[np.ndarray, Observed]:
+def _checked(times: Any, values: Any, joint: bool) -> tuple[np.ndarray, Observed]:
     """All distinct stamps, and what was observed."""
     times, values = np.asarray(times, dtype=float), np.asarray(values, dtype=float)
-    if times.shape != values.shape or times.ndim != 1:
+    if times.ndim != 1 or values.ndim not in (1, 2) or times.shape != values.shape[:1]:
         raise ValueError(f"times {times.shape} and values {values.shape} must be two equal lists")
+    if values.ndim == 2 and not joint:
+        raise ValueError(
+            f"values {values.shape} are channels: sb.TotalVariation(joint=True) and "
+            "sb.TrendFilter(joint=True) fit them together; fit any other penalty one by one"
+        )
     if not np.all(np.isfinite(times)) or np.any(np.isinf(values)):
         raise ValueError("times must be finite, and values finite or nan")
     check_size(times, values)
-    known = ~np.isnan(values)
-    if known.sum() < 3:
-        raise ValueError(f"a series needs at least 3 observed values, got {known.sum()}")
+    known = np.atleast_1d(np.sum(~np.isnan(values), axis=0))
+    if not known.size or known.min() < 3:
+        where = f" in channel {np.argmin(known)}" if known.size > 1 else ""
+        least = known.min() if known.size else 0
+        raise ValueError(f"a series needs at least 3 observed values, got {least}{where}")
     stamps = np.unique(times)
     if len(stamps) == 1:
         raise ValueError(f"all {len(times)} time stamps are equal ({stamps[0]:g})")
     if len(stamps) < 3:
         raise ValueError(f"a series needs at least 3 distinct times, got {len(stamps)}")
-    return stamps, Observed.of(times[known], values[known])
+    return stamps, Observed.of(times, values)
 
 
 def _spaced(penalty: Penalty, stamps: np.ndarray, step: float) -> Penalty:
     if isinstance(penalty, TrendFilter):
         spacing = np.diff(stamps) / step
-        return penalty if np.allclose(spacing, 1) else TrendFilter(spacing)
+        return penalty if np.allclose(spacing, 1) else replace(penalty, spacing=spacing)
     if isinstance(penalty, TotalVariation | Spectral):
         return penalty
     raise ValueError(

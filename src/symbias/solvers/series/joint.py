@@ -48,7 +48,7 @@ class Joint(Banded):
         for _ in range(_STEPS):
             off = self.target - self.gram_times(c) - self.strength * self.adjoint(z)
             apart = self.differences(c) - v
-            each = t - np.sum(v * z, axis=0)
+            each = t - _dot(v, z)
             mu = float(each.mean())
             wrong = float(np.vdot(np.abs(off), np.abs(c)))
             wrong += self.strength * float(sizes(apart).sum())
@@ -177,7 +177,7 @@ class _Cones:
         size, less = sizes(v), sizes(z)
         primal, dual = (t - size) * (t + size), (1 - less) * (1 + less)
         x, y = np.sqrt(primal), np.sqrt(dual)
-        half = np.sqrt((1 + (t - np.sum(v * z, axis=0)) / (x * y)) / 2)
+        half = np.sqrt((1 + (t - _dot(v, z)) / (x * y)) / 2)
         lead, rest = (t / x + 1 / y) / (2 * half), (v / x + z / y) / (2 * half)
         along = ((half + 1 / y) * v / x - (half + t / x) * z / y) / (t / x + 1 / y + 2 * half)
         middle = np.sqrt(x * y) * np.concatenate([half[None], along])
@@ -192,14 +192,18 @@ class _Cones:
 
     def stiff(self, v: np.ndarray) -> np.ndarray:
         """`stiffness` times v."""
-        along = 2 * np.sum(self.rest * v, axis=0) / (2 * self.lead**2 - 1)
+        along = 2 * _dot(self.rest, v) / (2 * self.lead**2 - 1)
         return (v - along * self.rest) / self.square
 
     def scaled(self, a: np.ndarray | float, b: np.ndarray) -> np.ndarray:
         """W (a, b), (1 + channels, m)."""
-        along = np.sum(self.rest * b, axis=0)
-        parts = [self.lead * a + along, *(b + (a + along / (1 + self.lead)) * self.rest)]
-        return np.stack(parts) * np.sqrt(self.square)
+        out = np.empty((1 + len(b), len(self.lead)))
+        along = _dot(self.rest, b)
+        out[0] = self.lead * a + along
+        out[1:] = (a + along / (1 + self.lead)) * self.rest
+        out[1:] += b
+        out *= np.sqrt(self.square)
+        return out
 
     def unscaled(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """W x, in two parts."""
@@ -210,9 +214,9 @@ class _Cones:
         self, lam: np.ndarray, centre: float, second: float, dx: np.ndarray, dy: np.ndarray
     ) -> np.ndarray:
         """d with lam o d = centre e - second dx o dy."""
-        r0 = centre - second * np.sum(dx * dy, axis=0)
+        r0 = centre - second * _dot(dx, dy)
         r1 = -second * (dx[0] * dy[1:] + dy[0] * dx[1:])
-        d0 = (lam[0] * r0 - np.sum(lam[1:] * r1, axis=0)) / np.sqrt(self.primal * self.dual)
+        d0 = (lam[0] * r0 - _dot(lam[1:], r1)) / np.sqrt(self.primal * self.dual)
         return np.concatenate([d0[None], (r1 - d0 * lam[1:]) / lam[0]])
 
     def longest(self, lam: np.ndarray, dx: np.ndarray, dy: np.ndarray, part: float) -> float:
@@ -221,10 +225,14 @@ class _Cones:
         return min(1.0, part * min(_root(lam, d, inside) for d in (dx, dy)))
 
 
+def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.einsum("km,km->m", a, b)
+
+
 def _root(x: np.ndarray, d: np.ndarray, inside: np.ndarray) -> float:
     """The longest step from x, x'Jx = inside, in the direction d that stays in all cones."""
-    a = d[0] ** 2 - np.sum(d[1:] ** 2, axis=0)
-    b = x[0] * d[0] - np.sum(x[1:] * d[1:], axis=0)
+    a = d[0] ** 2 - _dot(d[1:], d[1:])
+    b = x[0] * d[0] - _dot(x[1:], d[1:])
     inner = b**2 - a * inside
     below = -b + np.sqrt(np.maximum(inner, 0.0))
     ends = (inner >= 0) & (below > 0)

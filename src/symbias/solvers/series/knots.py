@@ -2,13 +2,13 @@ r"""Total variation and trend filtering of a series in O(n): a set of knots that
 
 .. math:: \min_w \sum_i a_i\, l(w_i, y_i) + s \sum_j |(Dw)_j|_2
 
-with Dw the jumps (order 1) or the changes of slope (order 2), and norms over the channels of a joint
-series. Restricted to signals that change at the knots alone this is a banded problem in as many
-unknowns a channel (`Restricted`, `Joint`). Its residual gives the
-dual variable u with :math:`D^T u = -a\, l'(w)` by one cumulative sum (two for slopes); where
-:math:`|u| > s` the worst point of each stretch becomes a knot, knots without a change go, and the
-gap of the scaled u says when to stop. Working sets as in l1 trend filtering (Kim, Koh, Boyd,
-Gorinevsky, SIAM Review 2009), whose solutions change at few points.
+with Dw the jumps (order 1) or the changes of slope (order 2), and norms over the channels of a
+joint series. Restricted to signals that change at the knots alone this is a banded problem in as
+many unknowns a channel (`Restricted`, `Joint`). Its residual gives the dual variable u with
+:math:`D^T u = -a\, l'(w)` by one cumulative sum (two for slopes); where :math:`|u| > s` the worst
+point of each stretch becomes a knot, knots without a change go, and the gap of the scaled u says
+when to stop. Working sets as in l1 trend filtering (Kim, Koh, Boyd, Gorinevsky, SIAM Review 2009),
+whose solutions change at few points.
 """
 
 from collections.abc import Callable
