@@ -60,21 +60,26 @@ def convex_reference(
 def series_reference(
     y: np.ndarray, strength: float, order: int, times: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, float]:
-    """min sum a (y - w)^2 / 2 + strength |D w|_1, with D jumps (1) or changes of slope (2).
+    """min sum a (y - w)^2 / 2 + strength sum_j |(Dw)_j|, D jumps (1) or changes of slope (2).
 
-    The signal, and the objective. Raises as `convex_reference` does.
+    y and a are (n,) or (n, channels), with norms over the channels. The signal, and the objective.
+    Raises as `convex_reference` does.
     """
-    program, mean = Program(), float(weights @ y)
-    scale = float(weights @ (y - mean) ** 2) or 1.0
-    # the loss is sum a (w^2 / 2 - y w) but for a constant
+    program, channels = Program(), int(np.prod(y.shape[1:], dtype=int))
+    mean = np.sum(weights * y, axis=0) / np.sum(weights, axis=0)
     centre = y - mean
-    w = program.variables(len(y), square=weights / scale, cost=-weights * centre / scale)
+    scale = float(np.sum(weights * centre**2)) or 1.0
+    # the loss is sum a (w^2 / 2 - y w) but for a constant
+    share = weights.ravel() / scale
+    w = program.variables(y.size, square=share, cost=-share * centre.ravel())
     D = _changes(order, times)
-    t = program.variables(D.shape[0], cost=strength / scale)
-    program.absolute([Term(w, D)], t)
-    signal = program.solve()[: len(y)] + mean
-    jumps = np.abs(D @ signal).sum()
-    return signal, float(weights @ (y - signal) ** 2) / 2 + strength * float(jumps)
+    if channels == 1:
+        program.absolute([Term(w, D)], program.variables(D.shape[0], cost=strength / scale))
+    else:
+        _rows(program, sp.kron(D, sp.eye_array(channels)), w, strength / scale, channels)
+    signal = program.solve()[: y.size].reshape(y.shape) + mean
+    changes = float(np.linalg.norm((D @ signal).reshape(-1, channels), axis=1).sum())
+    return signal, float(np.sum(weights * (y - signal) ** 2)) / 2 + strength * changes
 
 
 def centred(X: np.ndarray, y: np.ndarray, fit_intercept: bool) -> tuple[Any, Any, float]:
@@ -159,10 +164,8 @@ def _sizes(program: Program, matrix: Any, w: int, costs: Any) -> None:
 
 def _rows(program: Program, matrix: Any, w: int, strength: float, width: int) -> None:
     """strength times the norms of so many rows of matrix w each."""
-    matrix = sp.csr_array(matrix)
-    for start in range(0, matrix.shape[0], width):
-        bound = program.variables(1, cost=strength)
-        program.norm([Term(w, matrix[start : start + width])], bound)
+    bounds = program.variables(matrix.shape[0] // width, cost=strength)
+    program.norms([Term(w, matrix)], bounds, width)
 
 
 def _differences(penalty: Any, shape: tuple[int, ...]) -> tuple[Any, int]:

@@ -57,16 +57,19 @@ class Program:
 
     def norm(self, terms: list[Term], bound: int) -> None:
         """|sum of the terms|_2 <= the variable ``bound``."""
+        self.norms(terms, bound, terms[0].matrix.shape[0])
+
+    def norms(self, terms: list[Term], bounds: int, width: int) -> None:
+        """|so many rows of the sum of the terms|_2 <= the variables from ``bounds`` on."""
         import clarabel
 
-        count = terms[0].matrix.shape[0]
-        top = sp.csc_array(([-1.0], ([0], [0])), shape=(count + 1, 1))
-        lower = [
-            Term(start, -sp.vstack([sp.csc_array((1, matrix.shape[1])), matrix]))
-            for start, matrix in terms
-        ]
-        cone = clarabel.SecondOrderConeT(count + 1)
-        self._add([Term(bound, top), *lower], np.zeros(count + 1), cone)
+        count = terms[0].matrix.shape[0] // width
+        each = sp.eye_array(count, format="csc")
+        top = Term(bounds, sp.kron(each, -np.eye(1 + width, 1), format="csc"))
+        below = sp.kron(each, -np.eye(1 + width, width, -1), format="csc")
+        rows = [Term(start, sp.csc_array(below @ matrix)) for start, matrix in terms]
+        cones = [clarabel.SecondOrderConeT(1 + width)] * count
+        self._add([top, *rows], np.zeros(count * (1 + width)), *cones)
 
     def positive(self, terms: list[Term], side: int) -> None:
         """The symmetric matrix whose scaled upper triangle, by columns, the terms are, is >= 0."""
@@ -76,9 +79,9 @@ class Program:
         count = side * (side + 1) // 2
         self._add(negative, np.zeros(count), clarabel.PSDTriangleConeT(side))
 
-    def _add(self, terms: list[Term], constant: np.ndarray, cone: Any) -> None:
+    def _add(self, terms: list[Term], constant: np.ndarray, *cones: Any) -> None:
         self._rows.append((terms, np.asarray(constant, dtype=float)))
-        self._cones.append(cone)
+        self._cones.extend(cones)
 
     def solve(self) -> np.ndarray:
         """The minimiser, to a relative gap of 1e-12 or as near as rounding lets it.
