@@ -66,9 +66,10 @@ def test_bad_series_are_named(times, values, message: str) -> None:
         sb.fit_series(times, values, "tv", 1.0)
 
 
-def test_frequencies_over_gaps_have_a_limit() -> None:
+def test_frequencies_at_uneven_stamps_have_a_limit() -> None:
+    times = np.arange(4001) + 0.1 * np.random.default_rng(0).uniform(size=4001)
     with pytest.raises(ValueError, match="4001 time stamps is too long for dense matrices"):
-        sb.fit_series(range(4001), np.ones(4001), "spectral")
+        sb.fit_series(times, np.ones(4001), "spectral")
 
 
 def test_long_series_are_no_trouble() -> None:
@@ -253,3 +254,57 @@ def test_channels_that_are_refused() -> None:
     Y[3:, 1] = [1, np.nan, np.nan, np.nan, np.nan, np.nan, np.nan]
     with pytest.raises(ValueError, match=r"channel 1 has \d observed values, and needs 2"):
         sb.fit_series(range(10), Y, JOINT[1], folds=2)
+
+
+def test_frequencies_over_gaps_and_repeats_are_those_of_dense_matrices() -> None:
+    rng = np.random.default_rng(5)
+    times = np.sort(rng.choice(60, 70))
+    values = np.cos(np.pi * 7 * (times + 0.5) / 60) + 0.3 * rng.normal(size=70)
+    times, values = np.append(times, [0, 59]), np.append(values, [1.0, -1.0])
+    stamps = np.unique(times)
+    assert len(stamps) < 60
+    fit = sb.fit_series(times, values, "spectral", 0.02, tol=1e-11)
+    dense = sb.DesignedRegressor("spectral", 0.02, tol=1e-11).fit(np.eye(60)[times], values)
+    assert fit.objective == pytest.approx(dense.objective_, rel=1e-9)
+    assert fit.strength_max == pytest.approx(dense.strength_max_, rel=1e-9)
+    np.testing.assert_allclose(fit.fitted, dense.predict(np.eye(60)[stamps]), atol=1e-5)
+    np.testing.assert_allclose(fit.coefficients, dense.penalized_, atol=1e-5)
+
+
+def test_the_strength_of_frequencies_over_gaps_by_cross_validation() -> None:
+    rng = np.random.default_rng(6)
+    values = 3 * np.cos(np.pi * 9 * (np.arange(80) + 0.5) / 80) + rng.normal(size=80)
+    values[20:27] = np.nan
+    fit = sb.fit_series(range(80), values, "spectral", folds=3)
+    assert fit.strengths is not None
+    assert fit.errors is not None
+    at = np.flatnonzero(~np.isnan(values))
+    for i in (3, 12):
+        for k, (train, test) in enumerate(interleaved_folds(len(at), 3)):
+            part = sb.DesignedRegressor("spectral", fit.strengths[i])
+            part.fit(np.eye(80)[at[train]], values[at[train]])
+            error = np.mean((part.predict(np.eye(80)[at[test]]) - values[at[test]]) ** 2)
+            assert fit.errors[i, k] == pytest.approx(error, rel=1e-2)
+    assert np.argmax(np.abs(fit.coefficients)) == 9
+
+
+def test_long_spectra_over_gaps() -> None:
+    """30,000 stamps, gaps, cross-validated: the frequencies are found, and certified."""
+    rng = np.random.default_rng(7)
+    n, there = 30_000, np.array([40, 411, 5000])
+    values = sum(np.cos(np.pi * k * (np.arange(n) + 0.5) / n) for k in there)
+    values = values + 2 * rng.normal(size=n)
+    values[rng.uniform(size=n) < 0.2] = np.nan
+    values[10_000:11_000] = np.nan
+    fit = sb.fit_series(range(n), values, "spectral")
+    assert fit.converged
+    assert 0 <= fit.dual_gap <= 1e-8 * fit.objective
+    largest = np.argsort(-np.abs(fit.coefficients))[:3]
+    np.testing.assert_array_equal(np.sort(largest), there)
+
+
+def test_nearly_interpolation_over_a_gap_is_left_to_dense_matrices() -> None:
+    values = np.random.default_rng(0).normal(size=64)
+    values[20:34] = np.nan
+    fit = sb.fit_series(range(64), values, "spectral", 1e-4)
+    assert fit.converged

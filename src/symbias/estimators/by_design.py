@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from symbias.estimators.by_knots import Fitted
+from symbias.estimators.by_spectrum import length
 from symbias.estimators.cross_validation import DesignedRegressorCV
 from symbias.estimators.observed import Observed, interleaved_folds
 from symbias.estimators.regressor import DesignedRegressor
@@ -12,8 +13,7 @@ from symbias.maps import Cosine
 from symbias.penalties import Penalty, Spectral, TrendFilter
 from symbias.solvers import Loss, SquaredError
 
-_LONGEST = 4000  # time stamps: matrices are dense, of their square
-_MOST_GRID_POINTS = 20  # per time stamp, for frequencies over irregular stamps
+LONGEST = 4000  # time stamps: matrices are dense, of their square
 
 
 def fitted(
@@ -37,10 +37,10 @@ def fitted(
     ValueError
         For more than 4,000 stamps, or stamps too uneven for frequencies.
     """
-    if len(grid) > _LONGEST:
+    if len(grid) > LONGEST:
         raise ValueError(
-            f"a series of {len(grid)} time stamps is too long for dense matrices (frequencies over "
-            f"gaps or cross-validated, or trained factors): they go up to {_LONGEST}"
+            f"a series of {len(grid)} time stamps is too long for dense matrices (frequencies at "
+            f"uneven stamps, wavelets, or trained factors): they go up to {LONGEST}"
         )
     measure = _measurements(penalty, grid)
     where = np.repeat(at, seen.repeats)
@@ -79,11 +79,7 @@ def _measurements(penalty: Penalty, positions: np.ndarray) -> np.ndarray:
     """What the value at each stamp is, in terms of the effective parameter."""
     if not isinstance(penalty, Spectral):
         return np.eye(len(positions))
-    size = round(positions[-1]) + 1
-    if size > _MOST_GRID_POINTS * len(positions):
-        raise ValueError(
-            f"the time stamps are too uneven for frequencies: their span is {size} typical steps"
-        )
+    size = length(positions)
     # trigonometric interpolation; on the grid itself it is the identity
     k = np.arange(size)
     waves = np.cos(np.pi * k * (positions[:, None] + 0.5) / size)

@@ -1,19 +1,13 @@
 """Jumps and kinks of a series, by knots: one strength, or the one that cross-validation picks."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from symbias.estimators.cross_validation import choose
+from symbias.estimators.descent import ROUGH, descend
 from symbias.estimators.observed import Observed, interleaved_folds
 from symbias.solvers import Loss, Series
-
-_STRENGTHS, _RATIO = 30, 1e-2  # of the largest; and on as long as the error falls
-_LONG, _COARSE = 10_000, 0.6  # values of a long series, and the factor between its strengths
-_LEAST = 1e-10
-_SETTLED = 4  # strengths in a row that are clearly worse
-_ROUGH = 1e-5  # relative gap of the fits of folds
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,38 +63,34 @@ def validated(
     tol: float,
     callback: Callable[[int, int, float], None] | None = None,
 ) -> Fitted:
-    """Fit at the strength of the one-standard-error rule, over folds that are interleaved.
-
-    All folds come down from the largest strength together, each from its own knots: to 1% of it,
-    and on as long as the error falls (to 1e-10); they stop where it is clearly worse.
-    """
+    """Fit at the strength of the one-standard-error rule, over folds that are interleaved."""
     if seen.constant:  # every strength gives the same
         return fitted(seen, order, grid, loss, 1.0, tol)
     parts = interleaved_folds(len(seen.values), folds)
-    factor = _RATIO ** (1 / (_STRENGTHS - 1)) if len(seen.values) <= _LONG else _COARSE
-    trained = [series_of(seen.subset(train), order, loss) for train, _ in parts]
-    knots: list[np.ndarray | None] = [None] * len(parts)
-    largest = series_of(seen, order, loss).strength_max or 1.0
-    strengths: list[float] = []
-    errors: list[list[float]] = []
-    while not _done(strengths, errors, largest):
-        strength = largest * factor ** len(strengths)
-        row = []
-        for k, (train, test) in enumerate(parts):
-            found = trained[k].solve(strength, knots[k], tol=_ROUGH)
-            knots[k] = found.knots
-            guess = between(order, seen.times[test], seen.times[train], found.signal).T
-            left = (seen.values[test] - loss.mean(guess)) ** 2
-            row.append(float(np.average(left, weights=seen.counts[test])))
-        strengths.append(strength)
-        errors.append(row)
-        if callback:
-            done, steps = len(strengths), int(np.ceil(np.log(_RATIO) / np.log(factor))) + 1
-            callback(done, max(steps, done + 1), found.objective)
-    table, tried = np.array(errors), np.array(strengths)
-    strength = float(tried[choose(table)])
+    strength, tried, errors = descend(
+        [_fold(seen, order, loss, train, test) for train, test in parts],
+        series_of(seen, order, loss).strength_max or 1.0,
+        len(seen.values),
+        callback,
+    )
     best = fitted(seen, order, grid, loss, strength, tol)
-    return Fitted(**{**vars(best), "strengths": tried, "errors": table})
+    return replace(best, strengths=tried, errors=errors)
+
+
+def _fold(
+    seen: Observed, order: int, loss: Loss, train: np.ndarray, test: np.ndarray
+) -> Callable[[float], tuple[float, float]]:
+    series, knots = series_of(seen.subset(train), order, loss), np.zeros(0, dtype=int)
+
+    def errors(strength: float) -> tuple[float, float]:
+        nonlocal knots
+        found = series.solve(strength, knots, tol=ROUGH)
+        knots = found.knots
+        guess = between(order, seen.times[test], seen.times[train], found.signal).T
+        left = (seen.values[test] - loss.mean(guess)) ** 2
+        return float(np.average(left, weights=seen.counts[test])), found.objective
+
+    return errors
 
 
 def series_of(seen: Observed, order: int, loss: Loss) -> Series:
@@ -122,16 +112,3 @@ def between(order: int, wanted: np.ndarray, times: np.ndarray, signal: np.ndarra
     at = np.clip(np.searchsorted(times, wanted, side="right") - 1, 0, len(times) - 2)
     slope = (signal[..., at + 1] - signal[..., at]) / (times[at + 1] - times[at])
     return signal[..., at] + slope * (wanted - times[at])
-
-
-def _done(strengths: list[float], errors: list[list[float]], largest: float) -> bool:
-    if not errors:
-        return False
-    means = np.mean(errors, axis=1)
-    best = int(np.argmin(means))
-    bound = means[best] + np.std(errors[best], ddof=1) / np.sqrt(len(errors[best]))
-    after = means[best + 1 :]
-    if len(after) >= _SETTLED and np.all(after[-_SETTLED:] > bound):
-        return True
-    falling = best >= len(means) - 3 and strengths[-1] > _LEAST * largest
-    return strengths[-1] <= _RATIO * largest * (1 + 1e-9) and not falling

@@ -1,43 +1,116 @@
-"""Orthonormal spectra of a series without gaps: one threshold of the coefficients."""
+"""Sparse cosine spectra of a series, with gaps or without: by fast transforms."""
+
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
-import scipy.fft
 
 from symbias.estimators.by_knots import Fitted
-from symbias.estimators.observed import Observed
+from symbias.estimators.descent import ROUGH, descend
+from symbias.estimators.observed import Observed, interleaved_folds
 from symbias.penalties import Penalty, Spectral
+from symbias.solvers import Loss, Spectrum
+
+_EVEN = 1e-6  # steps that a stamp may be off the grid
+MOST_GRID_POINTS = 20  # per time stamp, for frequencies over irregular stamps
 
 
-def whole(penalty: Penalty, grid: np.ndarray, seen: Observed) -> bool:
-    """Whether cosines are wanted, of values that are all there, evenly, once each."""
+def even(penalty: Penalty, grid: np.ndarray) -> bool:
+    """Whether cosines are wanted, at stamps of an even grid."""
     return (
         isinstance(penalty, Spectral)
         and penalty.basis == "cosine"
-        and len(seen.times) == len(grid)
-        and seen.once
-        and np.allclose(np.diff(grid), 1)
+        and bool(np.all(np.abs(grid - np.round(grid)) <= _EVEN))
     )
 
 
-def thresholded(y: np.ndarray, strength: float) -> Fitted:
-    """min |y - w|^2 / (2 n) + strength |C (w - mean)|_1, C the orthonormal cosine transform.
+def length(grid: np.ndarray) -> int:
+    """Points of the even grid that stamps, in typical steps, span.
 
-    The coefficients of y, each brought n * strength nearer to zero. Cost O(n log n).
+    Raises
+    ------
+    ValueError
+        Where they are too uneven for frequencies.
     """
-    n = len(y)
-    whole = scipy.fft.dct(y, norm="ortho")
-    mean, whole[0] = y.mean(), 0.0
-    kept = np.sign(whole) * np.maximum(np.abs(whole) - n * strength, 0.0)
-    fit = scipy.fft.idct(kept, norm="ortho")
-    objective = float(np.sum((whole - kept) ** 2)) / (2 * n) + strength * float(np.abs(kept).sum())
+    size = round(grid[-1]) + 1
+    if size > MOST_GRID_POINTS * len(grid):
+        raise ValueError(
+            f"the time stamps are too uneven for frequencies: their span is {size} typical steps"
+        )
+    return size
+
+
+def fitted(
+    seen: Observed,
+    grid: np.ndarray,
+    loss: Loss,
+    strength: float,
+    tol: float,
+    max_iter: int | None = None,
+    callback: Callable[[int, float], None] | None = None,
+) -> Fitted:
+    """Fit at one strength; ``grid`` are the stamps at which the fit is wanted, from 0 on."""
+    spectrum = _spectrum(seen, length(grid), loss)
+    found = spectrum.solve(strength, tol=tol, max_iter=max_iter or 500, callback=callback)
+    coefficients = found.coefficients.copy()
+    coefficients[0] = 0.0  # the level costs nothing
     return Fitted(
-        fit + mean,
+        np.asarray(loss.mean(found.signal[_positions(grid)])),
         strength,
-        float(np.abs(whole).max()) / n,
-        objective,
-        0.0,
-        1,
-        True,
-        np.flatnonzero(kept),
-        kept,
+        spectrum.strength_max,
+        found.objective + seen.within(loss),
+        found.gap,
+        found.n_iter,
+        found.converged,
+        np.flatnonzero(coefficients),
+        coefficients,
     )
+
+
+def validated(
+    seen: Observed,
+    grid: np.ndarray,
+    loss: Loss,
+    folds: int,
+    tol: float,
+    callback: Callable[[int, int, float], None] | None = None,
+) -> Fitted:
+    """Fit at the strength of the one-standard-error rule, over folds that are interleaved."""
+    if seen.constant:  # every strength gives the same
+        return fitted(seen, grid, loss, 1.0, tol)
+    size = length(grid)
+    parts = interleaved_folds(len(seen.values), folds)
+    strength, tried, errors = descend(
+        [_fold(seen, size, loss, train, test) for train, test in parts],
+        _spectrum(seen, size, loss).strength_max or 1.0,
+        len(seen.values),
+        callback,
+    )
+    return replace(fitted(seen, grid, loss, strength, tol), strengths=tried, errors=errors)
+
+
+def _fold(
+    seen: Observed, size: int, loss: Loss, train: np.ndarray, test: np.ndarray
+) -> Callable[[float], tuple[float, float]]:
+    spectrum, at = _spectrum(seen.subset(train), size, loss), _positions(seen.times[test])
+    start = None
+
+    def errors(strength: float) -> tuple[float, float]:
+        nonlocal start
+        found = spectrum.solve(strength, start, tol=ROUGH)
+        start = found.coefficients
+        left = (seen.values[test] - loss.mean(found.signal[at])) ** 2
+        return float(np.average(left, weights=seen.counts[test])), found.objective
+
+    return errors
+
+
+def _spectrum(seen: Observed, size: int, loss: Loss) -> Spectrum:
+    at = _positions(seen.times)
+    y, weights = np.zeros(size), np.zeros(size)
+    y[at], weights[at] = seen.values, seen.weights
+    return Spectrum(y, weights, loss)
+
+
+def _positions(times: np.ndarray) -> np.ndarray:
+    return np.round(times).astype(np.intp)

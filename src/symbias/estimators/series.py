@@ -105,8 +105,9 @@ def fit_series(
     ``strength="auto"`` cross-validates over interleaved folds with the one-standard-error rule.
 
     Jumps and kinks are found by a growing set of knots (`symbias.solvers.Series`), in O(n) time
-    and memory; spectra without gaps are one threshold of the coefficients. What is left (spectra
-    with gaps, ``solver="varpro"`` or "gd", which train factors) works on dense matrices.
+    and memory; cosine spectra over an even grid, with gaps or without, by fast transforms
+    (`symbias.solvers.Spectrum`). What is left (frequencies at uneven stamps, wavelets,
+    ``solver="varpro"`` or "gd", which train factors) works on dense matrices.
 
     Parameters
     ----------
@@ -138,24 +139,24 @@ def fit_series(
     options = {"solver": solver, "tol": tol, "max_iter": max_iter}
     loss = as_loss(loss)
     grid = (stamps - stamps[0]) / step
-    found: Fitted
-    simple = getattr(penalty, "tree", None) is None and seen.mergeable(loss)
-    if solver == "auto" and isinstance(penalty, TotalVariation | TrendFilter) and simple:
-        order = 1 if isinstance(penalty, TotalVariation) else 2
-        shifted = replace(seen, times=(seen.times - stamps[0]) / step)
-        rows = (shifted, order, grid, loss)
+    shifted = replace(seen, times=(seen.times - stamps[0]) / step)
+    direct = solver == "auto" and seen.mergeable(loss)
+    found: Fitted | None = None
+    if direct and isinstance(penalty, TotalVariation | TrendFilter) and not _tree(penalty):
+        rows = (shifted, 1 if isinstance(penalty, TotalVariation) else 2, grid, loss)
         if strength == "auto":
             found = by_knots.validated(*rows, folds, tol, callback)
         else:
             found = by_knots.fitted(*rows, float(strength), tol, max_iter, callback)
-    elif (
-        solver == "auto"
-        and strength != "auto"
-        and isinstance(loss, SquaredError)
-        and by_spectrum.whole(penalty, grid, seen)
-    ):
-        found = by_spectrum.thresholded(seen.values, float(strength))
-    else:
+    elif direct and by_spectrum.even(penalty, grid):
+        waves = (shifted, grid, loss)
+        if strength == "auto":
+            found = by_spectrum.validated(*waves, folds, tol, callback)
+        else:
+            found = by_spectrum.fitted(*waves, float(strength), tol, max_iter, callback)
+        if not found.converged and max_iter is None and len(grid) <= by_design.LONGEST:
+            found = None  # nearly interpolation: the gaps leave too much open
+    if found is None:
         found = by_design.fitted(
             penalty,
             grid,
@@ -201,6 +202,10 @@ def _checked(times: Any, values: Any, joint: bool) -> tuple[np.ndarray, Observed
     if len(stamps) < 3:
         raise ValueError(f"a series needs at least 3 distinct times, got {len(stamps)}")
     return stamps, Observed.of(times, values)
+
+
+def _tree(penalty: Penalty) -> bool:
+    return getattr(penalty, "tree", None) is not None
 
 
 def _spaced(penalty: Penalty, stamps: np.ndarray, step: float) -> Penalty:

@@ -3,7 +3,7 @@
 from symbias.solvers.losses import Huber, Logistic, Loss, Poisson, SquaredError, as_loss
 from symbias.solvers.model import Certified, Fit, Model, Options
 from symbias.solvers.regression import General, Regression, solver_for
-from symbias.solvers.series import Series, SeriesSolution
+from symbias.solvers.series import Series, SeriesSolution, Spectrum, SpectrumSolution
 
 __all__ = [
     "Certified",
@@ -18,6 +18,8 @@ __all__ = [
     "Regression",
     "Series",
     "SeriesSolution",
+    "Spectrum",
+    "SpectrumSolution",
     "SquaredError",
     "as_loss",
     "solver_for",

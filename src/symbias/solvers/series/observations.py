@@ -170,12 +170,12 @@ class Observations:
             return w
         E = np.stack([np.broadcast_to(e, w.shape) for e in directions], axis=-1)
         if w.ndim == 1:
-            return _newton(self.loss, E, self.a, self.y, w)
+            return newton(self.loss, E, self.a, self.y, w)
         rows = zip(E, self.a, self.y, w, strict=True)
-        return np.stack([_newton(self.loss, *row) for row in rows])
+        return np.stack([newton(self.loss, *row) for row in rows])
 
 
-def _newton(loss: Loss, E: np.ndarray, a: np.ndarray, y: np.ndarray, w: np.ndarray) -> np.ndarray:
+def newton(loss: Loss, E: np.ndarray, a: np.ndarray, y: np.ndarray, w: np.ndarray) -> np.ndarray:
     """w (n,) with the best combination of the columns of E added."""
     if not np.any(w):
         w = E @ (E.T @ (a * loss.guess(y)))
