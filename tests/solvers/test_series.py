@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 import symbias as sb
 from symbias.solvers import Huber, Logistic, Poisson, SquaredError
 from symbias.solvers.series import Series
+from symbias.solvers.series.joint import Joint
 from symbias.solvers.series.search import _anchored
+from symbias.solvers.series.stretches import Stretches
 
 LOSSES: dict[str, Any] = {
     "squared": (SquaredError(), lambda w, y: cp.square(w - y) / 2),
@@ -296,6 +298,33 @@ def test_drift_is_taken_out_of_the_dual_and_paid_for() -> None:
     seen = series.a.T > 0
     assert cost == pytest.approx(np.sum(e[seen] ** 2 / (2 * series.a.T[seen])), rel=1e-3)
     assert cost > 0
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("missing", [0.0, 0.4])
+def test_interior_points_between_knots(order: int, missing: float) -> None:
+    """The optimality of the cones, written densely, after as few steps as such methods take."""
+    series = joint(order, 400, seed=11, missing=missing)
+    stretches = Stretches(order, series.t, np.arange(2, 395, 7))
+    problem = Joint(
+        *stretches.project(series.a, series.y), stretches.stencil, 0.02 * series.strength_max
+    )
+    steps = []
+    counted = type("Counted", (Joint,), {"factor": lambda *a: steps.append(1) or Joint.factor(*a)})
+    c, live = counted(*vars(problem).values()).solve()
+    assert len(steps) <= 25
+    basis = np.array([stretches.signal(e) for e in np.eye(c.shape[1])])
+    D = penalty(order, series.t)[stretches.knots] @ basis.T
+    grams = [basis @ np.diag(a) @ basis.T for a in series.a]
+    b = np.array([basis @ (a * y) for a, y in zip(series.a, series.y, strict=True)])
+    slope = np.array([G @ x for G, x in zip(grams, c, strict=True)]) - b
+    z = -np.linalg.lstsq(D.T, slope.T)[0] / problem.strength
+    sizes = np.linalg.norm(c @ D.T, axis=0)
+    assert np.abs(slope.T + problem.strength * D.T @ z).max() <= 1e-8 * np.abs(b).max()
+    assert np.linalg.norm(z, axis=1).max() <= 1 + 1e-6
+    assert 0 < live.sum() < len(live)
+    np.testing.assert_allclose(np.sum(z.T * (c @ D.T), axis=0), sizes, atol=1e-7 * sizes.max())
+    assert sizes[~live].max() <= 1e-6 * sizes.max()
 
 
 def test_a_long_joint_series() -> None:

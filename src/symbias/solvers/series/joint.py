@@ -18,7 +18,7 @@ from symbias.solvers.series.stretches import sizes
 _STEPS, _NEWTON_STEPS = 100, 40
 _BOUNDARY = 0.99  # of the way to the boundary
 _SLOW, _CENTRE = 0.7, 0.3  # shares of the complementarity: left by a slow step, aimed at then
-_PATIENCE = 4
+_PATIENCE, _NEAR = 4, 1e-8  # steps without progress, where the gap is as small: rounding
 _RIDGE = 1e-3  # of the size of G, on Dc, in the first point
 
 
@@ -52,8 +52,9 @@ class Joint(Banded):
             mu = float(each.mean())
             wrong = float(np.vdot(np.abs(off), np.abs(c)))
             wrong += self.strength * float(sizes(apart).sum())
-            left = self.strength * mu * count + wrong
-            waited = 0 if left < 0.5 * lowest else waited + 1
+            gap = self.strength * mu * count
+            left = gap + wrong
+            waited = 0 if left < 0.5 * lowest or gap > _NEAR * scale else waited + 1
             lowest = min(left, lowest)
             if left <= tol * scale or not mu > 0 or waited > _PATIENCE:
                 break
