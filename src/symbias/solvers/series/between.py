@@ -103,7 +103,7 @@ def _together(
 ) -> Changed:
     """Channels that change together, (channels, n): those that vanish are let go again."""
     problem = Joint(*stretches.project(weights, y), stretches.stencil, strength)
-    c, live = problem.solve()
+    c, z, live = problem.solve()
     live |= np.any(kept != 0, axis=0)
     ends, there = np.ones(stretches.order, dtype=bool), live.copy()
     for _ in range(_FACES):
@@ -111,7 +111,7 @@ def _together(
         exact = Joint(*face.project(weights, y), face.stencil, strength)
         nodes = np.concatenate([ends[:1], there, ends[1:]])
         try:
-            at, same = exact.newton(c[:, nodes])
+            at, same = exact.newton(c[:, nodes], z[:, there])
         except LinAlgError:
             break
         if np.all(same):

@@ -30,8 +30,8 @@ class Joint(Banded):
         """Blocks for `factor` under which every change costs about as much."""
         return np.eye(len(self.target)) / self.unit[:, None, None] ** 2
 
-    def solve(self, tol: float = 1e-12) -> tuple[np.ndarray, np.ndarray]:
-        """c, and which changes are not zero, by interior points.
+    def solve(self, tol: float = 1e-12) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """c, z, and which changes are not zero, by interior points.
 
         With x = (t, v) and y = (1, -z) in the cone, v = Dc, the conditions are
         Gc - b + strength D'z = 0 and x o y = 0.
@@ -40,7 +40,7 @@ class Joint(Banded):
         c = self.factor(_RIDGE * float(self.gram[0].mean()) * self.even)(self.target)
         v = self.differences(c)
         if not count:
-            return c, np.zeros(0, dtype=bool)
+            return c, v, np.zeros(0, dtype=bool)
         level = (float(np.mean(sizes(v) / self.unit)) + 1e-300) * self.unit
         t = (level + np.sqrt(level**2 + 4 * sizes(v) ** 2)) / 2
         z, before, scale = v / t, np.inf, self.scale(c)
@@ -81,10 +81,13 @@ class Joint(Banded):
                 break
             c, t, v, z = c + long * dc, t + long * dt, v + long * dv, z + long * dz
         size = t / self.unit
-        return c, size > float(size.max()) * (1 - sizes(z))
+        return c, z, size > float(size.max()) * (1 - sizes(z))
 
-    def newton(self, c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The minimum from a c near to it, by Newton's method; and which changes are still there.
+    def newton(self, c: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The minimum from a c and z near to it, and which changes are still there.
+
+        Newton's method on Gc - b + strength D'z = 0 and |v| z = v, v = Dc: with z a variable of
+        its own also where v is tiny (Chan, Golub, Mulet 1999).
 
         Raises
         ------
@@ -101,7 +104,8 @@ class Joint(Banded):
                 return c, there
             d = v / size
             slope = self.gram_times(c) - self.target + self.strength * self.adjoint(d)
-            curved = (eye - d.T[:, :, None] * d.T[:, None, :]) / size[:, None, None]
+            outer = d.T[:, :, None] * z.T[:, None, :]
+            curved = (eye - (outer + outer.transpose(0, 2, 1)) / 2) / size[:, None, None]
             step = -self.factor(self.strength * curved)(slope)
             decrease, long = -float(np.vdot(slope, step)), 1.0
             rounding = 1e-15 * self.scale(c)
@@ -112,6 +116,9 @@ class Joint(Banded):
                 long /= 2
             else:
                 break
+            dv = self.differences(step)
+            z = z + long * (d - z + (dv - _dot(d, dv) * z) / size)
+            z = z / np.maximum(1.0, sizes(z))
             c, value = c + long * step, new
             if long == 1 and decrease <= 1e-3 * rounding:
                 break
