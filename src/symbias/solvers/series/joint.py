@@ -7,12 +7,12 @@ changes that are not zero, where the problem is smooth.
 """
 
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 from scipy.linalg import LinAlgError, cho_solve_banded, cholesky_banded
 
 from symbias.solvers.series.banded import Banded
+from symbias.solvers.series.cones import Cones, dot, inside
 from symbias.solvers.series.stretches import sizes
 
 _STEPS, _NEWTON_STEPS = 100, 40
@@ -48,7 +48,7 @@ class Joint(Banded):
         for _ in range(_STEPS):
             off = self.target - self.gram_times(c) - self.strength * self.adjoint(z)
             apart = self.differences(c) - v
-            each = t - _dot(v, z)
+            each = t - dot(v, z)
             mu = float(each.mean())
             wrong = float(np.vdot(np.abs(off), np.abs(c)))
             wrong += self.strength * float(sizes(apart).sum())
@@ -59,23 +59,23 @@ class Joint(Banded):
             if left <= tol * scale or not mu > 0 or waited > _PATIENCE:
                 break
             try:
-                cones = _Cones.at(t, v, z)
+                cones = Cones.at(t, v, z)
                 solve = self.factor(self.strength * cones.stiffness)
             except LinAlgError:
                 break
             towards = _Direction(self, cones, solve, off, apart)
             lam = cones.middle
             dc, dz, dx, dy = towards(-lam)
-            long = cones.longest(lam, dx, dy, 1.0)
+            long = cones.longest(dx, dy, 1.0)
             ahead = float(np.sum((lam + long * dx) * (lam + long * dy))) / count
             centre, second = mu * (max(ahead, 0.0) / mu) ** 3, 1.0
             if mu > _SLOW * before:
                 centre, second = _CENTRE * mu, 0.0
             before = mu
-            dc, dz, dx, dy = towards(-lam + cones.corrector(lam, centre, second, dx, dy))
-            long = cones.longest(lam, dx, dy, _BOUNDARY)
+            dc, dz, dx, dy = towards(-lam + cones.corrector(centre, second, dx, dy))
+            long = cones.longest(dx, dy, _BOUNDARY)
             dt, dv = cones.unscaled(dx)
-            while long > 0 and not _inside(t + long * dt, v + long * dv, z + long * dz):
+            while long > 0 and not inside(t + long * dt, v + long * dv, z + long * dz):
                 long = 0.9 * long if long > 1e-10 else 0.0
             if not long > 0:
                 break
@@ -117,7 +117,7 @@ class Joint(Banded):
             else:
                 break
             dv = self.differences(step)
-            z = z + long * (d - z + (dv - _dot(d, dv) * z) / size)
+            z = z + long * (d - z + (dv - dot(d, dv) * z) / size)
             z = z / np.maximum(1.0, sizes(z))
             c, value = c + long * step, new
             if long == 1 and decrease <= 1e-3 * rounding:
@@ -149,10 +149,6 @@ class Joint(Banded):
         )
 
 
-def _inside(t: np.ndarray, v: np.ndarray, z: np.ndarray) -> bool:
-    return bool(np.all(t > sizes(v)) and np.all(sizes(z) < 1))
-
-
 @dataclass(frozen=True, eq=False)
 class _Factor:
     band: np.ndarray
@@ -164,95 +160,11 @@ class _Factor:
 
 
 @dataclass(frozen=True, eq=False)
-class _Cones:
-    """Pairs x = (t, v), y = (1, -z) inside their cones, and the scaling W with W y = W^-1 x.
-
-    W^2 = eta^2 (2 w w' - J), J = diag(1, -1, ..., -1) and w'Jw = 1; (lead, rest) is w.
-    """
-
-    t: np.ndarray
-    v: np.ndarray
-    z: np.ndarray
-    primal: np.ndarray
-    dual: np.ndarray
-    square: np.ndarray
-    lead: np.ndarray
-    rest: np.ndarray
-    middle: np.ndarray
-
-    @classmethod
-    def at(cls, t: np.ndarray, v: np.ndarray, z: np.ndarray) -> Self:
-        size, less = sizes(v), sizes(z)
-        primal, dual = (t - size) * (t + size), (1 - less) * (1 + less)
-        x, y = np.sqrt(primal), np.sqrt(dual)
-        half = np.sqrt((1 + (t - _dot(v, z)) / (x * y)) / 2)
-        lead, rest = (t / x + 1 / y) / (2 * half), (v / x + z / y) / (2 * half)
-        along = ((half + 1 / y) * v / x - (half + t / x) * z / y) / (t / x + 1 / y + 2 * half)
-        middle = np.sqrt(x * y) * np.concatenate([half[None], along])
-        return cls(t, v, z, primal, dual, x / y, lead, rest, middle)
-
-    @property
-    def stiffness(self) -> np.ndarray:
-        """The inverse of the part of W^2 that acts on v, (m, channels, channels)."""
-        w = self.rest.T
-        outer = w[:, :, None] * w[:, None, :] * (2 / (2 * self.lead**2 - 1))[:, None, None]
-        return (np.eye(w.shape[1]) - outer) / self.square[:, None, None]
-
-    def stiff(self, v: np.ndarray) -> np.ndarray:
-        """`stiffness` times v."""
-        along = 2 * _dot(self.rest, v) / (2 * self.lead**2 - 1)
-        return (v - along * self.rest) / self.square
-
-    def scaled(self, a: np.ndarray | float, b: np.ndarray) -> np.ndarray:
-        """W (a, b), (1 + channels, m)."""
-        out = np.empty((1 + len(b), len(self.lead)))
-        along = _dot(self.rest, b)
-        out[0] = self.lead * a + along
-        out[1:] = (a + along / (1 + self.lead)) * self.rest
-        out[1:] += b
-        out *= np.sqrt(self.square)
-        return out
-
-    def unscaled(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """W x, in two parts."""
-        whole = self.scaled(x[0], x[1:])
-        return whole[0], whole[1:]
-
-    def corrector(
-        self, lam: np.ndarray, centre: float, second: float, dx: np.ndarray, dy: np.ndarray
-    ) -> np.ndarray:
-        """d with lam o d = centre e - second dx o dy."""
-        r0 = centre - second * _dot(dx, dy)
-        r1 = -second * (dx[0] * dy[1:] + dy[0] * dx[1:])
-        d0 = (lam[0] * r0 - _dot(lam[1:], r1)) / np.sqrt(self.primal * self.dual)
-        return np.concatenate([d0[None], (r1 - d0 * lam[1:]) / lam[0]])
-
-    def longest(self, lam: np.ndarray, dx: np.ndarray, dy: np.ndarray, part: float) -> float:
-        """``part`` of the longest step up to 1 that stays inside."""
-        inside = np.sqrt(self.primal * self.dual)
-        return min(1.0, part * min(_root(lam, d, inside) for d in (dx, dy)))
-
-
-def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return np.einsum("km,km->m", a, b)
-
-
-def _root(x: np.ndarray, d: np.ndarray, inside: np.ndarray) -> float:
-    """The longest step from x, x'Jx = inside, in the direction d that stays in all cones."""
-    a = d[0] ** 2 - _dot(d[1:], d[1:])
-    b = x[0] * d[0] - _dot(x[1:], d[1:])
-    inner = b**2 - a * inside
-    below = -b + np.sqrt(np.maximum(inner, 0.0))
-    ends = (inner >= 0) & (below > 0)
-    return float(np.min(inside[ends] / below[ends], initial=np.inf))
-
-
-@dataclass(frozen=True, eq=False)
 class _Direction:
     """Newton steps of one point: predictor and corrector share the factorisation."""
 
     problem: Joint
-    cones: _Cones
+    cones: Cones
     solve: _Factor
     off: np.ndarray
     apart: np.ndarray
