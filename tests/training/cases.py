@@ -10,7 +10,8 @@ import numpy as np
 from sklearn.datasets import load_diabetes
 
 import symbias as sb
-from symbias.training import Reduction
+from symbias.solvers import SquaredError
+from symbias.training import Trainer, trainers
 
 
 class Case(NamedTuple):
@@ -23,10 +24,13 @@ class Case(NamedTuple):
     value: Callable[[np.ndarray], float]
     expression: Callable[[Any], Any]
 
-    @property
-    def reduction(self) -> Reduction:
+    def trainer(self, solver: str) -> Trainer:
         p = sb.design(self.penalty, sb.WeightDecay(1.0), shape=self.X.shape[1])
-        return Reduction(p, self.X, np.ones(len(self.y)), self.fit_intercept)
+        weights = np.full(len(self.y), 1 / len(self.y))
+        (found,) = trainers(
+            p, self.X, weights, self.fit_intercept, SquaredError(), [self.y], solver
+        )
+        return found
 
     def objective(self, strength: float, w: np.ndarray, b: float) -> float:
         """|y - X w - b|^2 / (2 n) + strength * penalty(w), from its definition."""

@@ -7,26 +7,26 @@ import pytest
 from sklearn.linear_model import Lasso
 
 import symbias as sb
-from symbias.training import ReducedProblem, Reduction, solve, solve_path, strength_max
+from symbias.solvers import Options
+from symbias.training import Trainer
 from tests.training.cases import CASES
 
 FRACTIONS = np.geomspace(0.9, 0.01, 7)
 
 
 @cache
-def reduced(name: str) -> tuple[Reduction, ReducedProblem]:
-    reduction = CASES[name].reduction
-    return reduction, reduction.problem(CASES[name].y)
+def trainer(name: str, solver: str = "varpro") -> Trainer:
+    return CASES[name].trainer(solver)
 
 
 @cache
 def optimum(name: str, fraction: float) -> tuple[np.ndarray, float]:
-    return CASES[name].optimum(fraction * strength_max(reduced(name)[1]))
+    return CASES[name].optimum(fraction * trainer(name).strength_max)
 
 
 def check(name: str, fraction: float, w: np.ndarray, b: float) -> None:
     """Objective within 1e-6 of the optimum, coefficients within 1e-4 of its scale."""
-    case, strength = CASES[name], fraction * strength_max(reduced(name)[1])
+    case, strength = CASES[name], fraction * trainer(name).strength_max
     best_w, best_b = optimum(name, fraction)
     best = case.objective(strength, best_w, best_b)
     assert abs(case.objective(strength, w, b) - best) <= 1e-6 * best
@@ -41,7 +41,7 @@ COLD = [("auto", f) for f in FRACTIONS] + [("varpro", f) for f in FRACTIONS[1::3
 @pytest.mark.parametrize("name", CASES)
 def test_cold_start(name: str, solver: str, fraction: float) -> None:
     case = CASES[name]
-    strength = fraction * strength_max(reduced(name)[1])
+    strength = fraction * trainer(name).strength_max
     options = {"fit_intercept": case.fit_intercept, "solver": solver}
     model = sb.DesignedRegressor(case.penalty, strength, **options)
     model.fit(case.X, case.y)
@@ -54,22 +54,18 @@ def test_cold_start(name: str, solver: str, fraction: float) -> None:
 @pytest.mark.parametrize("fractions", [FRACTIONS, FRACTIONS[::-1]], ids=["down", "up"])
 @pytest.mark.parametrize("name", CASES)
 def test_warm_path(name: str, fractions: np.ndarray) -> None:
-    reduction, problem = reduced(name)
-    path = solve_path(problem, fractions * strength_max(problem))
-    for fraction, solution in zip(fractions, path, strict=True):
-        assert solution.converged
-        w, _, b = reduction.recover(CASES[name].y, solution.z)
-        check(name, fraction, w, b)
+    path = trainer(name).path(fractions * trainer(name).strength_max, Options())
+    for fraction, fit in zip(fractions, path, strict=True):
+        assert fit.converged
+        check(name, fraction, fit.coef, float(fit.intercept[0]))
 
 
 @pytest.mark.parametrize("fraction", FRACTIONS[::3])
 @pytest.mark.parametrize("name", CASES)
 def test_plain_descent(name: str, fraction: float) -> None:
-    reduction, problem = reduced(name)
-    solution = solve(problem, fraction * strength_max(problem), solver="gd")
-    assert solution.converged
-    w, _, b = reduction.recover(CASES[name].y, solution.z)
-    check(name, fraction, w, b)
+    fit = trainer(name, "gd").fit(fraction * trainer(name).strength_max, Options())
+    assert fit.converged
+    check(name, fraction, fit.coef, float(fit.intercept[0]))
 
 
 @pytest.mark.parametrize("weighted", [False, True])

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 import symbias as sb
-from symbias.penalties import as_penalty
+from symbias.penalties import Piece, as_penalty
+from symbias.solvers import Options, SquaredError
 from symbias.solvers.reference import convex_reference
-from symbias.training import Model, Objective, Options, cores
-from symbias.training import solver_for as solver
-from symbias.training.linear import as_products, name_products
+from symbias.training import trainers
 
 RNG = np.random.default_rng(0)
 N, P, K = 50, 16, 3
@@ -39,10 +38,11 @@ PENALTIES: dict[str, tuple[Any, np.ndarray]] = {
 }
 
 
+@pytest.mark.parametrize("solver", ["auto", "varpro"])
 @pytest.mark.parametrize("name", PENALTIES)
-def test_the_estimator_finds_the_convex_optimum(name: str) -> None:
+def test_the_estimator_finds_the_convex_optimum(name: str, solver: str) -> None:
     penalty, y = PENALTIES[name]
-    model = sb.DesignedRegressor(penalty, 0.15).fit(X, y)
+    model = sb.DesignedRegressor(penalty, 0.15, solver=solver).fit(X, y)
     assert model.converged_
     best = convex_reference(as_penalty(penalty), 0.15, X, y)
     assert abs(model.objective_ - best.objective) <= 1e-7 * best.objective
@@ -93,10 +93,11 @@ COMPOSED: dict[str, tuple[sb.Parameterization, Any]] = {
 }
 
 
+@pytest.mark.parametrize("solver", ["auto", "varpro"])
 @pytest.mark.parametrize("name", COMPOSED)
-def test_designs_composed_by_hand(name: str) -> None:
+def test_designs_composed_by_hand(name: str, solver: str) -> None:
     p, program = COMPOSED[name]
-    model = sb.DesignedRegressor(p, 0.1).fit(X, Y)
+    model = sb.DesignedRegressor(p, 0.1, solver=solver).fit(X, Y)
     assert model.converged_
     problem = cp.Problem(cp.Minimize(program(0.1)))
     with warnings.catch_warnings():
@@ -111,13 +112,13 @@ def test_the_gap_bounds_what_is_left_to_gain(name: str) -> None:
     penalty, y = PENALTIES[name]
     shape = (P,) if y.ndim == 1 else (P, K)
     p = sb.design(penalty, sb.WeightDecay(1.0), shape=shape)
-    objective = Objective(Model(p, X, np.full(N, 1 / N)), y)
-    best = solver(objective).fit(0.2, Options())
+    (trainer,) = trainers(p, X, np.full(N, 1 / N), True, SquaredError(), [y])
+    best, total = trainer.fit(0.2, Options()), trainer.total  # weights are those of all entries
     for size in (1e-5, 1e-2, 1.0):
-        c = best.penalized + size * np.random.default_rng(1).normal(size=objective.size)
-        found = objective.certify(c, objective.polish(objective.forward(c)), 0.2)
-        left = found.objective - best.certificate.objective
-        assert left - 1e-13 <= found.gap <= 1e4 * size
+        c = best.penalized + size * np.random.default_rng(1).normal(size=len(best.penalized))
+        found = trainer.composite.certify(c, 0.2 / total).certificate
+        left = total * found.objective - best.certificate.objective
+        assert left - 1e-13 <= total * found.gap <= 1e4 * size
 
 
 @pytest.mark.parametrize("name", ["nuclear", "joint tv", "elastic", "rows"])
@@ -157,8 +158,9 @@ def test_conjugates_are_suprema(
     convex: sb.Parameterization, g: float, supremum: Callable[[np.ndarray], np.ndarray]
 ) -> None:
     grid = np.linspace(0, 20, 2_000_001)
-    assert cores.is_convex(convex)
-    found = cores.conjugate(convex, np.array([g]), 0.7, 1e3)
+    piece = _piece(convex)
+    assert piece.convex
+    found = piece.conjugate(np.array([g]), 0.7, 1e3)
     assert found == pytest.approx(np.max(supremum(grid)), rel=1e-9)
 
 
@@ -167,23 +169,25 @@ def test_stationarity_is_that_of_the_derivative(depth: int) -> None:
     """Along every size: the loss <G, c> + strength R(c) by differences."""
     p = sb.Linked(sb.Hadamard(4, depth=depth), sb.ExponentialLink(0.3))
     c, g = np.array([0.5, -1.0, 2.0, -0.1]), np.array([-0.3, 0.2, 0.1, 0.7])
-    R = cores.scalar(p)
-    assert R is not None
-    slopes = (R(np.abs(c) + 1e-6) - R(np.abs(c) - 1e-6)) / 2e-6 * np.sign(c)
-    # in z = h^-1(c): z h'(z) times the derivative in c
-    inner = p.link.inverse(c)
-    along = inner * (p.link.forward(inner + 1e-6) - p.link.forward(inner - 1e-6)) / 2e-6
-    expected = np.sum(np.abs(along * (g + 0.4 * slopes)))
-    assert cores.stationarity(p, c, g, 0.4) == pytest.approx(expected, rel=1e-6)
+    steps = 1e-6 * np.eye(4)
+    slopes = [(p.balanced_norm(c + h) - p.balanced_norm(c - h)) / 2e-6 for h in steps]
+    off, sizes = _piece(p).distance(c, g, 0.4)
+    np.testing.assert_allclose(off, np.abs(g + 0.4 * np.array(slopes)), rtol=1e-6)
+    np.testing.assert_allclose(sizes, np.abs(c))
 
 
 def test_a_dead_coordinate_that_is_pulled_is_not_stationary() -> None:
     p = sb.Linked(sb.Hadamard(2), sb.ExponentialLink(0.1))
     c = np.array([1.0, 0.0])
     g = np.array([-0.4 / 1.1, 0.0])  # the first is stationary: R' = 1 / (|w| + eps)
-    assert cores.stationarity(p, c, g, 0.4) == pytest.approx(0, abs=1e-12)
-    assert cores.stationarity(p, c, g + np.array([0, 3.9]), 0.4) == pytest.approx(0, abs=1e-12)
-    assert cores.stationarity(p, c, g + np.array([0, 4.1]), 0.4) > 0.01
+    for pull, off in ((0.0, 0.0), (3.9, 0.0), (4.1, 0.1)):
+        found, _ = _piece(p).distance(c, g + np.array([0, pull]), 0.4)
+        np.testing.assert_allclose(found, [0, off], atol=1e-12)
+
+
+def _piece(p: sb.Parameterization) -> Piece:
+    (piece,) = p.balanced_form().pieces
+    return piece
 
 
 def test_linear_parts_are_the_design() -> None:
@@ -209,7 +213,10 @@ def test_linear_parts_are_the_design() -> None:
     assert dict(normal.names) == {n: p.shapes[n] for n in p.free}
     named = normal.name_free(f)
     assert all(np.array_equal(named[n], params[n]) for n in p.free)
-    products = as_products(normal.cores)
-    assert products is not None
-    t = np.zeros((1, products.labels.max() + 1))
-    assert set(name_products(normal.cores, c, t)) | set(p.free) == set(p.shapes)
+    scales = normal.scales
+    assert scales is not None
+    assert scales.power == 1
+    assert list(scales.labels) == [0, 1, 2, 3, 3, 4, 4, 5, 5, *range(6, 20)]
+    named = normal.section(f, c)
+    assert {name: a.shape for name, a in named.items()} == p.shapes
+    np.testing.assert_allclose(p(named), p(params), atol=1e-12)

@@ -10,8 +10,8 @@ from scipy.special import xlogy
 from sklearn.linear_model import LogisticRegression
 
 import symbias as sb
-from symbias.training import Huber, Logistic, Model, Objective, Options, Poisson, SquaredError
-from symbias.training import solver_for as solver
+from symbias.solvers import Huber, Logistic, Options, Poisson, SquaredError
+from symbias.training import Trainer, trainers
 
 LOSSES = {
     "squared": (SquaredError(), np.array([-1.3, 0.0, 2.0]), lambda e, y: 0.5 * (e - y) ** 2),
@@ -120,7 +120,7 @@ def test_the_objective_is_that_of_the_convex_program(
     loss = LOSSES[name][0]
     wanted, written = PENALTIES[penalty]
     p = sb.design(wanted, sb.WeightDecay(1.0), shape=12)
-    found = solver(Objective(Model(p, X, WEIGHTS / WEIGHTS.sum(), True, loss), TARGETS[name]))
+    (found,) = trainers(p, X, WEIGHTS / WEIGHTS.sum(), True, loss, [TARGETS[name]])
     strength = fraction * found.strength_max
     fit = found.fit(strength, Options())
     assert fit.converged
@@ -134,17 +134,22 @@ def test_the_objective_is_that_of_the_convex_program(
     np.testing.assert_allclose(p(fit.params), fit.coef, rtol=1e-10, atol=1e-12)
 
 
+def evenly(penalty: sb.Penalty, name: str) -> Trainer:
+    """One target, all samples of the same weight."""
+    p = sb.design(penalty, sb.WeightDecay(1.0), shape=12)
+    (found,) = trainers(p, X, np.full(60, 1 / 60), True, LOSSES[name][0], [TARGETS[name]])
+    return found
+
+
 @pytest.mark.parametrize("penalty", ["l1", "elastic"])
 @pytest.mark.parametrize("name", TARGETS)
 def test_the_gap_bounds_what_is_left_to_gain(name: str, penalty: str) -> None:
-    p = sb.design(PENALTIES[penalty][0], sb.WeightDecay(1.0), shape=12)
-    objective = Objective(Model(p, X, np.full(60, 1 / 60), True, LOSSES[name][0]), TARGETS[name])
-    strength = 0.1 * solver(objective).strength_max
-    best = solver(objective).fit(strength, Options())
+    trainer = evenly(PENALTIES[penalty][0], name)
+    strength = 0.1 * trainer.strength_max
+    best = trainer.fit(strength, Options())
     for size in (1e-6, 1e-3, 0.3):
         c = best.penalized + size * np.random.default_rng(1).normal(size=12)
-        g = objective.polish(objective.forward(c))
-        found = objective.certify(c, g, strength)
+        found = trainer.composite.certify(c, strength).certificate
         left = found.objective - best.certificate.objective
         assert found.gap >= left - 1e-13
         assert left > 0
@@ -153,9 +158,7 @@ def test_the_gap_bounds_what_is_left_to_gain(name: str, penalty: str) -> None:
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_strength_max_is_the_threshold(name: str) -> None:
-    p = sb.design(sb.L1(), sb.WeightDecay(1.0), shape=12)
-    model = Model(p, X, np.full(60, 1 / 60), True, LOSSES[name][0])
-    found = solver(Objective(model, TARGETS[name]))
+    found = evenly(sb.L1(), name)
     top = found.strength_max
     assert not found.fit(1.0000001 * top, Options()).penalized.any()
     assert np.count_nonzero(found.fit(0.9999 * top, Options()).penalized) == 1

@@ -7,7 +7,7 @@ from symbias.parameterizations.inputs import check_inputs, compressed, measureme
 from symbias.parameterizations.jacobian import jacobian
 from symbias.parameterizations.linked import Linked
 from symbias.parameterizations.matrix_product import MatrixProduct
-from symbias.parameterizations.normal import Core, NormalForm, Products
+from symbias.parameterizations.normal import Core, NormalForm, Products, Scales
 from symbias.parameterizations.parts import Parts, Sum
 from symbias.parameterizations.plain import Plain
 from symbias.parameterizations.radial import Radial
@@ -25,6 +25,7 @@ __all__ = [
     "Plain",
     "Products",
     "Radial",
+    "Scales",
     "Sum",
     "Synthesis",
     "as_shape",

@@ -10,7 +10,7 @@ from array_api_compat import array_namespace
 from symbias._core.arrays import Array, Params, Shape, concrete, namespace
 from symbias._core.refusal import Refused
 from symbias.maps import Linear
-from symbias.parameterizations.normal import Core, NormalForm, Products
+from symbias.parameterizations.normal import Core, NormalForm, Products, Scales
 from symbias.penalties import Form
 from symbias.symmetry import Symmetry
 
@@ -21,7 +21,7 @@ class Parameterization(ABC):
     Parameters theta are a flat dict of named arrays (NumPy, JAX or PyTorch); `shape` is the shape
     of w, `shapes` those of the factors. Names in `free` are plain parameters that weight decay
     must leave alone, because the penalty does not act on them. `balanced_section` tells whether
-    `section` finds the least norm.
+    `section` finds the least norm, `signed` whether w of both signs are reached.
 
     What others ask of it are methods: a new one needs the four abstract members; each of the other
     answers has a general default (a refusal, or None where the asker then computes numerically),
@@ -31,6 +31,7 @@ class Parameterization(ABC):
     shape: Shape
     free: frozenset[str] = frozenset()
     balanced_section: bool = True
+    signed: bool = True
 
     @staticmethod
     def of(fn: Callable[[Params], Array], shapes: Mapping[str, int | Shape]) -> "Parameterization":
@@ -202,6 +203,11 @@ class Parameterization(ABC):
     def live(self, w: np.ndarray) -> "Parameterization":
         """The same without inner directions that are empty at w: they cost nothing there."""
         return self
+
+    @property
+    def scales(self) -> Scales | None:
+        """The coordinates as numbers times powers of scales of groups; None if they are not."""
+        return None
 
     def products(self, theta: Mapping[str, np.ndarray]) -> Products | None:
         """The coordinates that are products of numbers, at these factors; None if they are not."""

@@ -10,7 +10,7 @@ from array_api_compat import array_namespace
 from symbias._core.arrays import Array, Params, Shape, constant, namespace
 from symbias.parameterizations.base import Parameterization, as_shape
 from symbias.parameterizations.inputs import compressed, measurements
-from symbias.parameterizations.normal import Products
+from symbias.parameterizations.normal import Products, Scales
 from symbias.penalties import Form, Groups, Piece, Power
 from symbias.symmetry import Bond, Rescaling, Symmetry
 
@@ -120,6 +120,10 @@ class GroupProduct(Parameterization):
     @property
     def gradients_formula(self) -> str:
         return "sum_g 2 sqrt(tr S_g) |S_g^(1/2) w_g|"
+
+    @property
+    def scales(self) -> Scales:
+        return Scales(self.labels, 1)
 
     def products(self, theta: Mapping[str, np.ndarray]) -> Products | None:
         """Groups of one entry are products of numbers; larger ones are not."""

@@ -10,7 +10,7 @@ from array_api_compat import array_namespace
 from symbias._core.arrays import Array, Params, Shape, namespace
 from symbias.parameterizations.base import Parameterization, as_shape
 from symbias.parameterizations.inputs import second_moments
-from symbias.parameterizations.normal import Products
+from symbias.parameterizations.normal import Products, Scales
 from symbias.penalties import Entries, Form, Piece, Power
 from symbias.symmetry import Bond, Rescaling, Symmetry
 
@@ -94,6 +94,11 @@ class Hadamard(Parameterization):
     @property
     def law_formula(self) -> str:
         return "(T / 2) sum log |w_i|" if self.depth == 2 else super().law_formula
+
+    @property
+    def scales(self) -> Scales:
+        """All factors but one are of the same size where they are balanced."""
+        return Scales(np.arange(math.prod(self.shape)), self.depth - 1)
 
     def products(self, theta: Mapping[str, np.ndarray]) -> Products:
         return Products(np.stack([theta[k].ravel() for k in self.names]), np.zeros(0))

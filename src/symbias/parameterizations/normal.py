@@ -45,6 +45,20 @@ class NormalForm:
     names: tuple[tuple[str, Shape], ...]
     cores: tuple[Core, ...]
 
+    @property
+    def scales(self) -> "Scales | None":
+        """All cores as one product with shared scales, or None where one is of another kind."""
+        labels: list[np.ndarray] = []
+        powers, groups = set(), 0
+        for core in self.cores:
+            scales = core.design.scales
+            if scales is None:
+                return None
+            labels.append(scales.labels + groups)
+            groups += int(scales.labels.max(initial=-1)) + 1
+            powers.add(scales.power)
+        return Scales(np.concatenate(labels), powers.pop()) if len(powers) == 1 else None
+
     def split(self, c: np.ndarray) -> list[np.ndarray]:
         """The part of c that belongs to each core, in its shape."""
         stops = np.cumsum([core.size for core in self.cores])[:-1]
@@ -63,6 +77,20 @@ class NormalForm:
         for core, part in zip(self.cores, self.split(c), strict=True):
             named |= core.rename(core.design.section(part))
         return named
+
+
+class Scales(NamedTuple):
+    """Coordinates that are u_i t_g(i)^power, with one scale t_g for every group.
+
+    Attributes
+    ----------
+    labels : array (size,)
+        The group of every coordinate, 0 to the number of groups less 1.
+    power : int
+    """
+
+    labels: np.ndarray
+    power: int
 
 
 class Products(NamedTuple):

@@ -31,6 +31,8 @@ class Radial(Parameterization):
         h; the identity by default, w = |x|.
     """
 
+    signed = False
+
     def __init__(self, shape: int | Shape, n: int, link: Link | None = None) -> None:
         if not isinstance(n, int) or n < 2:
             raise ValueError(f"n must be an integer of at least 2, got {n!r}")

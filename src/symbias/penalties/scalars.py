@@ -71,6 +71,18 @@ class Scalar(ABC):
         """sup of slope t - R(t) over t >= 0 with R(t) <= ``budget``, R convex; numerical."""
         return supremum(self, slope, budget)
 
+    def concave_below(self, curvature: np.ndarray) -> np.ndarray:
+        """A size below which R'' < -curvature: no minimum of R plus such a loss lies there."""
+        return np.zeros_like(curvature)
+
+    def largest_gain(self, pull: float, curvature: float) -> float:
+        """max over t > 0 of (pull t - curvature t^2 / 2) / R(t), by default on a grid.
+
+        The strength above which no such size improves on zero.
+        """
+        t = np.geomspace(1e-6, 2, 400) * pull / curvature
+        return float(np.max((pull * t - curvature * t**2 / 2) / np.asarray(self(t))))
+
 
 @dataclass(frozen=True)
 class Power(Scalar):
@@ -144,6 +156,21 @@ class Power(Scalar):
             return super().conjugate(slope, budget)
         t = (slope / (q * self.coefficient)) ** (1 / (q - 1))
         return (q - 1) * self.coefficient * t**q
+
+    def concave_below(self, curvature: np.ndarray) -> np.ndarray:
+        q = self.exponent
+        if q >= 1:
+            return super().concave_below(curvature)
+        safe = np.where(curvature > 0, curvature, 1.0)
+        below = (self.coefficient * q * (1 - q) / safe) ** (1 / (2 - q))
+        return np.where(curvature > 0, below, np.inf)
+
+    def largest_gain(self, pull: float, curvature: float) -> float:
+        q = self.exponent
+        if q >= 1:
+            return super().largest_gain(pull, curvature)
+        t = 2 * (1 - q) / (2 - q) * pull / curvature
+        return (pull * t ** (1 - q) - curvature * t ** (2 - q) / 2) / self.coefficient
 
 
 @dataclass(frozen=True)

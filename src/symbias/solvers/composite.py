@@ -1,5 +1,6 @@
 """A loss plus any penalty in normal form: values, proximal steps, and what certifies a solution."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -85,18 +86,47 @@ class Composite:
         + s <c_k, B_k^T nu>. Without convexity, the sum over the sizes of the distance of -B^T nu
         from the subdifferential times the size (where it is zero, the step that this would make).
         """
-        if not np.any(c):
-            point, g = self.problem.null, self.problem.polish(np.zeros(len(self.problem.y)))
-        else:
-            eta, g = self.fitted(c, g)
-            point = self.problem.point(c, eta)
+        point, g = self._point(c, g)
         objective = point.loss + self.cost(c, strength)
-        gap = self._gap(point, strength, objective) if self.convex else float("nan")
+        gap, scale = self._gap(point, strength, objective) if self.convex else (math.nan, 1.0)
         floor = max(objective, 1e-10 * self.problem.null.loss) or 1.0
         off = gap if self.convex else self._off(point, strength)
-        return Candidate(c, g, Certificate(objective, gap, 1.0), off / floor)
+        return Candidate(c, g, Certificate(objective, gap, scale), off / floor)
 
-    def _gap(self, point: Point, strength: float, objective: float) -> float:
+    def proven_zeros(self, found: "Candidate", strength: float) -> np.ndarray:
+        """Which coordinates are zero for certain, (m,): at every optimum of a convex problem.
+
+        That is the gap-safe sphere (see `certificate.proven_zeros`): scale |B_g^T nu| + |B_g|_F
+        sqrt(2 gap bound) < strength R'(0+). Without convexity at the minimum that is near: none has
+        a size where strength R'' is below -bound |B_j|^2, and half of that is taken for near.
+        Nothing is proven for singular values, nor where the loss has no largest curvature.
+        """
+        point, _ = self._point(found.c, found.g)
+        bound, zeros = self.problem.loss.bound, []
+        gap = found.certificate.gap + 1e-15 * self.problem.null.loss  # known up to rounding
+        reach, scale = np.sqrt(2 * gap * bound), found.certificate.scale
+        arrays = (self.form.split(a) for a in (point.c, point.pull, self.problem.norms))
+        for piece, part, pull, norm in zip(self.form.pieces, *arrays, strict=True):
+            if piece.sizes.labels is None or not np.isfinite(bound):
+                zeros.append(np.zeros(part.size, dtype=bool))
+                continue
+            pulled, norms = np.asarray(piece.sizes.of(pull)), np.asarray(piece.sizes.of(norm))
+            if self.convex:
+                zero = scale * pulled + norms * reach < strength * piece.scalar.slope_at_zero
+            else:
+                least = piece.scalar.concave_below(bound * norms**2 / strength)
+                zero = np.asarray(piece.sizes.of(part)) < least / 2
+            zeros.append(piece.sizes.spread(zero | (norms == 0)))
+        return np.concatenate(zeros)
+
+    def _point(self, c: np.ndarray, g: np.ndarray | None) -> tuple[Point, np.ndarray]:
+        if not np.any(c):
+            return self.problem.null, self.problem.polish(np.zeros(len(self.problem.y)))
+        eta, g = self.fitted(c, g)
+        return self.problem.point(c, eta), g
+
+    def _gap(self, point: Point, strength: float, objective: float) -> tuple[float, float]:
+        """The duality gap, and the share of nu that is the dual point."""
         pulls, parts = self.form.split(point.pull), self.form.split(point.c)
         scale = 1.0
         for piece, pull in zip(self.form.pieces, pulls, strict=True):
@@ -109,7 +139,7 @@ class Composite:
             along = scale * float(np.sum(part * pull))
             gap += strength * piece.cost(part) + along
             gap += piece.conjugate(-scale * pull, strength, objective)
-        return max(gap, 0.0)
+        return max(gap, 0.0), scale
 
     def _off(self, point: Point, strength: float) -> float:
         total, lipschitz = 0.0, self.lipschitz or 1.0

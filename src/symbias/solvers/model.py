@@ -172,16 +172,19 @@ class Model:
         weights = np.repeat(self.weights, len(seen) // len(self.weights))
         return self._ones.T @ (weights[:, None] * seen)
 
-    def recover(self, c: np.ndarray, f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """w in its shape, and the intercepts, from the coordinates c and those of `free`."""
+    def apart(self, c: np.ndarray, f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The free coordinates of w, and the intercepts, from the coordinates c and `free`'s."""
         if self.shared is not None:
             f = f - self.shared @ c
-        K = self._targets if self.fit_intercept else 0
-        intercept, rest = f[:K], f[K:]
-        w = self.form.linear.forward(rest, c).reshape(self.form.shape)
         if not self.fit_intercept:
-            return w, np.zeros(self._targets)
-        return w, (intercept - self._means @ rest if len(rest) else intercept)
+            return f, np.zeros(self._targets)
+        intercept, rest = f[: self._targets], f[self._targets :]
+        return rest, (intercept - self._means @ rest if len(rest) else intercept)
+
+    def recover(self, c: np.ndarray, f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """w in its shape, and the intercepts, from the coordinates c and those of `free`."""
+        rest, intercept = self.apart(c, f)
+        return self.form.linear.forward(rest, c).reshape(self.form.shape), intercept
 
     @cached_property
     def groups(self) -> np.ndarray | None:

@@ -17,12 +17,13 @@ from symbias.solvers.composite import Composite
 from symbias.solvers.losses import SquaredError
 from symbias.solvers.model import Certified, Fit, Model, Options
 from symbias.solvers.problem import Problem
+from symbias.solvers.proximal import MAX_ITER, Minimum, descend, minimise
 from symbias.solvers.search import search
-from symbias.solvers.starts import least_squares, local_minima
 from symbias.solvers.threshold import strength_max
 from symbias.solvers.working_set import Solution, path, solve
 
 _SINGLE = 1e-6  # relative gap that products in single precision leave visible
+_LOOSE_STEPS = 50
 
 
 def solver_for(model: Model, Y: np.ndarray) -> "Regression":
@@ -95,13 +96,7 @@ class Regression(ABC):
             )
         problem, index = self.problem, np.flatnonzero(keep)
         root = np.sqrt(problem.a)
-        eye = np.eye(len(index))
-        columns = problem.inputs.gather(index)
-        B = (
-            np.stack([columns.push(e) for e in eye], axis=1)
-            if len(index)
-            else np.zeros((len(root), 0))
-        )
+        B = problem.inputs.gather(index).dense().T
         E = problem.basis * root[:, None]
         Q = E @ np.linalg.pinv(E)
         left, target = root[:, None] * B, root * problem.y
@@ -198,11 +193,10 @@ class General(Regression):
         found, values = search(
             self.composite,
             scaled,
+            lambda c: self.minimise(scaled, c, options),
+            self.follow,
             start=start,
             starts=options.starts,
-            tol=self._tol(options),
-            max_iter=options.max_iter,
-            callback=options.callback,
         )
         best, total = found.best, self.total
         certificate = Certified(
@@ -211,13 +205,20 @@ class General(Regression):
         f = self.problem.recover(best.g)
         return self._recovered(best.c, f, certificate, found.n_iter, found.reason, total * values)
 
-    def minima(self, strength: float, count: int) -> np.ndarray:
-        """Coordinates c to descend from, where it is not convex; see `local_minima`."""
-        return local_minima(self.composite, strength / self.total, count)
+    def minimise(self, strength: float, c: np.ndarray, options: Options) -> Minimum:
+        """Descend from c, for weights that sum to 1, until the certificate is met."""
+        return minimise(
+            self.composite,
+            strength,
+            c,
+            tol=self._tol(options),
+            max_iter=options.max_iter or MAX_ITER,
+            callback=options.callback,
+        )
 
-    def least_squares(self) -> np.ndarray:
-        """c of least norm for the quadratic model of the loss at c = 0."""
-        return least_squares(self.composite)
+    def follow(self, strength: float, c: np.ndarray) -> np.ndarray:
+        """A few steps down from c: one strength of a continuation."""
+        return descend(self.composite, strength, c, _LOOSE_STEPS, self.composite.lipschitz)[0]
 
     def path(self, strengths: Iterable[float], options: Options) -> Iterator[Fit]:
         """Each warm from the one before; where it is not convex each from starts of its own."""

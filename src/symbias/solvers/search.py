@@ -5,35 +5,29 @@ from collections.abc import Callable
 import numpy as np
 
 from symbias.solvers.composite import Candidate, Composite
-from symbias.solvers.proximal import MAX_ITER, Minimum, descend, minimise
+from symbias.solvers.proximal import Minimum
 from symbias.solvers.starts import least_squares, local_minima
 
 _CONTINUATION = np.geomspace(0.01, 1, 12)
-_LOOSE_STEPS = 50
 _REFINED = 3  # minima of the model that a descent goes on from
 
 
 def search(
     composite: Composite,
     strength: float,
+    refine: Callable[[np.ndarray], Minimum],
+    follow: Callable[[float, np.ndarray], np.ndarray],
     *,
     start: np.ndarray | None = None,
     starts: int = 20,
-    tol: float = 1e-10,
-    max_iter: int | None = None,
-    callback: Callable[[int, float], None] | None = None,
 ) -> tuple[Minimum, np.ndarray]:
     """The best minimum, and the objectives of all that were found, in increasing order.
 
     Without convexity: from ``start`` alone where it is given; else by continuation from the least
     squares solution (the strength rises from 1% to all of it), from the best of ``starts``
     proximal descents and their neighbours, and c = 0, which is a minimum at every strength.
+    ``refine`` descends at ``strength``; ``follow`` makes some steps at the one that it is given.
     """
-
-    def refine(c: np.ndarray) -> Minimum:
-        limit = max_iter or MAX_ITER
-        return minimise(composite, strength, c, tol=tol, max_iter=limit, callback=callback)
-
     zero = np.zeros(composite.size)
     if composite.convex:
         found = refine(zero if start is None else start)
@@ -42,7 +36,7 @@ def search(
     minima = [Minimum(nothing, 0, "converged")]
     if not composite.lipschitz > 0:
         return minima[0], np.array([nothing.objective])
-    candidates = [start] if start is not None else [_continued(composite, strength)]
+    candidates = [start] if start is not None else [_continued(composite, strength, follow)]
     if start is None and starts:
         candidates += list(local_minima(composite, strength, starts)[:_REFINED])
     minima += [refine(c) for c in candidates if np.any(c)]
@@ -53,11 +47,13 @@ def search(
     return Minimum(best.best, steps, best.reason), values
 
 
-def _continued(composite: Composite, strength: float) -> np.ndarray:
+def _continued(
+    composite: Composite, strength: float, follow: Callable[[float, np.ndarray], np.ndarray]
+) -> np.ndarray:
     """From the least-squares solution, as the strength rises to all of it."""
-    c, lipschitz = least_squares(composite), composite.lipschitz
+    c = least_squares(composite)
     for fraction in _CONTINUATION:
         if not np.any(c):
             break
-        c, lipschitz = descend(composite, fraction * strength, c, _LOOSE_STEPS, lipschitz)
+        c = follow(fraction * strength, c)
     return c

@@ -15,7 +15,8 @@ Rows = Callable[[np.ndarray], np.ndarray]
 def working_model(composite: Composite) -> tuple[np.ndarray, np.ndarray]:
     """B and y of the model 1/2 |y - B c|^2 of the loss at c = 0, free directions projected out.
 
-    The loss itself (but for a constant) where it is a squared error.
+    The loss itself (but for a constant) where it is a squared error. What is left of a column
+    that the free directions explain is rounding, and set to zero.
     """
     problem = composite.problem
     eta = problem.null_eta
@@ -24,11 +25,13 @@ def working_model(composite: Composite) -> tuple[np.ndarray, np.ndarray]:
         bend = problem.loss.bend(eta, problem.y, problem.a)
     root = np.sqrt(problem.a * bend)
     y = -root * problem.loss.gradient(eta, problem.y) / bend
-    columns = problem.inputs.gather(np.arange(composite.size))
-    B = np.stack([columns.pull(row) for row in np.diag(root)[root > 0]])
-    y, E = y[root > 0], (root[:, None] * problem.basis)[root > 0]
-    Q = np.linalg.qr(E)[0]
-    return B - Q @ (Q.T @ B), y - Q @ (Q.T @ y)
+    live = root > 0
+    columns = problem.inputs.gather(np.arange(composite.size)).dense().T
+    B, y, Q = root[live, None] * columns[live], y[live], (root[:, None] * problem.basis)[live]
+    Q = np.linalg.qr(Q)[0]
+    left = B - Q @ (Q.T @ B)
+    kept = np.linalg.norm(left, axis=0) > 1e-12 * np.linalg.norm(B, axis=0)
+    return np.where(kept, left, 0.0), y - Q @ (Q.T @ y)
 
 
 def least_squares(composite: Composite) -> np.ndarray:

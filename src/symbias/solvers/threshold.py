@@ -47,9 +47,7 @@ def _largest_gain(composite: Composite, piece: Piece, pull: np.ndarray, at: int)
         seen -= E @ np.linalg.lstsq(E, seen)[0]
         gamma = float(seen @ seen)
         if gamma > 0:
-            t = np.geomspace(1e-6, 2, 400) * pulled / gamma
-            gain = (pulled * t - gamma * t**2 / 2) / np.asarray(piece.scalar(t))
-            best = max(best, float(np.max(gain)))
+            best = max(best, piece.scalar.largest_gain(float(pulled), gamma))
     return best
 
 

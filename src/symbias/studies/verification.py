@@ -19,7 +19,7 @@ from symbias.designs import design
 from symbias.estimators import DesignedRegressor
 from symbias.evidence import compare
 from symbias.mechanisms import GradientFlow, LabelNoise, WeightDecay
-from symbias.parameterizations import Parameterization, Radial, as_shape, jacobian
+from symbias.parameterizations import Parameterization, as_shape, jacobian
 from symbias.penalties import Penalty, as_penalty
 from symbias.studies.flow_limits import limit_row
 from symbias.studies.label_shift import shift_row
@@ -165,7 +165,7 @@ def check_label_noise(
     """
     rng = np.random.default_rng(key)
     truth = 0.8 + 0.4 * rng.random(p.shape)
-    if len(p.shape) == 1 and not isinstance(p, Radial):  # radii reach positive numbers alone
+    if len(p.shape) == 1 and p.signed:
         truth[1::2] *= -1
     inputs = rng.normal(size=(2 * p.shape[0] + 4, p.shape[0])) * np.linspace(1.2, 0.8, p.shape[0])
     basis = np.linalg.qr(inputs)[0]

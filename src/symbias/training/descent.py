@@ -8,22 +8,27 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from symbias.training.problem import Factors
-from symbias.training.quadratic import Quadratic, judge, residual, strong
+from symbias.training.quadratic import Quadratic, filled, loss, strong
 
 MOMENTUM = 0.99
 MAX_ITER = 500_000
-CHUNK = 5_000  # steps between two reports
-_CHECK_EVERY = 500
+CHUNK = 500  # steps between two certificates
+
+
+class Factors(NamedTuple):
+    """u (m,), and ``power`` scales t of equal roles, (power, groups)."""
+
+    u: Any
+    t: Any
 
 
 class State(NamedTuple):
     factors: Factors
     optimizer: Any
     steps: Any
-    objective: Any
-    violation: Any
     rate: Any
+    start: Factors
+    finite: Any
 
 
 def _optimizer(strength: Any, learning_rate: Any) -> optax.GradientTransformation:
@@ -34,31 +39,31 @@ def _optimizer(strength: Any, learning_rate: Any) -> optax.GradientTransformatio
     )
 
 
-def begin(factors: Factors, data: Quadratic, form: str, steps: int = 0) -> State:
-    """Start at ``factors``, with a learning rate that fits the curvature there."""
-    extra = len(data.labels) - len(factors.u)
-    u = jnp.asarray(np.pad(factors.u, (0, extra)))
-    width = len(data.labels) - factors.t.shape[1]
-    start = Factors(u, jnp.asarray(np.pad(factors.t, ((0, 0), (0, width)))))
-    rate = _stable_rate(start, data, form)
-    return strong(State(start, _optimizer(0.0, 0.0).init(start), steps, np.inf, np.inf, rate))
+def begin(u: np.ndarray, t: np.ndarray, data: Quadratic, form: str, *, power: int) -> State:
+    """Start at these factors, with a learning rate that fits the curvature there."""
+    size = len(data.labels)
+    start = Factors(filled(u, size), jnp.tile(filled(t, size), (power, 1)))
+    return _from(start, 0, _stable_rate(start, data, form))
 
 
-def revise(state: State, start: Factors, data: Quadratic, form: str) -> State:
+def _from(start: Factors, steps: Any, rate: Any) -> State:
+    return strong(State(start, _optimizer(0.0, 0.0).init(start), steps, rate, start, True))
+
+
+def revise(state: State, data: Quadratic, form: str) -> State:
     """Slow down where the scales have grown; start again, slower, after an overflow."""
-    if not np.isfinite(float(state.objective)):
-        again = begin(start, data, form, int(state.steps))
-        return again._replace(rate=state.rate / 4)
+    if not state.finite:
+        return _from(state.start, state.steps, state.rate / 4)
     return state._replace(rate=jnp.minimum(state.rate, _stable_rate(state.factors, data, form)))
 
 
-def factors_of(state: State, data: Quadratic, strength: float, power: int, form: str) -> Factors:
-    """u and t at ``state``, padding included."""
-    return Factors(np.asarray(state.factors.u), np.asarray(state.factors.t))
+def product(state: State, data: Quadratic, strength: float, *, power: int, form: str) -> Any:
+    """z at ``state``, padding included."""
+    return _product(state.factors, data)
 
 
 def _loss(factors: Factors, data: Quadratic, form: str) -> Any:
-    return 0.5 * residual(data, _product(factors, data), form)[0]
+    return loss(data, _product(factors, data), form)
 
 
 def _product(factors: Factors, data: Quadratic) -> Any:
@@ -82,33 +87,19 @@ def _stable_rate(factors: Factors, data: Quadratic, form: str) -> Any:
 
 @partial(jax.jit, static_argnames=("power", "form"))
 def advance(
-    state: State,
-    data: Quadratic,
-    strength: Any,
-    tol: Any,
-    steps: Any,
-    *,
-    power: int,
-    form: str,
+    state: State, data: Quadratic, strength: Any, steps: Any, *, power: int, form: str
 ) -> State:
-    """Full-batch descent steps until the violation is at most ``tol`` or ``steps`` are made."""
+    """A chunk of full-batch descent steps; after an overflow the last finite factors stay."""
     optimizer = _optimizer(strength, state.rate)
     gradient = jax.grad(partial(_loss, data=data, form=form))
-    last = state.steps + steps
 
     def descend(carry: tuple[Factors, Any], _: None) -> tuple[tuple[Factors, Any], None]:
         factors, inner = carry
         update, inner = optimizer.update(gradient(factors), inner, factors)
         return (optax.apply_updates(factors, update), inner), None
 
-    def go_on(s: State) -> Any:
-        return (s.steps < last) & ~(s.violation <= tol) & ~jnp.isnan(s.objective)
-
-    def block(s: State) -> State:
-        carry, _ = jax.lax.scan(descend, (s.factors, s.optimizer), None, length=_CHECK_EVERY)
-        objective, violation = judge(data, _product(carry[0], data), strength, power, form)
-        # after an overflow the last finite factors stay
-        kept = jax.tree.map(partial(jnp.where, jnp.isnan(objective)), s.factors, carry[0])
-        return State(kept, carry[1], s.steps + _CHECK_EVERY, objective, violation, s.rate)
-
-    return jax.lax.while_loop(go_on, block, state)
+    carry, _ = jax.lax.scan(descend, (state.factors, state.optimizer), None, length=CHUNK)
+    finite = jnp.isfinite(_loss(carry[0], data, form))
+    kept = jax.tree.map(partial(jnp.where, finite), carry[0], state.factors)
+    done = state.steps + CHUNK
+    return State(kept, carry[1], done, state.rate, state.start, finite)

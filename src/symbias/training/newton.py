@@ -7,66 +7,69 @@ Lee, Sun, Saunders, "Proximal Newton-type methods for minimizing composite funct
 Optim. 2014.
 """
 
+from dataclasses import dataclass, replace
+from types import ModuleType
+
 import numpy as np
 
-from symbias.training.certificate import Certificate
-from symbias.training.objective import Objective
-from symbias.training.problem import ReducedProblem
-from symbias.training.rows import Rows
-from symbias.training.solve import solve
-from symbias.training.train import Options
+from symbias.parameterizations import Scales
+from symbias.solvers import Candidate, Composite, Minimum, Options, SquaredError
+from symbias.training.products import Products
 
 MAX_ITER = 100
 
 
-def proximal_newton(
-    objective: Objective, strength: float, c: np.ndarray, options: Options
-) -> tuple[np.ndarray, np.ndarray, Certificate, int]:
-    """Minimise from ``c``; c, g, certificate, and the steps of training in all."""
-    rows, steps = Rows(objective), 0
-    g = objective.polish(objective.forward(c))
-    certificate = objective.certify(c, g, strength)
-    for _ in range(MAX_ITER):
-        if certificate.violation <= options.tol:
-            break
-        eta = objective.forward(c) + objective.offset(g)
-        bend = objective.loss.bend(eta, objective.Y, objective.weights)
-        zeta = eta - objective.loss.gradient(eta, objective.Y) / bend
-        weights = objective.weights * bend
-        reduction, target = rows.reduce(weights), rows.flat(zeta)
-        total = float(weights.sum())
-        problem = reduction.problem(target)
-        inner = max(1e-13, min(1e-4, 0.01 * certificate.violation))
-        found = solve(
-            problem,
-            strength / total,
-            start=c if np.any(c) else None,
-            solver=options.solver,
-            tol=inner * min(1.0, certificate.objective / total / max(_size(problem), 1e-300)),
-            max_iter=options.max_iter,
-        )
-        steps += found.n_iter
-        towards = objective.forward(found.z)
-        target_offset = objective.polish(towards, g)
-        size, value = 1.0, certificate.objective
-        ahead = certificate
-        while size > 1e-10:
-            new = c + size * (found.z - c) if size < 1 else found.z
-            between = g + size * (target_offset - g)
-            offset = objective.polish(objective.forward(new), between)
-            ahead = objective.certify(new, offset, strength)
-            if ahead.objective < value or ahead.violation <= options.tol:
+@dataclass(frozen=True, eq=False)
+class Newton:
+    """A convex loss over products of two factors; ``method`` trains its quadratic models."""
+
+    composite: Composite
+    scales: Scales
+    method: ModuleType
+
+    def minimise(self, strength: float, c: np.ndarray, options: Options) -> Minimum:
+        """Train from c until the certificate is met; ``n_iter`` counts the steps of training."""
+        best, steps = self.composite.certify(c, strength), 0
+        for _ in range(MAX_ITER):
+            if best.violation <= options.tol:
+                return Minimum(best, steps, "converged")
+            if options.max_iter and steps >= options.max_iter:
                 break
+            model, total = self._model(best)
+            exact = max(1e-13, min(1e-4, 0.01 * best.violation))  # of the true objective
+            tol = exact * min(1.0, best.objective / total / max(model.problem.null.loss, 1e-300))
+            inner = replace(options, tol=tol, callback=None)
+            found = Products(model, self.scales, self.method).minimise(
+                strength / total, best.c, inner
+            )
+            steps += found.n_iter
+            ahead = self._towards(best, found.best.c, strength, options.tol)
+            if ahead is None:
+                return Minimum(best, steps, "stalled: rounding hides what is left")
+            best = ahead
+            if options.callback:
+                options.callback(steps, best.objective)
+        return Minimum(best, steps, "max_iter")
+
+    def _model(self, at: Candidate) -> tuple[Composite, float]:
+        """The quadratic model of the loss, and the sum of its weights."""
+        problem = self.composite.problem
+        eta = problem.inputs.push(at.c) + problem.basis @ at.g
+        h = problem.loss.bend(eta, problem.y, problem.a)
+        zeta = eta - problem.loss.gradient(eta, problem.y) / h
+        total = float(problem.a @ h)
+        weights = problem.a * h / total
+        quadratic = replace(problem, y=zeta, loss=SquaredError(), weights=weights)
+        return Composite(quadratic, self.composite.form), total
+
+    def _towards(
+        self, best: Candidate, goal: np.ndarray, strength: float, tol: float
+    ) -> Candidate | None:
+        size = 1.0
+        while size > 1e-10:
+            c = best.c + size * (goal - best.c) if size < 1 else goal
+            ahead = self.composite.certify(c, strength, best.g)
+            if ahead.objective < best.objective or ahead.violation <= tol:
+                return ahead
             size /= 4
-        else:
-            break
-        c, g, certificate = new, offset, ahead
-        if options.callback:
-            options.callback(steps, certificate.objective)
-        if options.max_iter and steps >= options.max_iter:
-            break
-    return c, g, certificate, steps
-
-
-def _size(problem: ReducedProblem) -> float:
-    return 0.5 * float(problem.target @ problem.target)
+        return None

@@ -1,46 +1,76 @@
-"""The factors of a design, trained: the face that direct solvers have too."""
+"""Fits by training the factors of a design; what is trained is the same problem in w.
 
-from collections.abc import Iterable, Iterator
+| design | squared error | another loss |
+|---|---|---|
+| products of two factors behind a linear map | `Products` | `Newton` |
+| deeper products (not convex) | `Products` | `Factors` |
+| links, matrices, sums with them, anything | `Factors` | `Factors` |
+"""
+
+from dataclasses import replace
+from functools import cached_property
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from symbias.mechanisms import WeightDecay
 from symbias.parameterizations import Parameterization
-from symbias.solvers import Certified, Loss
-from symbias.solvers import Fit as Solved
-from symbias.solvers import Model as Wished
-from symbias.solvers import Options as HowFar
-from symbias.training.fit import Fit, solver_for
-from symbias.training.objective import Model, Objective
-from symbias.training.train import Options
+from symbias.solvers import Certified, Fit, General, Loss, Minimum, Model, Options
+from symbias.training import descent, variable_projection
+from symbias.training.factors import Factors
+from symbias.training.newton import Newton
+from symbias.training.products import Products
+
+SOLVERS: dict[str, ModuleType] = {"varpro": variable_projection, "gd": descent}
+_LOOSE_TOL, _LOOSE_STEPS = 1e-4, 200  # of the strengths that a continuation passes
 
 
-class Trainer:
-    """Fits one target by training factors; ``model`` is the problem in w that this solves."""
+class _InCoordinates(Model):
+    """Coordinates c as the factors make them, not in units of their penalty."""
 
-    def __init__(self, model: Wished, trained: Model, Y: np.ndarray, solver: str) -> None:
-        self.model, self._solver = model, solver_for(Objective(trained, Y))
-        self._how = solver
+    units = None
 
-    @property
-    def strength_max(self) -> float:
-        return self._solver.strength_max
 
-    def fit(self, strength: float, options: HowFar, start: np.ndarray | None = None) -> Solved:
-        """Train at one strength, from scratch or from the coordinates ``start``."""
-        return _solved(self._solver.fit(strength, self._options(options), start))
+class Trainer(General):
+    """Fits one target, or all targets of a matrix, by training the factors of ``design``.
 
-    def path(self, strengths: Iterable[float], options: HowFar) -> Iterator[Solved]:
-        """Train at one strength after the other, each warm from the one before."""
-        yield from map(_solved, self._solver.path(strengths, self._options(options)))
+    Starts, the certificate and what is eliminated are those of the direct solver; every descent is
+    training. ``solver`` is "varpro" (variable projection, or L-BFGS on all factors where that does
+    not apply) or "gd" (momentum descent with weight decay).
+    """
 
-    def refit(self, keep: np.ndarray) -> Solved:
-        """No penalty, only the coordinates in ``keep``."""
-        return _solved(self._solver.refit(keep))
+    def __init__(self, design: Parameterization, model: Model, Y: np.ndarray, solver: str) -> None:
+        super().__init__(model, Y)
+        self.normal, self._solver = design.normal_form(), solver
 
-    def _options(self, options: HowFar) -> Options:
-        return Options(self._how, options.tol, options.max_iter, options.callback, options.starts)
+    @cached_property
+    def _method(self) -> Products | Newton | Factors:
+        scales = self.normal.scales
+        if scales is not None and self.problem.quadratic:
+            return Products(self.composite, scales, SOLVERS[self._solver])
+        if scales is not None and scales.power == 1:
+            return Newton(self.composite, scales, SOLVERS[self._solver])
+        if self._solver != "varpro":
+            raise ValueError(
+                f"solver {self._solver!r} is for a squared error over products of factors; take "
+                "solver='varpro'"
+            )
+        return Factors(self.composite, self.model, self.normal)
+
+    def minimise(self, strength: float, c: np.ndarray, options: Options) -> Minimum:
+        """Train from c, for weights that sum to 1, until the certificate is met."""
+        return self._method.minimise(strength, c, options)
+
+    def follow(self, strength: float, c: np.ndarray) -> np.ndarray:
+        """Train loosely from c: one strength of a continuation."""
+        return self._method.minimise(strength, c, Options(_LOOSE_TOL, _LOOSE_STEPS)).best.c
+
+    def _recovered(
+        self, c: np.ndarray, f: np.ndarray, certificate: Certified, *rest: Any, **more: Any
+    ) -> Fit:
+        free, _ = self.model.apart(c, f)
+        fit = super()._recovered(c, f, certificate, *rest, **more)
+        return replace(fit, params=self.normal.section(free, c))
 
 
 def trainers(
@@ -50,30 +80,9 @@ def trainers(
     fit_intercept: bool,
     loss: Loss,
     targets: list[np.ndarray],
-    solver: str = "auto",
+    solver: str = "varpro",
 ) -> list[Trainer]:
-    """One trainer for each target; ``weights`` sum to 1.
-
-    ``solver`` is "varpro" (variable projection, or L-BFGS on all factors where that does not
-    apply), "gd" (momentum descent with weight decay) or "auto" (the former).
-    """
+    """One `Trainer` for each target; ``weights`` sum to 1."""
     X = np.asarray(X, dtype=float)
-    form = WeightDecay(1.0).induced(design).form(design.shape)
-    wished = Wished(form, X, weights, fit_intercept, loss)
-    trained = Model(design, X, weights, fit_intercept, loss)
-    how = "varpro" if solver == "auto" else solver
-    return [Trainer(wished, trained, y, how) for y in targets]
-
-
-def _solved(fit: Fit) -> Solved:
-    return Solved(
-        fit.coef,
-        fit.intercept,
-        fit.penalized,
-        Certified(*fit.certificate),
-        fit.n_iter,
-        fit.converged,
-        fit.objectives,
-        fit.params,
-        "converged" if fit.converged else "max_iter",
-    )
+    model = _InCoordinates(design.balanced_form(), X, weights, fit_intercept, loss)
+    return [Trainer(design, model, y, solver) for y in targets]
