@@ -216,9 +216,9 @@ class General(Regression):
             callback=options.callback,
         )
 
-    def follow(self, strength: float, c: np.ndarray) -> np.ndarray:
-        """A few steps down from c: one strength of a continuation."""
-        return descend(self.composite, strength, c, _LOOSE_STEPS, self.composite.lipschitz)[0]
+    def follow(self, strength: float, c: np.ndarray) -> tuple[np.ndarray, int]:
+        """A round of few steps down from c: one strength of a continuation."""
+        return descend(self.composite, strength, c, _LOOSE_STEPS, self.composite.lipschitz)[0], 1
 
     def path(self, strengths: Iterable[float], options: Options) -> Iterator[Fit]:
         """Each warm from the one before; where it is not convex each from starts of its own."""

@@ -61,9 +61,10 @@ class Trainer(General):
         """Train from c, for weights that sum to 1, until the certificate is met."""
         return self._method.minimise(strength, c, options)
 
-    def follow(self, strength: float, c: np.ndarray) -> np.ndarray:
+    def follow(self, strength: float, c: np.ndarray) -> tuple[np.ndarray, int]:
         """Train loosely from c: one strength of a continuation."""
-        return self._method.minimise(strength, c, Options(_LOOSE_TOL, _LOOSE_STEPS)).best.c
+        found = self._method.minimise(strength, c, Options(_LOOSE_TOL, _LOOSE_STEPS))
+        return found.best.c, found.n_iter
 
     def _recovered(
         self, c: np.ndarray, f: np.ndarray, certificate: Certified, *rest: Any, **more: Any
