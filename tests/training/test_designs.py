@@ -107,6 +107,18 @@ def test_designs_composed_by_hand(name: str, solver: str) -> None:
     np.testing.assert_allclose(p(model.params_), model.coef_.T, atol=1e-10)
 
 
+def test_a_design_of_your_own_is_trained() -> None:
+    """w = u^2 - v^2 costs |w| / 2: not in units of the coordinates."""
+    p = sb.Parameterization.of(lambda t: t["u"] ** 2 - t["v"] ** 2, {"u": P, "v": P})
+    trained = sb.DesignedRegressor(p, 0.3, solver="varpro").fit(X, Y[:, 0])
+    direct = sb.DesignedRegressor("l1", 0.15).fit(X, Y[:, 0])
+    assert trained.converged_
+    assert trained.objective_ == pytest.approx(direct.objective_, rel=1e-9)
+    np.testing.assert_allclose(trained.coef_, direct.coef_, atol=1e-5)
+    np.testing.assert_allclose(p(trained.params_), trained.coef_, atol=1e-10)
+    np.testing.assert_array_equal(trained.support_, direct.support_)
+
+
 @pytest.mark.parametrize("name", ["nuclear", "joint tv", "elastic"])
 def test_the_gap_bounds_what_is_left_to_gain(name: str) -> None:
     penalty, y = PENALTIES[name]
