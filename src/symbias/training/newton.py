@@ -36,7 +36,7 @@ class Newton:
             if options.max_iter and steps >= options.max_iter:
                 break
             model, total = self._model(best)
-            exact = max(1e-13, min(1e-4, 0.01 * best.violation))  # of the true objective
+            exact = max(1e-13, 0.01 * min(1.0, best.violation))  # of the true objective
             tol = exact * min(1.0, best.objective / total / max(model.problem.null.loss, 1e-300))
             inner = replace(options, tol=tol, callback=None)
             found = Products(model, self.scales, self.method).minimise(
