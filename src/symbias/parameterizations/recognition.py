@@ -30,10 +30,11 @@ def recognise(
         values = [value(w) for w in rest]
     except ValueError:  # not every w is reached
         return None
+    exponent = _rounded(2 / degree)
     for sizes in _candidates(shape):
-        unit = Piece(sizes, Power(2 / degree))
+        unit = Piece(sizes, Power(exponent))
         coefficient = _rounded(known / unit.cost(first))
-        piece = Piece(sizes, Power(2 / degree, coefficient))
+        piece = Piece(sizes, Power(exponent, coefficient))
         found = [piece.cost(w) for w in (first, *rest)]
         if np.allclose(found, [known, *values], rtol=AGREEMENT, atol=AGREEMENT):
             return piece
