@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from symbias.audit.checkpoint import Checkpoint, Numpy, open_checkpoint, precision
 from symbias.audit.claims import Claim
 from symbias.audit.families import name_of
-from symbias.audit.gauge import Gauge, apply, components, least
+from symbias.audit.gauge import apply, components, least
 from symbias.audit.headers import CheckpointError, shown
 from symbias.audit.invariants import deviation, deviation_of_coupled
 from symbias.audit.measure import measure
@@ -19,7 +19,7 @@ from symbias.audit.noise import Equilibrium
 from symbias.audit.rewrite import Draft, check_out, draft, leftovers
 from symbias.audit.run import reading_of
 from symbias.audit.squares import compressed
-from symbias.symmetry import Bond
+from symbias.symmetry import Bond, Gauge
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,12 @@
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeGuard
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from symbias.audit.headers import (
     CheckpointError,
@@ -42,20 +44,23 @@ class Checkpoint:
         What config.json (or adapter_config.json) says; empty without one.
     metadata
         Of the first file.
+    notes
+        What a reader should know of how it was opened.
     """
 
     path: Path
     entries: dict[str, Entry]
     files: tuple[Path, ...]
-    config: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, object] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of the arrays whose values can be measured."""
         return {name: e.shape for name, e in self.entries.items() if e.floating}
 
-    def read(self, name: str, dtype: Any = np.float64) -> Numpy:
+    def read(self, name: str, dtype: DTypeLike = np.float64) -> Numpy:
         """One array, in ``dtype``. Reads that part of the file and nothing else."""
         entry = self.entries[name]
         out = np.empty(entry.size, dtype=dtype)
@@ -65,7 +70,7 @@ class Checkpoint:
             done += len(block)
         return out.reshape(entry.shape)
 
-    def rows(self, name: str, dtype: Any = np.float32) -> Iterator[Numpy]:
+    def rows(self, name: str, dtype: DTypeLike = np.float32) -> Iterator[Numpy]:
         """Blocks of whole rows of one array, ``(rows, rest)``, ``BLOCK`` bytes or so at a time."""
         entry = self.entries[name]
         rest = entry.size // entry.shape[0] if entry.size else 0
@@ -88,7 +93,7 @@ class Checkpoint:
                 stream.seek(entry.start + first * stored.itemsize)
                 for begin in range(0, count, step):
                     part = np.empty(min(step, count - begin), stored)
-                    if read_into(stream, memoryview(cast(Any, part)).cast("B")) != part.nbytes:
+                    if read_into(stream, part.data.cast("B")) != part.nbytes:
                         raise CheckpointError(f"{shown(entry.file)}: truncated while it was read")
                     values = from_stored(part, entry.dtype)
                     check_values(entry.name, values)
@@ -107,7 +112,7 @@ def check_values(name: str, values: Numpy) -> None:
         )
 
 
-def read_into(stream: Any, view: memoryview) -> int:
+def read_into(stream: FileIO, view: memoryview) -> int:
     """Fill ``view`` as far as the file goes."""
     done = 0
     while done < len(view):
@@ -212,7 +217,7 @@ def _files(folder: Path) -> tuple[list[Path], dict[str, str] | None]:
     return found, None
 
 
-def _plain_name(file: Any) -> bool:
+def _plain_name(file: object) -> TypeGuard[str]:
     return (
         isinstance(file, str)
         and file.endswith(".safetensors")
@@ -234,11 +239,11 @@ def _check_index(folder: Path, entries: dict[str, Entry], wanted: dict[str, str]
             raise CheckpointError(f"{shown(folder)}: its index does not name {shown(name)!r}")
 
 
-def _load_json(path: Path) -> dict[str, Any]:
+def _load_json(path: Path) -> dict[str, object]:
     return parse_json(read_small(path, MAX_JSON), path)
 
 
-def _config(folder: Path) -> dict[str, Any]:
+def _config(folder: Path) -> dict[str, object]:
     for name in ("adapter_config.json", "config.json"):
         if os.path.lexists(folder / name):
             return _load_json(folder / name)

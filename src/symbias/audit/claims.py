@@ -1,12 +1,11 @@
 """What a family of architectures says about a checkpoint: its bonds, and why the rest has none."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from symbias.audit.headers import CheckpointError, shown
-from symbias.symmetry import Bond, Rescaling
+from symbias.symmetry import Bond, EndSpec, Rescaling
 
 Shape = tuple[int, ...]
 
@@ -72,7 +71,7 @@ class Model:
     """
 
     shapes: dict[str, Shape]
-    config: dict[str, Any]
+    config: Mapping[str, object]
     unmeasured: frozenset[str] = frozenset()
 
     def __contains__(self, name: object) -> bool:
@@ -94,9 +93,11 @@ class Model:
         """Layers that have lost heads, by the config."""
         value = self.config.get("pruned_heads") or {}
         try:
-            return {int(layer) for layer, heads in value.items() if heads}
-        except (AttributeError, TypeError, ValueError):
-            raise CheckpointError("config: pruned_heads must map layers to heads") from None
+            if isinstance(value, dict):
+                return {int(layer) for layer, heads in value.items() if heads}
+        except (TypeError, ValueError):
+            pass
+        raise CheckpointError("config: pruned_heads must map layers to heads")
 
     def number(self, *keys: str, default: int | None = None) -> int:
         """A positive integer of the config, under the first of these keys."""
@@ -132,13 +133,13 @@ class Model:
         values = (self.config.get(key) for key in keys)
         return next((v for v in values if isinstance(v, str)), default)
 
-    def ends(self, name: str, axis: int = 0) -> list[tuple[str, int]]:
+    def ends(self, name: str, axis: int = 0) -> list[EndSpec]:
         """The ends of a linear layer on its output: weight and, if there is one, bias."""
-        bias = [(f"{name}.bias", 0)] if f"{name}.bias" in self else []
+        bias: list[EndSpec] = [(f"{name}.bias", 0)] if f"{name}.bias" in self else []
         return [(f"{name}.weight", axis), *bias]
 
 
-def _natural(text: str) -> list[Any]:
+def _natural(text: str) -> list[str | int]:
     return [int(t) if t.isdigit() else t for t in re.split(r"(\d{1,9})", text)]
 
 

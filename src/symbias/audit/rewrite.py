@@ -7,7 +7,6 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -37,11 +36,11 @@ class Draft:
     def put(self, name: str, values: Numpy, before: Numpy) -> None:
         """Round to the array's dtype and write it in place, where it was not that ``before``."""
         entry = self.entry(name)
-        stored: Any = to_stored(values.reshape(-1), entry.dtype)
+        stored = to_stored(values.reshape(-1), entry.dtype)
         if np.array_equal(stored, to_stored(before.reshape(-1), entry.dtype)):
             return
         self.changed.append(name)
-        data = memoryview(stored).cast("B")
+        data = stored.data.cast("B")
         with entry.file.open("r+b", buffering=0) as stream:
             stream.seek(entry.start)
             done = 0

@@ -1,7 +1,5 @@
 """Llama and its kin: rotary positions, shared key heads, SwiGLU, RMSNorm, QK-norm, experts."""
 
-from typing import Any
-
 import numpy as np
 
 from symbias.audit.attention import Attention, Part
@@ -132,7 +130,7 @@ def _normed(
         )
         found.append(Claim(bond, f"{part}-norm scale", layer, note, movable=False))
     if model.shapes[f"{base}.q_norm.weight"] == (size,) and turned == size:
-        planes: Any = np.tile(np.arange(size // 2), 2)
+        planes = np.tile(np.arange(size // 2), 2)
         ends = [(f"{base}.q_norm.weight", 0, planes)], [(f"{base}.k_norm.weight", 0, planes)]
         group = Rescaling(size // 2, signed=True)
         found.append(Claim(Bond(group, *ends, name=f"layer {layer} q and k gains"), "qk", layer))
