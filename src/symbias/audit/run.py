@@ -180,10 +180,12 @@ def reading_of(
                     f"{heads} heads were given; config.json says {key} is {shown(config[key])}"
                 )
         config |= dict.fromkeys(HEADS, heads)
-    unmeasured = frozenset(name for name, e in source.entries.items() if not e.floating)
+    unmeasured = {name: e.dtype for name, e in source.entries.items() if not e.floating}
     model = Model(source.shapes, config, unmeasured)
     if bonds is None:
-        return recognise(model, family)
+        found = recognise(model, family, source.partial)
+        found.notes = [*source.notes, *found.notes]
+        return found
     if family is not None:
         raise CheckpointError("give bonds or a family, not both")
     claims = [b if isinstance(b, Claim) else Claim(b, "given") for b in bonds]
@@ -196,7 +198,8 @@ def reading_of(
             check_fit(model, claim)
         except (ValueError, TypeError) as error:
             raise CheckpointError(shown(error)) from None
-    return Reading("given bonds", claims, reasons=[(".*", "no given bond names it")])
+    reasons = [(".*", "no given bond names it")]
+    return Reading("given bonds", claims, reasons=reasons, notes=list(source.notes))
 
 
 def _reasons(source: Source, found: Reading) -> dict[str, str]:
@@ -207,4 +210,4 @@ def _reasons(source: Source, found: Reading) -> dict[str, str]:
         if name not in held:
             dtype = f"{entry.dtype} is not a floating dtype that can be measured"
             reasons[name] = reason_for(found, name) if entry.floating else dtype
-    return reasons
+    return reasons | found.missing

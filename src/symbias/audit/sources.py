@@ -47,6 +47,9 @@ class Source(Protocol):
     def notes(self) -> tuple[str, ...]: ...
 
     @property
+    def partial(self) -> str: ...
+
+    @property
     def shapes(self) -> dict[str, Shape]: ...
 
     def read(self, name: str, dtype: DTypeLike = np.float64) -> Numpy: ...
@@ -67,6 +70,7 @@ class Arrays:
 
     path = Path("arrays")
     notes: tuple[str, ...] = ()
+    partial = ""
 
     def __init__(self, arrays: Mapping[str, ArrayLike]) -> None:
         self.config: dict[str, object] = {}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from symbias.audit.claims import Claim, Model, Reading
+from symbias.audit.headers import shown
 from symbias.symmetry import Bond, Rescaling
 
 TITLE, KINDS = "ResNet", ("resnet",)
@@ -41,7 +42,8 @@ def _read(model: Model, blocks: list[tuple[str, int, int]], hugging: bool) -> Re
     stem, chains = _units(model, blocks, hugging)
     if stem is None or model.text("hidden_act", default="relu") != "relu":
         return None
-    found = Reading(TITLE)
+    found, kind = Reading(TITLE), model.architecture
+    inner = not kind or kind.endswith(("ForImageClassification", "Model"))  # stages are not output
     units = [stem, *(u for chain, skip in chains.values() for u in [*chain, skip] if u)]
     known = {name for unit in units for name in (unit.conv, unit.norm)} | {"fc", "classifier.1"}
     if any(name.rsplit(".", 1)[0] not in known for name in model.shapes):
@@ -64,11 +66,12 @@ def _read(model: Model, blocks: list[tuple[str, int, int]], hugging: bool) -> Re
                 readers.append(skip.conv)
                 name = "stem channels" if stage == stages[0] else "stage channels"
                 place = stage if stage == stages[0] else stage - 1
-                found.claims.append(_channel(model, place, name, writers, readers))
+                if inner:
+                    found.claims.append(_channel(model, place, name, writers, readers))
                 writers, readers = [skip], []
             writers.append(chain[-1])
     head = next((n for n in ("fc", "classifier.1") if f"{n}.weight" in model), None)
-    if head is not None:
+    if head is not None and inner and not kind.endswith("Model"):
         claim = _channel(model, stages[-1], "stage channels", writers, [*readers, head])
         found.claims.append(claim)
     found.notes.append(
@@ -79,6 +82,7 @@ def _read(model: Model, blocks: list[tuple[str, int, int]], hugging: bool) -> Re
         (r".*running_(mean|var)", "a statistic of the data, not a parameter"),
         (r".*num_batches_tracked", "a counter"),
         (r"(fc|classifier\.1)\.bias", "the output is read as it is"),
+        *([] if inner else [(r".*", f"the stages of a {shown(kind)} are its output")]),
         (r".*", "the layout of this network is not known well enough"),
     ]
     return found
