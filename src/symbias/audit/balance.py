@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from symbias.audit.checkpoint import Checkpoint, Numpy, open_checkpoint, precision
 from symbias.audit.claims import Claim
@@ -19,6 +18,7 @@ from symbias.audit.noise import Equilibrium
 from symbias.audit.rewrite import Draft, check_out, draft, leftovers
 from symbias.audit.run import reading_of
 from symbias.audit.squares import compressed
+from symbias.audit.threads import blas
 from symbias.symmetry import Bond, Gauge
 
 WITNESS = 1e-10  # of the terms' size, in float64
@@ -120,7 +120,7 @@ def balance_checkpoint(
                        found.family, notes=list(found.notes))  # fmt: skip
     if equilibrium is not None:
         equilibrium.check(source)
-    with draft(source, target, overwrite=overwrite) as copy, threadpool_limits(1):
+    with draft(source, target, overwrite=overwrite) as copy, blas().limit(limits=1):
         for done, group in enumerate(groups):
             moves = _move(group, kinds, source, copy, equilibrium)
             result.moves += moves
@@ -142,7 +142,7 @@ def _move(
 ) -> list[Move]:
     """Move one set of coupled bonds in the copy, and check what was written."""
     names = list(dict.fromkeys(name for bond in group for name in bond.arrays))
-    written = copy.checkpoint()  # other parts of a packed array may have moved already
+    written = copy.checkpoint  # other parts of a packed array may have moved already
     old = {name: written.read(name) for name in names}
     gauge: Gauge = {}
     left: dict[str, str] = {}

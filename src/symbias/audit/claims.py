@@ -73,11 +73,11 @@ class Reading:
     unsure: str = ""
 
     def expects(self, model: "Model", *names: str) -> bool:
-        """Whether all these arrays are there and can be measured; those that are not are noted."""
+        """Whether all these arrays are there and hold something; those that are not are noted."""
         lost = [name for name in names if name not in model and name not in model.unmeasured]
         why = f"not in the file: the family {self.family} expects it"
         self.missing |= dict.fromkeys(lost, why)
-        return all(name in model for name in names)
+        return all(name in model and 0 not in model.shapes[name] for name in names)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from threadpoolctl import threadpool_limits
 
 from symbias.audit.checkpoint import Numpy, open_checkpoint
 from symbias.audit.claims import Claim, Model, Reading
@@ -17,6 +16,7 @@ from symbias.audit.measure import Row, measure
 from symbias.audit.residual import measure_stream
 from symbias.audit.sources import Arrays, Source
 from symbias.audit.squares import Squares, compressed, of_scales
+from symbias.audit.threads import blas
 from symbias.symmetry import Bond
 
 # where configs say how many attention heads there are
@@ -135,7 +135,7 @@ def audit(
     )
     squares = Squares(source, found.claims)
     for done, claim in enumerate(found.claims):
-        with threadpool_limits(None if claim.bond.group.size > 256 else 1):  # small: no gain
+        with blas().limit(limits=None if claim.bond.group.size > 256 else 1):
             if of_scales(claim.bond):
                 x, y = squares.blocks(claim.bond)
             else:

@@ -40,8 +40,13 @@ def recognise(model: Model, family: str | None = None, partial: str = "") -> Rea
             title, lost = FAMILIES[name].TITLE, shown(error.args[0])
             why = f"the family {title} needs array {lost!r}, which is not in the file"
             found = Reading(title, notes=[why], reasons=[(".*", why)], missing={lost: why})
-        except IndexError:
-            raise CheckpointError("an array of the model has too few axes") from None
+        except CheckpointError:
+            raise
+        except (IndexError, ValueError, TypeError) as error:
+            title = FAMILIES[name].TITLE
+            raise CheckpointError(
+                f"an array has a shape that the family {title} cannot have: {shown(error)}"
+            ) from None
         if found is not None:
             told = bool(model.config.get("peft_type") if name == "lora" else model.kind)
             own = name != "lora" and "auto_map" in model.config
@@ -91,9 +96,9 @@ def checked(model: Model, found: Reading) -> Reading:
         try:
             if claim.bond.name in fits:
                 raise ValueError("a bond of this name is there already")
-            if not found.expects(model, *claim.bond.arrays):
-                lost = next(n for n in claim.bond.arrays if n not in model)
-                raise ValueError(f"array {shown(lost)!r} is missing or cannot be measured")
+            if lost := [name for name in claim.bond.arrays if name not in model]:
+                found.expects(model, *lost)
+                raise ValueError(f"array {shown(lost[0])!r} is missing or cannot be measured")
             check_fit(model, claim)
             if why := doubt(claim.bond.arrays, claim.kind == "gain"):
                 raise ValueError(why)
@@ -119,13 +124,12 @@ def checked(model: Model, found: Reading) -> Reading:
 
 def _misshapen(model: Model, stream: Stream) -> str:
     """Why an array cannot be an end of a stream, all of which are there; empty if all can."""
-    wanted = {(name, 1, 2) for name, _ in stream.readers}
-    wanted |= {(gain, 0, 1) for _, gain in stream.readers if gain is not None}
-    wanted |= {(name, axis, 1 + axis) for name, axis in stream.writers}
-    for name, axis, axes in wanted:
+    ends = [(name, 1, {2}) for name, _ in stream.readers]
+    ends += [(gain, 0, {1}) for _, gain in stream.readers if gain]
+    ends += [(name, axis, {2} if axis else {1, 2}) for name, axis in stream.writers]
+    for name, axis, axes in ends:
         shape = model.shapes[name]
-        most = 2 if axes == 2 or axis == 0 else 1
-        if not axes <= len(shape) <= most or shape[axis] != stream.size or 0 in shape:
+        if len(shape) not in axes or shape[axis] != stream.size or 0 in shape:
             return f"array {shown(name)!r} of shape {shape} does not fit {stream.size} channels"
     return ""
 

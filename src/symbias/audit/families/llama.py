@@ -207,7 +207,8 @@ def _unturned(model: Model, root: str, layers: list[tuple[str, str, int]], outpu
     stored = {int(m[1]) for m in model.matches(rf"{re.escape(root)}layers\.(\d{{1,6}})\..*")}
     count = model.number("num_hidden_layers", default=len(stored))
     numbers = [layer for _, block, layer in layers if block == f"{root}layers.{layer}"]
-    if not stored == set(numbers) == set(range(count)) or len(numbers) < len(layers):
+    here = len(stored) == len(layers) == count and stored == set(numbers) == set(range(count))
+    if not here:
         return f"its {count} layers are not all here and whole, or others are beside them"
     embed = f"{root}embed_tokens.weight"
     if embed in model and len(model.shapes[embed]) == 2 and model.shapes[embed][1] > WIDEST:
