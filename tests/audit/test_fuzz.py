@@ -13,14 +13,18 @@ from tests.audit.models import Live
 
 @pytest.mark.parametrize(
     ("first", "cases"),
-    [(0, 150), pytest.param(10**6, 20_000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])],
+    [
+        (0, 150),
+        (19612, 1),
+        pytest.param(10**6, 20_000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)]),
+    ],
 )
 def test_damage_ends_in_a_result_or_in_one_line(tmp_path: Path, first: int, cases: int) -> None:
     ends, failures = run(first, cases, tmp_path)
     assert not failures, failures[0]
     assert sum(ends.values()) == cases
     copies = sum(count for end, count in ends.items() if "copy" in end)
-    assert 0.1 < copies / cases < 0.4  # damage is not so coarse that nothing is read
+    assert cases == 1 or 0.1 < copies / cases < 0.4  # damage is not so coarse that nothing is read
 
 
 LOST = [

@@ -42,7 +42,7 @@ def recognise(model: Model, family: str | None = None, partial: str = "") -> Rea
             found = Reading(title, notes=[why], reasons=[(".*", why)], missing={lost: why})
         except CheckpointError:
             raise
-        except (IndexError, ValueError, TypeError) as error:
+        except (IndexError, ValueError, TypeError, ArithmeticError) as error:
             title = FAMILIES[name].TITLE
             raise CheckpointError(
                 f"an array has a shape that the family {title} cannot have: {shown(error)}"
