@@ -116,7 +116,7 @@ INNER = {
     *("report.style", "solvers.reference", "studies.paper", "symmetry.groups"),
 }
 REACHES = {
-    *("audit:mechanisms.sgd", "audit:symmetry.balancing", "audit:symmetry.groups.base"),
+    "audit:mechanisms.sgd",
     *("mechanisms:dynamics.problem", "mechanisms:dynamics.simulate"),
     *("studies:dynamics.problem", "studies:dynamics.rules", "studies:mechanisms.potentials"),
 }

@@ -30,47 +30,53 @@ from symbias.symmetry import (
     charges,
     random_element,
 )
-from tests.networks import NETWORKS, Network
-
-CASES = {make.__name__: make() for make in NETWORKS}
+from tests.symmetry.architectures import NETWORKS
 
 
-every_net = pytest.mark.parametrize("net", CASES.values(), ids=CASES)
-coupled = pytest.mark.parametrize("net", [CASES["deep_linear"]], ids=["deep_linear"])
+def training(name: str) -> Problem:
+    """A network at random parameters, on random targets."""
+    net, rng = NETWORKS[name](), np.random.default_rng(0)
+    params = {k: 0.5 * rng.normal(size=shape) for k, shape in net.shapes.items()}
+    targets = rng.normal(size=net.predict(params, net.inputs).shape)
+    data = (net.inputs, targets)
+    return Problem(predict=net.predict, params=params, data=data, symmetry=net.symmetry)
 
 
-def training(net: Network) -> Problem:
-    return Problem(predict=net.predict, params=net.params, data=net.data, symmetry=net.symmetry)
+NAMES = ("relu_deep_biased", "attention_shared_keys", "deep_linear_full", "normalised_weights")
+CASES = {name: training(name) for name in NAMES}
+
+
+every_net = pytest.mark.parametrize("problem", CASES.values(), ids=CASES)
+coupled = pytest.mark.parametrize("problem", [CASES["deep_linear_full"]], ids=["deep_linear_full"])
 
 
 @every_net
-def test_one_step_identity(net: Network) -> None:
+def test_one_step_identity(problem: Problem) -> None:
     """Exact to rounding, weight decay included, for every bond, along several steps."""
     rule, steps = SGD(0.05, weight_decay=0.1), 3
-    problem = Problem(predict=net.predict, params=net.params, data=net.data)
-    observe = {name: itemgetter(name) for name in net.params}
+    observe = {name: itemgetter(name) for name in problem.params}
     run = simulate(problem, rule, steps=steps, every=1, observe=observe, progress=False)
-    path = [{k: run.trace[k][0, t].values for k in net.params} for t in range(steps + 1)]
+    path = [{k: run.trace[k][0, t].values for k in problem.params} for t in range(steps + 1)]
     for params, after in pairwise(path):
         with jax.enable_x64(True):
-            gradient = jax.grad(problem.objective)(params, net.data)
+            gradient = jax.grad(problem.objective)(params, problem.data)
         grads = {k: np.asarray(v) for k, v in gradient.items()}
         options = {"learning_rate": 0.05, "weight_decay": 0.1}
-        drift = charge_drift(net.symmetry, params, grads, **options)
-        old, new = charges(net.symmetry, params), charges(net.symmetry, after)
-        for bond in net.symmetry:
+        drift = charge_drift(problem.symmetry, params, grads, **options)
+        old, new = charges(problem.symmetry, params), charges(problem.symmetry, after)
+        for bond in problem.symmetry:
             size = sum(float(np.sum(params[name] ** 2)) for name in bond.arrays)
             error = np.max(np.abs(new[bond.name] - old[bond.name] - drift[bond.name]))
             assert error < 1e-12 * size
 
 
 def test_identity_in_other_libraries() -> None:
-    net = CASES["deep_linear"]
-    grads = {k: 0.1 * v[::-1].copy() for k, v in net.params.items()}
+    problem = CASES["deep_linear_full"]
+    grads = {k: 0.1 * v[::-1].copy() for k, v in problem.params.items()}
     options = {"learning_rate": 0.1, "weight_decay": 0.3}
-    ours = charge_drift(net.symmetry, net.params, grads, **options)
-    as_torch = [{k: torch.tensor(v) for k, v in d.items()} for d in (net.params, grads)]
-    theirs = charge_drift(net.symmetry, *as_torch, **options)
+    ours = charge_drift(problem.symmetry, problem.params, grads, **options)
+    as_torch = [{k: torch.tensor(v) for k, v in d.items()} for d in (problem.params, grads)]
+    theirs = charge_drift(problem.symmetry, *as_torch, **options)
     for name, drift in ours.items():
         assert isinstance(theirs[name], torch.Tensor)
         np.testing.assert_allclose(theirs[name], drift, rtol=1e-12)
@@ -85,14 +91,13 @@ def test_translations_drift_by_decay_alone() -> None:
 
 def test_expected_drift_is_the_mean_over_replicas() -> None:
     """2,048 replicas of one step against 2,048 other minibatches: within 5 standard errors."""
-    net = CASES["deep_linear"]
+    problem = CASES["deep_linear_full"]
     rule = SGD(0.05, 2, weight_decay=0.1, label_noise=1.0)
-    problem = training(net)
     run = simulate(problem, rule, steps=1, replicas=2048, key=1, progress=False)
     with jax.enable_x64(True):
-        after = jax.vmap(lambda p: charges(net.symmetry, p))(run.final)
-    before = charges(net.symmetry, net.params)
-    expected = expected_charge_drift(problem, net.params, rule, key=2, batches=2048)
+        after = jax.vmap(lambda p: charges(problem.symmetry, p))(run.final)
+    before = charges(problem.symmetry, problem.params)
+    expected = expected_charge_drift(problem, problem.params, rule, key=2, batches=2048)
     for name, drift in expected.items():
         change = np.asarray(after[name]) - before[name]
         error = change.std(axis=0) * np.sqrt(2 / 2048)
@@ -105,48 +110,50 @@ def noisy_rule(weight_decay: float = 0.02) -> SGD:
 
 
 @every_net
-def test_drift_vanishes_at_equilibrium(net: Network) -> None:
+def test_drift_vanishes_at_equilibrium(problem: Problem) -> None:
     """Coupled bonds too. The same minibatches make the check exact."""
-    problem, rule = training(net), noisy_rule()
-    settled = equilibrium(problem, net.params, rule, key=3, batches=256)
+    rule = noisy_rule()
+    settled = equilibrium(problem, problem.params, rule, key=3, batches=256)
     drift = expected_charge_drift(problem, settled, rule, key=3, batches=256)
-    start = expected_charge_drift(problem, net.params, rule, key=3, batches=256)
+    start = expected_charge_drift(problem, problem.params, rule, key=3, batches=256)
     for name in drift:
         assert np.abs(drift[name]).max() < 1e-7 * np.abs(start[name]).max()
-    x = net.data[0]
-    np.testing.assert_allclose(net.predict(settled, x), net.predict(net.params, x), rtol=2e-4)
+    x = problem.data[0]
+    np.testing.assert_allclose(
+        problem.predict(settled, x), problem.predict(problem.params, x), rtol=2e-4
+    )
 
 
 @coupled
-def test_equilibrium_does_not_depend_on_where_in_the_orbit_one_starts(net: Network) -> None:
-    problem, rule = training(net), noisy_rule()
-    moved = act(net.symmetry, random_element(net.symmetry, 0, 0.3), net.params)
-    a, b = (equilibrium(problem, p, rule, key=3, batches=256) for p in (net.params, moved))
+def test_equilibrium_does_not_depend_on_where_in_the_orbit_one_starts(problem: Problem) -> None:
+    rule = noisy_rule()
+    moved = act(problem.symmetry, random_element(problem.symmetry, 0, 0.3), problem.params)
+    a, b = (equilibrium(problem, p, rule, key=3, batches=256) for p in (problem.params, moved))
     for name, array in a.items():
         np.testing.assert_allclose(np.sum(b[name] ** 2), np.sum(array**2), rtol=1e-6)
 
 
 @coupled
-def test_equilibrium_minimises_decay_plus_noise(net: Network) -> None:
+def test_equilibrium_minimises_decay_plus_noise(problem: Problem) -> None:
     """2 lam' |theta|^2 + eta E|G|^2 is least there among its neighbours on the orbit."""
-    problem, rule = training(net), noisy_rule()
+    rule = noisy_rule()
     lam = rule.weight_decay * (1 - rule.learning_rate * rule.weight_decay / 2)
-    names = net.symmetry.arrays
+    names = problem.symmetry.arrays
 
     def cost(params) -> float:
         key, steps = jax.random.split(jax.random.key(3), 1)[0], jnp.arange(64, dtype=jnp.uint32)
         with jax.enable_x64(True):
-            batches = rule.draw(problem, net.data, key, steps, jnp.int32(1))
+            batches = rule.draw(problem, problem.data, key, steps, jnp.int32(1))
             grads = jax.vmap(lambda b: jax.grad(problem.objective)(params, b))(batches)
         noise = sum(np.mean(np.sum(np.square(grads[k]).reshape(64, -1), axis=1)) for k in names)
         return 2 * lam * sum(np.sum(params[k] ** 2) for k in names) + rule.learning_rate * noise
 
-    settled = equilibrium(problem, net.params, rule, key=3, batches=64)
+    settled = equilibrium(problem, problem.params, rule, key=3, batches=64)
     least = cost(settled)
     for seed in range(4):
-        element = random_element(net.symmetry, seed, 0.05)
-        assert cost(act(net.symmetry, element, settled)) > least
-    assert cost(net.params) > least
+        element = random_element(problem.symmetry, seed, 0.05)
+        assert cost(act(problem.symmetry, element, settled)) > least
+    assert cost(problem.params) > least
 
 
 def rotary() -> tuple[Problem, Symmetry]:
@@ -220,25 +227,22 @@ def test_relaxation_time_is_measured() -> None:
 
 def test_relaxation_of_a_matrix_bond_is_the_slowest_mode() -> None:
     """Against the linearised mean drift by finite differences, on all symmetric directions."""
-    net = CASES["deep_linear"]
-    one = Symmetry([net.symmetry.bonds[0]])
-    problem, rule = replace(training(net), symmetry=one), noisy_rule()
-    settled = equilibrium(problem, net.params, rule, key=3, batches=256)
+    problem = CASES["deep_linear_full"]
+    one = Symmetry([problem.symmetry.bonds[0]])
+    problem, rule = replace(problem, symmetry=one), noisy_rule()
+    settled = equilibrium(problem, problem.params, rule, key=3, batches=256)
     i, j = np.triu_indices(3)
     step, rows_q, rows_d = 1e-5, [], []
     for a, b in zip(i, j, strict=True):
         generator = np.zeros((1, 3, 3))
         generator[0, a, b] = generator[0, b, a] = step
-        moved = [act(one, {"layer 1": np.eye(3) + s * generator}, settled) for s in (1, -1)]
-        q = [charges(one, m)["layer 1"][i, j] for m in moved]
-        d = [
-            expected_charge_drift(problem, m, rule, key=3, batches=256)["layer 1"][i, j]
-            for m in moved
-        ]
+        moved = [act(one, {"0": np.eye(3) + s * generator}, settled) for s in (1, -1)]
+        q = [charges(one, m)["0"][i, j] for m in moved]
+        d = [expected_charge_drift(problem, m, rule, key=3, batches=256)["0"][i, j] for m in moved]
         rows_q.append(q[0] - q[1])
         rows_d.append(d[0] - d[1])
     rates = -np.linalg.eigvals(np.linalg.solve(np.array(rows_q), np.array(rows_d))).real
-    time = relaxation_time(problem, net.params, rule, key=3, batches=256)["layer 1"]
+    time = relaxation_time(problem, problem.params, rule, key=3, batches=256)["0"]
     np.testing.assert_allclose(1 / time, rates.min(), rtol=1e-3)
 
 
@@ -269,14 +273,14 @@ def test_other_rules_are_refused_by_name(rule, message: str) -> None:
 
 
 def test_where_nothing_holds_a_direction_there_is_no_equilibrium() -> None:
-    net = CASES["normalised_net"]
+    problem = CASES["normalised_weights"]
     with pytest.raises(ValueError, match="'norm' has no finite equilibrium"):
-        equilibrium(training(net), net.params, SGD(0.1, 2), batches=16)
-    dead = {**CASES["deep_linear"].params}
-    dead["w1"], dead["w2"] = dead["w1"].copy(), dead["w2"].copy()
-    dead["w1"][0], dead["w2"][:, 0] = 0, 0
-    with pytest.raises(ValueError, match="'layer 1' has no finite equilibrium"):
-        equilibrium(training(CASES["deep_linear"]), dead, noisy_rule(), batches=64)
+        equilibrium(problem, problem.params, SGD(0.1, 2), batches=16)
+    dead = {**CASES["deep_linear_full"].params}
+    dead["W0"], dead["W1"] = dead["W0"].copy(), dead["W1"].copy()
+    dead["W0"][0], dead["W1"][:, 0] = 0, 0
+    with pytest.raises(ValueError, match="'0' has no finite equilibrium"):
+        equilibrium(CASES["deep_linear_full"], dead, noisy_rule(), batches=64)
 
 
 def test_bad_input() -> None:
@@ -303,12 +307,12 @@ def test_compact_groups_and_translations_stay() -> None:
 
 def test_uniform_scale_by_hand() -> None:
     """|theta|^4 = eta E|g~|^2 / (2 lam'), g~ the gradient at unit norm."""
-    net = CASES["normalised_net"]
-    problem, rule = training(net), SGD(0.1, weight_decay=0.05)  # full batch: no sampling error
-    settled = equilibrium(problem, net.params, rule)
-    unit = net.params["w"] / np.linalg.norm(net.params["w"])
+    problem = CASES["normalised_weights"]
+    rule = SGD(0.1, weight_decay=0.05)  # full batch: no sampling error
+    settled = equilibrium(problem, problem.params, rule)
+    unit = problem.params["w"] / np.linalg.norm(problem.params["w"])
     with jax.enable_x64(True):
-        g = np.asarray(jax.grad(problem.objective)({"w": unit}, net.data)["w"])
+        g = np.asarray(jax.grad(problem.objective)({"w": unit}, problem.data)["w"])
     lam = 0.05 * (1 - 0.1 * 0.05 / 2)
     expected = (0.1 * np.sum(g**2) / (2 * lam)) ** 0.25
     np.testing.assert_allclose(np.linalg.norm(settled["w"]), expected, rtol=1e-9)

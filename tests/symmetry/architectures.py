@@ -103,6 +103,15 @@ def deep_linear() -> Network:
 
 
 @network
+def deep_linear_full() -> Network:
+    """Every bond of full rank on both sides: each matrix group has a point of least norm."""
+    widths = [4, 3, 3, 4]
+    net = layers(widths, lambda x: x, biases=False)
+    sym = layer_bonds(widths, sb.GeneralLinear, biases=False)
+    return Network(*net, sym, 18, ("GeneralLinear(3)", "GeneralLinear(3)"))
+
+
+@network
 def gelu() -> Network:
     net = layers([3, 4, 2], jax.nn.gelu, biases=True)
     return Network(*net, bonds(), 0, ())
@@ -169,6 +178,15 @@ def rms_norm_layer() -> Network:
     )
     shapes = {"W0": (5, 3), "W1": (4, 5), "gain": (4,), "W2": (2, 4)}
     return Network(predict, shapes, normal(9, 3), sym, 5, ("Rescaling(4)", "UniformScale()"))
+
+
+@network
+def normalised_weights() -> Network:
+    def predict(p: Any, x: Any) -> Any:
+        return x @ (p["w"] / jnp.sqrt(jnp.sum(p["w"] ** 2)))
+
+    sym = bonds(sb.Bond(sb.UniformScale(), [("w", None)], name="norm"))
+    return Network(predict, {"w": (5,)}, normal(12, 5), sym, 1, ("UniformScale()",))
 
 
 @network

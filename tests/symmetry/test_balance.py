@@ -1,6 +1,7 @@
 """The balanced gauge: least norm, no charge, same predictor, whatever is dead."""
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -235,3 +236,29 @@ def test_half_precision_keeps_its_dtype() -> None:
     found = sb.balance(product(3), params).params
     assert found["P"].dtype == np.float16
     np.testing.assert_allclose(found["P"] @ found["Q"], params["P"] @ params["Q"], atol=1e-2)
+
+
+GROUPS = [sb.GeneralLinear(4), sb.Rescaling(4), sb.UniformScale(), sb.ComplexScaling(4),
+          sb.ComplexScaling(4, "half"), sb.Orthogonal(4)]  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [1.0, 1e100])
+@pytest.mark.parametrize("group", GROUPS, ids=repr)
+def test_imbalance_is_that_of_both_sides_along_the_generators(group: Any, size: float) -> None:
+    rng = np.random.default_rng(0)
+    r = group.size
+    x, y = size * rng.standard_normal((2, r, 5)), 3 * size * rng.standard_normal((2, r, 6))
+    for head, found in enumerate(group.imbalance(x, y)):
+        m, n = (
+            np.array([np.sum(a * (z @ z.T)) for a in group.matrix_basis()])
+            for z in (x[head] / size, y[head] / size)
+        )
+        sides = np.linalg.norm(m + n)
+        if group.compact:
+            assert sides == pytest.approx(0, abs=1e-12)
+            assert found == 0
+        else:
+            assert found == pytest.approx(np.linalg.norm(m - n) / sides)
+            assert 0 < found < group.residual(x, y)[head] + 1e-12
+    assert group.imbalance(x, 0 * y) == pytest.approx(0 if group.compact else 1)
+    assert group.imbalance(0 * x, 0 * y) == pytest.approx(0)

@@ -1,12 +1,12 @@
 """Attention layers, packed or not, rotary or not, with shared key heads or without."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from symbias.audit.checkpoint import Numpy
 from symbias.audit.claims import Claim, Model
-from symbias.symmetry import Bond, ComplexScaling, GeneralLinear
+from symbias.symmetry import Bond, ComplexScaling, EndSpec, GeneralLinear
 from symbias.symmetry.groups import Group
 
 
@@ -20,9 +20,11 @@ class Part:
 
     name: str
     axis: int = 0
-    index: Any = None
+    index: Numpy | None = None
 
-    def ends(self, model: Model, labels: Any = None, *, bias: bool = True) -> list[Any]:
+    def ends(
+        self, model: Model, labels: Numpy | None = None, *, bias: bool = True
+    ) -> list[EndSpec]:
         """Ends on the weight and the bias, with ``labels`` for the entries picked."""
         found = model.ends(self.name, self.axis)[: 2 if bias else 1]
         if self.index is None:
@@ -59,7 +61,7 @@ class Attention:
     def values(self, model: Model) -> Claim:
         """``W_V, b_V`` against ``W_O``."""
         vectors = self.v.ends(model, self._labels(self.v, self.key_heads))
-        covectors = [(f"{self.o}.weight", self.o_axis)]
+        covectors: list[EndSpec] = [(f"{self.o}.weight", self.o_axis)]
         return self._claim("vo", "values", GeneralLinear(self.size), vectors, covectors)
 
     def logits(self, model: Model) -> list[Claim]:
@@ -87,14 +89,16 @@ class Attention:
             first += group.size
         return found
 
-    def _claim(self, kind: str, what: str, group: Any, left: Any, right: Any) -> Claim:
+    def _claim(
+        self, kind: str, what: str, group: Group, left: list[EndSpec], right: list[EndSpec]
+    ) -> Claim:
         name = f"layer {self.layer} {self.place}{what}"
         return Claim(Bond(group, left, right, heads=self.key_heads, name=name), kind, self.layer)
 
-    def _labels(self, part: Part, heads: int) -> Any:
+    def _labels(self, part: Part, heads: int) -> Numpy | None:
         return None if part.index is None else self._slice(heads, 0, self.size)
 
-    def _slice(self, heads: int, first: int, count: int) -> Any:
+    def _slice(self, heads: int, first: int, count: int) -> Numpy:
         """Labels of entries ``first ... first + count`` of every head, by the key head it reads."""
         labels = np.full((heads, self.size), -1)
         owner = np.arange(heads) // (heads // self.key_heads)

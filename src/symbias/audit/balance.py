@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from symbias.audit.checkpoint import Checkpoint, Numpy, open_checkpoint, precision
 from symbias.audit.claims import Claim
 from symbias.audit.families import name_of
-from symbias.audit.gauge import Gauge, apply, components, least
+from symbias.audit.gauge import apply, components, least
 from symbias.audit.headers import CheckpointError, shown
 from symbias.audit.invariants import deviation, deviation_of_coupled
 from symbias.audit.measure import measure
@@ -19,7 +18,10 @@ from symbias.audit.noise import Equilibrium
 from symbias.audit.rewrite import Draft, check_out, draft, leftovers
 from symbias.audit.run import reading_of
 from symbias.audit.squares import compressed
-from symbias.symmetry import Bond
+from symbias.audit.threads import blas
+from symbias.symmetry import Bond, Gauge
+
+WITNESS = 1e-10  # of the terms' size, in float64
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,9 @@ def balance_checkpoint(
     follows the largest set of coupled bonds.
 
     The check is one of the invariants of each bond, not of the model's output: that a bond is a
-    symmetry of this model rests on its family. A family guessed from array names is refused.
+    symmetry of this model rests on its family. A family guessed from array names is refused, and
+    so is an adapter whose config holds a key that is not understood. Adapters are checked by what
+    their layers compute too, in the layout their config names.
 
     Parameters
     ----------
@@ -99,6 +103,10 @@ def balance_checkpoint(
     source, target = open_checkpoint(model), Path(out)
     check_out(source, target, overwrite=overwrite)
     found = reading_of(source, bonds, heads, family)
+    if found.unsure:
+        raise CheckpointError(
+            f"{shown(source.path)}: {found.unsure}; if you know its bonds, give them with --bonds"
+        )
     if found.guess:
         raise CheckpointError(
             f"{shown(source.path)}: read as {found.family} from array names alone: if you know "
@@ -112,7 +120,7 @@ def balance_checkpoint(
                        found.family, notes=list(found.notes))  # fmt: skip
     if equilibrium is not None:
         equilibrium.check(source)
-    with draft(source, target, overwrite=overwrite) as copy, threadpool_limits(1):
+    with draft(source, target, overwrite=overwrite) as copy, blas().limit(limits=1):
         for done, group in enumerate(groups):
             moves = _move(group, kinds, source, copy, equilibrium)
             result.moves += moves
@@ -134,7 +142,7 @@ def _move(
 ) -> list[Move]:
     """Move one set of coupled bonds in the copy, and check what was written."""
     names = list(dict.fromkeys(name for bond in group for name in bond.arrays))
-    written = copy.checkpoint()  # other parts of a packed array may have moved already
+    written = copy.checkpoint  # other parts of a packed array may have moved already
     old = {name: written.read(name) for name in names}
     gauge: Gauge = {}
     left: dict[str, str] = {}
@@ -146,6 +154,8 @@ def _move(
             moved = equilibrium.settle(group, old)
     except ValueError as error:
         raise CheckpointError(shown(error)) from None
+    for bond in group:
+        _confirm(kinds[bond.name], old, moved)
     for name in list(moved):
         copy.put(name, moved.pop(name), before=old[name])
     new = {name: written.read(name) for name in names}
@@ -164,6 +174,21 @@ def _move(
             "rounding explains; nothing was written"
         )
     return [_report(kinds[b.name], old, new, off, left.get(b.name, "")) for b in group]
+
+
+def _confirm(claim: Claim, old: dict[str, Numpy], moved: dict[str, Numpy]) -> None:
+    """Raise unless the layer still computes the same, before anything is rounded."""
+    if claim.witness is None:
+        return
+    before, size = claim.witness(old)
+    after, moved_size = claim.witness(old | moved)
+    off = float(np.linalg.norm(after - before))
+    if not off <= WITNESS * (size + moved_size):
+        raise CheckpointError(
+            f"bond {shown(claim.bond.name)!r} is no symmetry of its layer: the output would change "
+            f"by {off / max(float(np.linalg.norm(before)), 1e-300):.2g} of itself; nothing was "
+            "written"
+        )
 
 
 def _report(

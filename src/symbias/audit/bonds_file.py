@@ -15,20 +15,21 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from symbias.audit.claims import Claim
 from symbias.audit.headers import CheckpointError, read_small, shown
 from symbias.symmetry import (
     Bond,
     ComplexScaling,
+    EndSpec,
     GeneralLinear,
     Orthogonal,
     Rescaling,
     Translation,
     UniformScale,
 )
-from symbias.symmetry.groups.base import Group
+from symbias.symmetry.groups import Group
 
 MAX_BYTES, MAX_BONDS, MAX_SIZE, MAX_LABELS = 1_000_000, 10_000, 1_000_000, 100_000
 _GROUPS = {"GeneralLinear": GeneralLinear, "Rescaling": Rescaling, "Orthogonal": Orthogonal,
@@ -101,7 +102,7 @@ def _key(bond: Bond) -> str:
     return f"{bond.group} {bond.heads or 1} {sides}"
 
 
-def _claims(item: Any) -> list[Claim]:
+def _claims(item: object) -> list[Claim]:
     if not isinstance(item, dict):
         raise ValueError("is not a map")
     if not all(isinstance(key, str) for key in item) or not set(item) <= _KEYS:
@@ -129,7 +130,7 @@ def _claims(item: Any) -> list[Claim]:
     return claims
 
 
-def _group(text: Any) -> Group:
+def _group(text: object) -> Group:
     if text == "UniformScale":
         return UniformScale()
     pattern = r"(\w+)\((\d{1,7})(?:, *(half|interleaved|signed))?\)"
@@ -146,10 +147,10 @@ def _group(text: Any) -> Group:
     return _GROUPS[match[1]](size)
 
 
-def _ends(listed: Any, index: int | None) -> list[Any]:
+def _ends(listed: object, index: int | None) -> list[EndSpec]:
     if not isinstance(listed, list) or len(listed) > 1000:
         raise ValueError("vectors and covectors must be lists of [array, axis]")
-    ends: list[Any] = []
+    ends: list[EndSpec] = []
     for end in listed:
         if not isinstance(end, list) or len(end) not in (2, 3) or not isinstance(end[0], str):
             raise ValueError(f"an end is [array, axis] or [array, axis, labels], got {_text(end)}")
@@ -168,7 +169,7 @@ def _ends(listed: Any, index: int | None) -> list[Any]:
     return ends
 
 
-def _integer(value: Any, low: int, high: int) -> bool:
+def _integer(value: object, low: int, high: int) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
@@ -176,7 +177,7 @@ def _filled(text: str, index: int | None) -> str:
     return text if index is None else text.replace("{i}", str(index))
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     """Any YAML value in few words; never walks into what it holds."""
     if isinstance(value, list | dict | set | tuple):
         return f"a {type(value).__name__}"

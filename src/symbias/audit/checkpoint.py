@@ -1,12 +1,15 @@
 """A checkpoint on disk: one safetensors file, or a folder with shards, their index and a config."""
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeGuard
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from symbias.audit.headers import (
     CheckpointError,
@@ -23,7 +26,10 @@ BLOCK = 1 << 24  # bytes converted at a time
 MAX_JSON = 50_000_000
 LARGEST = 1e120  # whose squares, summed over any array, stay finite
 _STORED = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
-_NAMES = ("model.safetensors", "adapter_model.safetensors")
+_WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+_ADAPTER = "adapter_model.safetensors"
+_CONFIGS = ("config.json", "adapter_config.json")
+_SHARD = re.compile(r".*-\d{5}-of-(\d{5})\.safetensors")
 
 
 @dataclass(frozen=True)
@@ -42,20 +48,26 @@ class Checkpoint:
         What config.json (or adapter_config.json) says; empty without one.
     metadata
         Of the first file.
+    notes
+        What a reader should know of how it was opened.
+    partial
+        Why the arrays of a model are not all here, empty if nothing says so.
     """
 
     path: Path
     entries: dict[str, Entry]
     files: tuple[Path, ...]
-    config: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, object] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    partial: str = ""
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of the arrays whose values can be measured."""
         return {name: e.shape for name, e in self.entries.items() if e.floating}
 
-    def read(self, name: str, dtype: Any = np.float64) -> Numpy:
+    def read(self, name: str, dtype: DTypeLike = np.float64) -> Numpy:
         """One array, in ``dtype``. Reads that part of the file and nothing else."""
         entry = self.entries[name]
         out = np.empty(entry.size, dtype=dtype)
@@ -65,7 +77,7 @@ class Checkpoint:
             done += len(block)
         return out.reshape(entry.shape)
 
-    def rows(self, name: str, dtype: Any = np.float32) -> Iterator[Numpy]:
+    def rows(self, name: str, dtype: DTypeLike = np.float32) -> Iterator[Numpy]:
         """Blocks of whole rows of one array, ``(rows, rest)``, ``BLOCK`` bytes or so at a time."""
         entry = self.entries[name]
         rest = entry.size // entry.shape[0] if entry.size else 0
@@ -88,7 +100,7 @@ class Checkpoint:
                 stream.seek(entry.start + first * stored.itemsize)
                 for begin in range(0, count, step):
                     part = np.empty(min(step, count - begin), stored)
-                    if read_into(stream, memoryview(cast(Any, part)).cast("B")) != part.nbytes:
+                    if read_into(stream, part.data.cast("B")) != part.nbytes:
                         raise CheckpointError(f"{shown(entry.file)}: truncated while it was read")
                     values = from_stored(part, entry.dtype)
                     check_values(entry.name, values)
@@ -107,7 +119,7 @@ def check_values(name: str, values: Numpy) -> None:
         )
 
 
-def read_into(stream: Any, view: memoryview) -> int:
+def read_into(stream: FileIO, view: memoryview) -> int:
     """Fill ``view`` as far as the file goes."""
     done = 0
     while done < len(view):
@@ -144,7 +156,9 @@ def precision(dtype: str) -> float:
 def open_checkpoint(path: Path | str) -> Checkpoint:
     """Open a ``.safetensors`` file, or a folder that holds one or shards with their index.
 
-    Reads headers only. A config.json beside the arrays is read too. Never runs or unpickles
+    Reads headers only. Of several files in a folder, those that transformers would load: a whole
+    ``model.safetensors`` before the shards of an index, any model before an adapter. A config.json
+    beside the arrays (adapter_config.json for an adapter) is read too. Never runs or unpickles
     anything, and opens no file outside the folder that an index might name.
 
     Raises
@@ -162,16 +176,12 @@ def open_checkpoint(path: Path | str) -> Checkpoint:
         raise CheckpointError(f"{shown(path)}: no such file or folder")
     if not os.access(path, os.R_OK):
         raise CheckpointError(f"{shown(path)}: permission denied")
-    wanted: dict[str, str] | None = None
-    if not path.is_dir():
-        files = [path]
-    else:
-        files, wanted = _files(folder)
+    files, wanted, notes = _files(folder) if path.is_dir() else ([path], None, ())
     entries: dict[str, Entry] = {}
     metadata: dict[str, str] = {}
     for file in files:
-        found, notes = read_header(file)
-        metadata = metadata or notes
+        found, said = read_header(file)
+        metadata = metadata or said
         for name, entry in found.items():
             if name in entries:
                 other = entries[name].file.name
@@ -183,36 +193,52 @@ def open_checkpoint(path: Path | str) -> Checkpoint:
         _check_index(folder, entries, wanted)
     if not entries:
         raise CheckpointError(f"{shown(path)}: holds no arrays")
-    return Checkpoint(path, entries, tuple(files), _config(folder), metadata)
+    shard = _SHARD.fullmatch(path.name) if wanted is None else None
+    alone = f"{shown(path)}: one of {int(shard[1])} shards: give their folder" if shard else ""
+    partial = alone if shard and int(shard[1]) > 1 else ""
+    config = _config(folder, files[0])
+    return Checkpoint(path, entries, tuple(files), config, metadata, notes, partial)
 
 
-def _files(folder: Path) -> tuple[list[Path], dict[str, str] | None]:
-    """The safetensors files of a folder, and what its index says lies where."""
-    indices = sorted(folder.glob("*.safetensors.index.json"))
+Files = tuple[list[Path], dict[str, str] | None, tuple[str, ...]]
+
+
+def _files(folder: Path) -> Files:
+    """The safetensors files of a folder, what its index says lies where, and what is left out."""
+    indices = sorted(p.name for p in folder.glob("*.safetensors.index.json"))
+    if (folder / _WHOLE).exists():
+        left = f"{_WHOLE} is read, as transformers does; {shown(', '.join(indices))} is not"
+        return [folder / _WHOLE], None, (left,) if indices else ()
+    if _INDEX in indices:
+        indices = [_INDEX]
     if len(indices) > 1:
-        raise CheckpointError(f"{shown(folder)}: two indices, {indices[0].name}, {indices[1].name}")
+        raise CheckpointError(f"{shown(folder)}: two indices, {indices[0]}, {indices[1]}")
     if indices:
-        weight_map = _load_json(indices[0]).get("weight_map")
-        if not isinstance(weight_map, dict) or not weight_map:
-            raise CheckpointError(f"{shown(indices[0])}: no weight_map")
-        for file in weight_map.values():
-            if not _plain_name(file):
-                raise CheckpointError(
-                    f"{shown(indices[0])}: {shown(file)!r} is not the name of a safetensors file "
-                    "in the same folder"
-                )
-        return [folder / name for name in dict.fromkeys(weight_map.values())], weight_map
-    for name in _NAMES:
-        if (folder / name).exists():
-            return [folder / name], None
+        return *_indexed(folder, folder / indices[0]), ()
+    if (folder / _ADAPTER).exists():
+        return [folder / _ADAPTER], None, ()
     found = sorted(folder.glob("*.safetensors"))
     if len(found) != 1:
         what = "no safetensors file" if not found else f"{len(found)} safetensors files, no index"
         raise CheckpointError(f"{shown(folder)}: {what}")
-    return found, None
+    return found, None, ()
 
 
-def _plain_name(file: Any) -> bool:
+def _indexed(folder: Path, index: Path) -> tuple[list[Path], dict[str, str]]:
+    """The files that an index names, and which array it says is in which."""
+    weight_map = _load_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise CheckpointError(f"{shown(index)}: no weight_map")
+    for file in weight_map.values():
+        if not _plain_name(file):
+            raise CheckpointError(
+                f"{shown(index)}: {shown(file)!r} is not the name of a safetensors file in the "
+                "same folder"
+            )
+    return [folder / name for name in dict.fromkeys(weight_map.values())], weight_map
+
+
+def _plain_name(file: object) -> TypeGuard[str]:
     return (
         isinstance(file, str)
         and file.endswith(".safetensors")
@@ -234,12 +260,13 @@ def _check_index(folder: Path, entries: dict[str, Entry], wanted: dict[str, str]
             raise CheckpointError(f"{shown(folder)}: its index does not name {shown(name)!r}")
 
 
-def _load_json(path: Path) -> dict[str, Any]:
+def _load_json(path: Path) -> dict[str, object]:
     return parse_json(read_small(path, MAX_JSON), path)
 
 
-def _config(folder: Path) -> dict[str, Any]:
-    for name in ("adapter_config.json", "config.json"):
+def _config(folder: Path, file: Path) -> dict[str, object]:
+    """What the config beside a file says: an adapter's for an adapter, a model's for a model."""
+    for name in reversed(_CONFIGS) if file.name.startswith("adapter_") else _CONFIGS:
         if os.path.lexists(folder / name):
             return _load_json(folder / name)
     return {}

@@ -1,14 +1,13 @@
 """Figures of an audit: heat maps over layers and heads, spectra, bonds without heads."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
+from symbias.audit.checkpoint import Numpy
 from symbias.audit.measure import Row
 from symbias.report.style import DATA, FIT, INK, MARK, SOFT, axes, svg
 
-Numpy = np.ndarray[Any, Any]
 Value = Callable[[Row], float | None]
 KINDS = 4  # of bonds, at most, with a figure of their own
 

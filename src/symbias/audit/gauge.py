@@ -1,17 +1,21 @@
 """New arrays for one set of coupled bonds: the same function, at the point of least norm."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from symbias.audit.checkpoint import Numpy
 from symbias.audit.claims import Claim
 from symbias.audit.measure import may_move
-from symbias.symmetry import Bond, ComplexScaling, GeneralLinear, Symmetry
-from symbias.symmetry.balancing import least_norm
+from symbias.symmetry import (
+    Bond,
+    ComplexScaling,
+    Gauge,
+    GeneralLinear,
+    Symmetry,
+    least_norm,
+)
 
-Gauge = dict[str, tuple[Numpy, Numpy]]
 TOLERANCE, SWEEPS = 1e-11, 500
 
 
@@ -73,7 +77,7 @@ def apply(bonds: Sequence[Bond], gauge: Gauge, params: dict[str, Numpy]) -> dict
         if bond.name not in gauge:
             continue
         for end in bond.ends:
-            move: Any = gauge[bond.name][int(end.dual)]
+            move = gauge[bond.name][int(end.dual)]
             block = bond.group.apply(np, move, end.unfold(np, work[end.name]))
             work[end.name] = end.fold(np, block, work[end.name])
     return {name: a for name, a in work.items() if a is not params[name]}

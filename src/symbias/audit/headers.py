@@ -9,9 +9,10 @@ import re
 import stat
 from collections import Counter
 from dataclasses import dataclass
+from io import FileIO
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TypeGuard
 
 MAX_HEADER = 100_000_000
 MAX_NAME = 1_000
@@ -79,7 +80,7 @@ def read_header(path: Path) -> tuple[dict[str, Entry], dict[str, str]]:
     return entries, metadata
 
 
-def open_regular(path: Path) -> Any:
+def open_regular(path: Path) -> FileIO:
     """Open for reading, refusing what is not a regular file (a pipe would wait for ever)."""
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise CheckpointError(f"{shown(path)}: not a regular file")
@@ -90,7 +91,7 @@ def read_small(path: Path, most: int) -> bytes:
     """All of a file of at most ``most`` bytes."""
     try:
         with open_regular(path) as stream:
-            text: bytes = stream.read(most + 1)
+            text = stream.read(most + 1)
     except OSError as error:
         raise CheckpointError(f"{shown(path)}: {error.strerror}") from None
     if len(text) > most:
@@ -98,7 +99,7 @@ def read_small(path: Path, most: int) -> bytes:
     return text
 
 
-def parse_json(text: bytes, path: Path) -> dict[str, Any]:
+def parse_json(text: bytes, path: Path) -> dict[str, object]:
     """A JSON object without repeated keys."""
     try:
         value = json.loads(text.decode(), object_pairs_hook=_unique)
@@ -114,7 +115,7 @@ class _RepeatedError(ValueError):
     pass
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
         counts = Counter(name for name, _ in pairs)
@@ -123,7 +124,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _entry(path: Path, name: str, value: Any, base: int) -> Entry:
+def _entry(path: Path, name: str, value: object, base: int) -> Entry:
     where = f"{shown(path)}: array {shown(name)!r}"
     if not name or len(name) > MAX_NAME or not name.isprintable():
         raise CheckpointError(f"{where}: not a name")
@@ -142,7 +143,7 @@ def _entry(path: Path, name: str, value: Any, base: int) -> Entry:
     return Entry(name, path, dtype, tuple(shape), base + offsets[0], base + offsets[1])
 
 
-def _sizes(value: Any) -> bool:
+def _sizes(value: object) -> TypeGuard[list[int]]:
     return isinstance(value, list) and all(
         isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 2**62 for n in value
     )
@@ -160,7 +161,7 @@ def _check_layout(path: Path, entries: dict[str, Entry], base: int, total: int) 
         raise CheckpointError(f"{shown(path)}: {what}")
 
 
-def shown(value: Any, width: int = 200) -> str:
+def shown(value: object, width: int = 200) -> str:
     """Text fit for one line of a terminal: no control characters, not too long."""
     text = re.sub(r"[^ -~]+", "?", str(value))
     return text if len(text) <= width else text[: width - 3] + "..."

@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 from itertools import product
-from typing import Any
 
 import numpy as np
 
 from symbias.audit.checkpoint import Numpy
-from symbias.audit.gauge import Gauge
-from symbias.symmetry import Bond, ComplexScaling, GeneralLinear, Symmetry, act
+from symbias.symmetry import Bond, ComplexScaling, Gauge, GeneralLinear, Symmetry, act
 
 PARTS = 256  # compared at a time
 WORK = 1e-13  # of float64 arithmetic, relative to the factors
@@ -49,12 +47,11 @@ def _parts(bond: Bond, block: Numpy) -> Numpy:
 
 
 def _triangle(a: Numpy) -> Numpy:
-    factor: Any = np.linalg.qr(np.swapaxes(a, -1, -2).conj(), mode="r")
-    return factor
+    return np.asarray(np.linalg.qr(np.swapaxes(a, -1, -2).conj(), mode="r"))
 
 
-def _norm(a: Numpy) -> Any:
-    return np.sqrt(np.sum(np.abs(a) ** 2, axis=(-1, -2)))
+def _norm(a: Numpy) -> Numpy:
+    return np.sqrt(np.sum(np.abs(a) ** 2, axis=(-1, -2), keepdims=True))
 
 
 def deviation_of_coupled(

@@ -7,8 +7,8 @@ import numpy as np
 
 from symbias.audit.checkpoint import Numpy
 from symbias.audit.claims import Claim
-from symbias.symmetry import GeneralLinear, Translation
-from symbias.symmetry.groups.base import Group, live_part
+from symbias.symmetry import GeneralLinear
+from symbias.symmetry.groups import Group, live_part
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,8 @@ class Row:
     Attributes
     ----------
     imbalance
-        ``|M - N| / |M + N|`` in the Frobenius norm, of the charge of the group; 0 when balanced.
+        That of the group: ``|M - N| / |M + N|``, 0 when balanced; None on one side, or where every
+        point of the orbit is balanced.
     norm, least_norm
         Half the squared norm of the ends, and the least one on the orbit (None if there is none).
     stabilizers
@@ -69,10 +70,10 @@ def measure(claim: Claim, x: Numpy, y: Numpy) -> tuple[list[Row], Numpy]:
     bottom = np.min(np.where(live, spectrum, np.inf), axis=-1)
     norm = (np.sum(x * x, axis=(1, 2)) + np.sum(y * y, axis=(1, 2))) / 2
     two_sided = bool(bond.vectors and bond.covectors) or group.compact
-    nothing: list[Any] = [None] * heads
-    least: Any = group.least(np, x, y) if two_sided else nothing
-    dead: Any = group.dead(x, y) if two_sided and not group.compact else nothing
-    imbalance: Any = _imbalance(group, x, y) if two_sided else nothing
+    uneven = two_sided and not group.compact
+    least = _listed(group.least(np, x, y) if two_sided else None, heads)
+    dead = _listed(group.dead(x, y) if uneven else None, heads)
+    imbalance = _listed(group.imbalance(x, y) if uneven else None, heads)
     rows = [
         Row(
             bond=bond.name,
@@ -82,11 +83,11 @@ def measure(claim: Claim, x: Numpy, y: Numpy) -> tuple[list[Row], Numpy]:
             group=name_of(group),
             dimension=group.dim,
             log_volume=float(volumes[h]),
-            imbalance=None if imbalance[h] is None else float(imbalance[h]),
+            imbalance=imbalance[h],
             norm=float(norm[h]),
-            least_norm=None if least[h] is None else float(least[h]),
+            least_norm=least[h],
             stabilizers=int(np.sum(~live[h])),
-            dead=None if dead[h] is None else int(dead[h]),
+            dead=_whole(dead[h]),
             condition=float(np.sqrt(top[h] / bottom[h])) if live[h].any() else 1.0,
             movable=may_move(claim),
             note=claim.note,
@@ -96,21 +97,20 @@ def measure(claim: Claim, x: Numpy, y: Numpy) -> tuple[list[Row], Numpy]:
     return rows, contraction(group, x, y)
 
 
+def _listed(values: Numpy | None, heads: int) -> list[float | None]:
+    """Plain numbers, or None for every head."""
+    return [None] * heads if values is None else [float(v) for v in values]
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)
+
+
 def may_move(claim: Claim) -> bool:
     """Whether balancing acts on a bond: two sides, and a group that changes norms."""
     group = claim.bond.group
     two_sided = bool(claim.bond.vectors and claim.bond.covectors)
     return claim.movable and two_sided and group.linear and not group.compact
-
-
-def _imbalance(group: Group, x: Numpy, y: Numpy) -> Any:
-    if group.compact or isinstance(group, Translation):
-        return [None] * len(x)
-    nothing = x[..., :0]
-    m, n = group.charge(np, x, nothing), group.charge(np, y, nothing)
-    axes = tuple(range(1, m.ndim))
-    size = np.sqrt(np.sum((m + n) ** 2, axis=axes))
-    return np.sqrt(np.sum((m - n) ** 2, axis=axes)) / np.where(size > 0, size, 1)
 
 
 def contraction(group: Group, x: Numpy, y: Numpy) -> Numpy:

@@ -1,7 +1,5 @@
 """An audit as a page that stands alone."""
 
-from typing import Any
-
 from symbias.audit.figures import Value, heat_maps, profile, spectra
 from symbias.audit.measure import Row
 from symbias.audit.run import Audit
@@ -108,13 +106,13 @@ def _arrays(found: Audit) -> Section:
 
 
 def _cells(row: Row) -> list[str]:
-    values: list[Any] = [row.bond, row.kind, row.layer, row.head, row.group, row.dimension,
+    values: list[object] = [row.bond, row.kind, row.layer, row.head, row.group, row.dimension,
                          row.log_volume, row.imbalance, row.norm, row.least_norm, row.dead,
                          row.stabilizers, row.condition]  # fmt: skip
     return [_cell(value) for value in values]
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, float):

@@ -12,12 +12,13 @@ from scipy.linalg import blas
 from symbias.audit.checkpoint import Numpy
 from symbias.audit.claims import Stream
 from symbias.audit.measure import Row
+from symbias.audit.sources import Source
 
 LARGE = 1024  # channels, above which products are taken in single precision
 CUT = {np.float32: 1e-6, np.float64: 1e-13}  # relative, below which an eigenvalue counts as zero
 
 
-def measure_stream(stream: Stream, source: Any) -> tuple[Row, Numpy]:
+def measure_stream(stream: Stream, source: Source) -> tuple[Row, Numpy]:
     """The row of the ``Orthogonal(d)`` bond, and the root eigenvalues of its moment.
 
     With ``k`` the eigenvalues of the moment of all ends, gains absorbed, the orbit Gram has
@@ -56,7 +57,7 @@ def measure_stream(stream: Stream, source: Any) -> tuple[Row, Numpy]:
     return row, np.sqrt(k)[None]
 
 
-def _moment(stream: Stream, source: Any, dtype: Any) -> Numpy:
+def _moment(stream: Stream, source: Source, dtype: type[np.floating[Any]]) -> Numpy:
     total = np.zeros((stream.size, stream.size), order="F")
     for name, gain in stream.readers:
         scale = None if gain is None else source.read(gain) + float(stream.unit_offset)

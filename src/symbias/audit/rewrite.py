@@ -6,53 +6,49 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from symbias._core.files import sync
 from symbias.audit.checkpoint import Checkpoint, Numpy, to_stored
-from symbias.audit.headers import CheckpointError, Entry, shown
+from symbias.audit.headers import CheckpointError, shown
 
 _FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # these name the source
 _WEIGHTS = (".bin", ".safetensors", ".h5", ".onnx", ".msgpack", ".pt", ".pth", ".gguf")
 
 
 class Draft:
-    """A copy under a temporary name. ``put`` replaces one array; all else is equal byte by byte."""
+    """A copy under a temporary name: ``checkpoint`` reads it, ``put`` replaces one array, all else
+    is equal byte by byte."""
 
     def __init__(self, source: Checkpoint, root: Path) -> None:
         self.source, self.root = source, root
+        folder = source.path.is_dir()
+        entries = {
+            name: replace(e, file=root / e.file.name if folder else root)
+            for name, e in source.entries.items()
+        }
+        files = tuple(dict.fromkeys(e.file for e in entries.values()))
+        self.checkpoint = replace(source, path=root, entries=entries, files=files)
         self.skipped: list[str] = []
         self.unchanged: list[str] = []
         self.changed: list[str] = []
 
-    def entry(self, name: str) -> Entry:
-        """Where the array lies in the copy."""
-        old = self.source.entries[name]
-        file = self.root / old.file.name if self.source.path.is_dir() else self.root
-        return Entry(name, file, old.dtype, old.shape, old.start, old.stop)
-
     def put(self, name: str, values: Numpy, before: Numpy) -> None:
         """Round to the array's dtype and write it in place, where it was not that ``before``."""
-        entry = self.entry(name)
-        stored: Any = to_stored(values.reshape(-1), entry.dtype)
+        entry = self.checkpoint.entries[name]
+        stored = to_stored(values.reshape(-1), entry.dtype)
         if np.array_equal(stored, to_stored(before.reshape(-1), entry.dtype)):
             return
         self.changed.append(name)
-        data = memoryview(stored).cast("B")
+        data = stored.data.cast("B")
         with entry.file.open("r+b", buffering=0) as stream:
             stream.seek(entry.start)
             done = 0
             while done < len(data):
                 done += stream.write(data[done : done + (1 << 26)]) or 0
-
-    def checkpoint(self) -> Checkpoint:
-        """The copy, to read from."""
-        entries = {name: self.entry(name) for name in self.source.entries}
-        files = tuple(dict.fromkeys(e.file for e in entries.values()))
-        return Checkpoint(self.root, entries, files, self.source.config, self.source.metadata)
 
 
 @contextmanager

@@ -1,20 +1,22 @@
 """The audit itself: every bond measured, every other array with a reason."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from numpy.typing import ArrayLike
 
-from symbias.audit.checkpoint import Checkpoint, Numpy, check_values, open_checkpoint
+from symbias.audit.checkpoint import Numpy, open_checkpoint
 from symbias.audit.claims import Claim, Model, Reading
 from symbias.audit.families import check_fit, reason_for, recognise
 from symbias.audit.headers import CheckpointError, shown
 from symbias.audit.measure import Row, measure
 from symbias.audit.residual import measure_stream
+from symbias.audit.sources import Arrays, Source
 from symbias.audit.squares import Squares, compressed, of_scales
+from symbias.audit.threads import blas
 from symbias.symmetry import Bond
 
 # where configs say how many attention heads there are
@@ -85,7 +87,7 @@ class Audit:
 
 
 def audit(
-    model: Path | str | Mapping[str, Any],
+    model: Path | str | Mapping[str, ArrayLike],
     *,
     bonds: Iterable[Bond | Claim] | None = None,
     heads: int | None = None,
@@ -119,7 +121,7 @@ def audit(
     CheckpointError
         One line: the file or array and what is wrong with it.
     """
-    source: Any = Arrays(model) if isinstance(model, Mapping) else open_checkpoint(model)
+    source: Source = Arrays(model) if isinstance(model, Mapping) else open_checkpoint(model)
     found = reading_of(source, bonds, heads, family)
     result = Audit(
         model=shown(source.path.name or source.path),
@@ -133,7 +135,7 @@ def audit(
     )
     squares = Squares(source, found.claims)
     for done, claim in enumerate(found.claims):
-        with threadpool_limits(None if claim.bond.group.size > 256 else 1):  # small: no gain
+        with blas().limit(limits=None if claim.bond.group.size > 256 else 1):
             if of_scales(claim.bond):
                 x, y = squares.blocks(claim.bond)
             else:
@@ -151,7 +153,7 @@ def audit(
     return result
 
 
-def _with_eps(claim: Claim, source: Any) -> Claim:
+def _with_eps(claim: Claim, source: Source) -> Claim:
     """The claim, with how far eps keeps it from being exact."""
     if not claim.variance:
         return claim
@@ -164,7 +166,7 @@ def _with_eps(claim: Claim, source: Any) -> Claim:
 
 
 def reading_of(
-    source: Any,
+    source: Source,
     bonds: Iterable[Bond | Claim] | None,
     heads: int | None = None,
     family: str | None = None,
@@ -178,10 +180,12 @@ def reading_of(
                     f"{heads} heads were given; config.json says {key} is {shown(config[key])}"
                 )
         config |= dict.fromkeys(HEADS, heads)
-    unmeasured = frozenset(name for name, e in source.entries.items() if not e.floating)
+    unmeasured = {name: e.dtype for name, e in source.entries.items() if not e.floating}
     model = Model(source.shapes, config, unmeasured)
     if bonds is None:
-        return recognise(model, family)
+        found = recognise(model, family, source.partial)
+        found.notes = [*source.notes, *found.notes]
+        return found
     if family is not None:
         raise CheckpointError("give bonds or a family, not both")
     claims = [b if isinstance(b, Claim) else Claim(b, "given") for b in bonds]
@@ -194,10 +198,11 @@ def reading_of(
             check_fit(model, claim)
         except (ValueError, TypeError) as error:
             raise CheckpointError(shown(error)) from None
-    return Reading("given bonds", claims, reasons=[(".*", "no given bond names it")])
+    reasons = [(".*", "no given bond names it")]
+    return Reading("given bonds", claims, reasons=reasons, notes=list(source.notes))
 
 
-def _reasons(source: Any, found: Reading) -> dict[str, str]:
+def _reasons(source: Source, found: Reading) -> dict[str, str]:
     held = {name for claim in found.claims for name in claim.bond.arrays}
     held |= {name for s in found.streams for name, _ in (*s.readers, *s.writers)}
     reasons = {}
@@ -205,41 +210,4 @@ def _reasons(source: Any, found: Reading) -> dict[str, str]:
         if name not in held:
             dtype = f"{entry.dtype} is not a floating dtype that can be measured"
             reasons[name] = reason_for(found, name) if entry.floating else dtype
-    return reasons
-
-
-@dataclass(frozen=True)
-class _Held:
-    dtype: str
-    shape: tuple[int, ...]
-    size: int
-    floating: bool
-
-
-class Arrays:
-    """A dict of arrays, seen as a checkpoint."""
-
-    def __init__(self, arrays: Mapping[str, Any]) -> None:
-        self.path = Path("arrays")
-        self.config: dict[str, Any] = {}
-        self._arrays = {name: np.asarray(a) for name, a in arrays.items()}
-        self.entries = {
-            name: _Held(str(a.dtype), a.shape, a.size, np.issubdtype(a.dtype, np.floating))
-            for name, a in self._arrays.items()
-        }
-
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        return {name: e.shape for name, e in self.entries.items() if e.floating}
-
-    def read(self, name: str, dtype: Any = np.float64) -> Numpy:
-        values = self._arrays[name].astype(dtype)
-        check_values(name, values)
-        return values
-
-    def rows(self, name: str, dtype: Any = np.float32) -> Iterator[Numpy]:
-        values = self.read(name, dtype)
-        yield values.reshape(len(values), -1)
-
-
-__all__ = ["Audit", "Checkpoint", "audit", "reading_of"]
+    return reasons | found.missing

@@ -7,20 +7,20 @@ rotations of columns, so ``r`` columns stay.
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from symbias.audit.checkpoint import Numpy
 from symbias.audit.claims import Claim
+from symbias.audit.sources import Source
 from symbias.symmetry import Bond, ComplexScaling, Rescaling
-from symbias.symmetry.groups.base import Group
+from symbias.symmetry.groups import Group
 
 
 class Squares:
     """Sums of squares along the axes that scales act on; every array is read once for all bonds."""
 
-    def __init__(self, source: Any, claims: Iterable[Claim]) -> None:
+    def __init__(self, source: Source, claims: Iterable[Claim]) -> None:
         self._source = source
         self._axes: dict[str, set[int]] = {}
         self._sums: dict[tuple[str, int], Numpy] = {}
@@ -32,7 +32,7 @@ class Squares:
         """Root squared norms of the rows of both sides, ``(heads, r, 1)`` or ``(heads, r, 0)``."""
         sides = []
         for dual in (False, True):
-            total: Any = None
+            total: Numpy | None = None
             for end in bond.ends:
                 if end.dual is dual:
                     squares = self._along(end.name, end.axis or 0)
@@ -74,8 +74,7 @@ def compress(block: Numpy, group: Group) -> Numpy:
     if isinstance(group, Rescaling | ComplexScaling):
         return np.sqrt(np.einsum("hrk,hrk->hr", block, block))[..., None] if block.size else block
     if group.linear and block.shape[2] > block.shape[1]:
-        factor: Any = np.linalg.qr(np.swapaxes(block, 1, 2), mode="r")
-        return np.swapaxes(factor, 1, 2)
+        return np.swapaxes(np.linalg.qr(np.swapaxes(block, 1, 2), mode="r"), 1, 2)
     return block
 
 

@@ -10,18 +10,19 @@ import numpy as np
 from symbias._core.arrays import Array
 from symbias.dynamics import SGD, Problem, simulate
 from symbias.evidence import Evidence, compare, compare_point, energy_test, holm
+from symbias.maps import PowerLink
 from symbias.mechanisms import Langevin, Law, charge_drift, equilibrium, relaxation_time
+from symbias.parameterizations import (
+    Hadamard,
+    Linked,
+    MatrixProduct,
+    Parameterization,
+    Plain,
+    Radial,
+)
 from symbias.studies.networks import Network
 from symbias.studies.settings import Setting
-from symbias.symmetry import (
-    Bond,
-    GeneralLinear,
-    Orthogonal,
-    Rescaling,
-    Symmetry,
-    balance,
-    charges,
-)
+from symbias.symmetry import balance, charges
 
 Row = dict[str, Any]
 TOLERANCE = 0.05
@@ -125,55 +126,6 @@ def _single(params: Any) -> dict[str, np.ndarray]:
     return {k: np.asarray(v, np.float32) for k, v in params.items()}
 
 
-class Radius:
-    """w = |x|^p for x in R^n: the power family, invariant under O(n)."""
-
-    shape: tuple[int, ...] = ()
-
-    def __init__(self, n: int, p: float) -> None:
-        self.n, self.p = n, p
-        bonds = [Bond(Orthogonal(n), vectors=[("x", 0)])] if n > 1 else []
-        self.symmetry = Symmetry(bonds)
-
-    def __call__(self, params: Any) -> Array:
-        return jnp.sum(params["x"] ** 2) ** (self.p / 2)
-
-    def section(self, w: Array) -> dict[str, Array]:
-        return {"x": jnp.zeros(self.n, w.dtype).at[0].set(w ** (1 / self.p))}
-
-
-class Product:
-    """w = u v elementwise."""
-
-    def __init__(self, size: int) -> None:
-        self.shape: tuple[int, ...] = (size,)
-        self.symmetry = Symmetry([Bond(Rescaling(size), vectors=[("u", 0)], covectors=[("v", 0)])])
-
-    def __call__(self, params: Any) -> Array:
-        return params["u"] * params["v"]
-
-    def section(self, w: Array) -> dict[str, Array]:
-        root = jnp.sqrt(jnp.abs(w))
-        return {"u": root, "v": jnp.sign(w) * root}
-
-
-class SquareProduct:
-    """W = P Q with square factors."""
-
-    def __init__(self, n: int) -> None:
-        self.shape: tuple[int, ...] = (n, n)
-        bond = Bond(GeneralLinear(n), vectors=[("P", 1)], covectors=[("Q", 0)])
-        self.symmetry = Symmetry([bond])
-
-    def __call__(self, params: Any) -> Array:
-        return params["P"] @ params["Q"]
-
-    def section(self, w: Array) -> dict[str, Array]:
-        u, s, vt = jnp.linalg.svd(w)
-        root = jnp.sqrt(s)
-        return {"P": u * root, "Q": root[:, None] * vt}
-
-
 def law_samples(
     p: Any,
     centre: Array,
@@ -215,6 +167,12 @@ def law_samples(
     return rule, loss, np.asarray(w)
 
 
+def _power_of_length(n: int, power: int) -> Parameterization:
+    """w = |x|^p for x in R^n: the power family, invariant under O(n)."""
+    link = PowerLink(float(power))
+    return Radial((), n, link) if n > 1 else Linked(Plain(()), link)
+
+
 def misread(law: Law, p: Any) -> Law:
     """A density against another measure, taken for one against dw: the mistake to catch."""
     return Law(lambda w: law.log_density(p.section(w)), "predictor", p.shape)
@@ -227,7 +185,7 @@ def law_rows(
     rows: list[Row] = []
     right: list[Evidence] = []
     for n, power, rho in grid:
-        p = Radius(n, power)
+        p = _power_of_length(n, power)
         rule, loss, w = law_samples(
             p, jnp.float32(1), rho, replicas=replicas, curvature=power**2, relaxations=relaxations
         )
@@ -258,8 +216,8 @@ def slice_rows(*, replicas: int, matrices: int, relaxations: float = 7) -> list[
     """Laws on the balanced slice, against dw; "flat" takes the slice's own volume for dw."""
     rows = []
     for name, p, centre, count in (
-        ("u v", Product(1), jnp.ones(1), replicas),
-        ("P Q, 2 x 2", SquareProduct(2), jnp.diag(jnp.array([1.6, 1.0])), matrices),
+        ("u v", Hadamard(1), jnp.ones(1), replicas),
+        ("P Q, 2 x 2", MatrixProduct(2, 2), jnp.diag(jnp.array([1.6, 1.0])), matrices),
     ):
         curvature = 2 * float(jnp.max(centre))
         rule, loss, w = law_samples(

@@ -1,10 +1,11 @@
 """What may move without changing the predictor, and how much room it has."""
 
 from symbias.symmetry.action import act, charges, random_element
-from symbias.symmetry.balancing import Balanced, balance
+from symbias.symmetry.balancing import Balanced, Gauge, balance, least_norm
 from symbias.symmetry.bonds import Bond, Symmetry
 from symbias.symmetry.checks import check_invariance, validate
 from symbias.symmetry.discovery import Discovery, discover
+from symbias.symmetry.ends import EndSpec
 from symbias.symmetry.generators import gram
 from symbias.symmetry.groups import (
     ComplexScaling,
@@ -23,6 +24,8 @@ __all__ = [
     "Bond",
     "ComplexScaling",
     "Discovery",
+    "EndSpec",
+    "Gauge",
     "GeneralLinear",
     "Orthogonal",
     "Rescaling",
@@ -38,6 +41,7 @@ __all__ = [
     "gram",
     "horizontal",
     "induced_norm",
+    "least_norm",
     "log_volume",
     "random_element",
     "validate",

@@ -72,7 +72,7 @@ def balance(
     for bond in symmetry:
         if not bond.group.compact:
             x, y = bond.blocks(np, work)
-            residual = max(residual, float(np.max(bond.group.imbalance(x, y))))
+            residual = max(residual, float(np.max(bond.group.residual(x, y))))
             count = bond.group.dead(x, y)
             dead[bond.name] = int(count[0]) if bond.heads is None else count
     moved = {name: constant(array, params[name]) for name, array in work.items()}
@@ -130,7 +130,7 @@ def _sweep(
     """Balance bond after bond until all are: the norm falls at every step."""
     gauge: Gauge = {}
     for sweep in range(max_sweeps):
-        left = (bond.group.imbalance(*bond.blocks(np, work)).max() for bond in bonds)
+        left = (bond.group.residual(*bond.blocks(np, work)).max() for bond in bonds)
         if all(value <= tolerance for value in left):
             return gauge, sweep
         for bond in bonds:

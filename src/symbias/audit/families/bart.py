@@ -9,6 +9,7 @@ KINDS = ("opt", "bart", "mbart", "marian", "blenderbot", "pegasus", "clip_text_m
          "clip_vision_model", "whisper", "m2m_100")  # fmt: skip
 TITLE = "OPT, BART, CLIP"
 _KNOWN = r"([qkv]|out)_proj\.(weight|bias)"
+_BLOCK = r"(self|encoder)_attn\..*|\w*layer_norm\d?\.(weight|bias)|fc[12]\.(weight|bias)"
 _LAYER = r"((.*\blayers\.(\d{1,6}))\.(self_attn|encoder_attn))\.q_proj\.weight"
 
 
@@ -21,7 +22,7 @@ def read(model: Model) -> Reading | None:
     default = model.text("activation_function", "hidden_act", default="gelu")
     for m in layers:
         base, block, layer = m[1], m[2], int(m[3])
-        found.scopes[base] = _KNOWN
+        found.scopes[base], found.blocks[block] = _KNOWN, _BLOCK
         side = "decoder" if ".decoder." in f".{block}." else "encoder"
         heads = model.number("num_attention_heads", f"{side}_attention_heads")
         size = split_heads(model, f"{base}.q_proj.weight", heads)
@@ -30,14 +31,13 @@ def read(model: Model) -> Reading | None:
         attention = Attention(q, k, v, f"{base}.out_proj", layer, heads, heads, size, place=place)
         found.claims += attention.claims(model)
         if default == "relu" and m[4] == "self_attn" and f"{block}.fc1.weight" in model:
-            found.claims.append(hidden(model, layer, f"{block}.fc1", f"{block}.fc2", place=place))
+            hidden(model, found, layer, f"{block}.fc1", f"{block}.fc2", place=place)
         if model.kind == "opt" and model.config.get("do_layer_norm_before", True) is True:
             for norm, readers in (
                 ("self_attn_layer_norm", [f"{base}.{part}_proj" for part in "qkv"]),
                 ("final_layer_norm", [f"{block}.fc1"]),
             ):
-                if f"{block}.{norm}.weight" in model:
-                    found.claims.append(gain(model, layer, f"{block}.{norm}", readers))
+                gain(model, found, layer, f"{block}.{norm}", readers)
     found.reasons = [
         (r".*k_proj\.bias", KEY_BIAS),
         (r".*fc[12]\.weight|.*fc1\.bias", NOT_HOMOGENEOUS.format(default)),

@@ -69,7 +69,7 @@ def _units(model: Model, found: Reading, activation: str) -> None:
         return
     for m in model.matches(r"(.*\blayer\.(\d{1,6}))\.intermediate\.dense\.weight"):
         up, down = f"{m[1]}.intermediate.dense", f"{m[1]}.output.dense"
-        found.claims.append(hidden(model, int(m[2]), up, down))
+        hidden(model, found, int(m[2]), up, down)
 
 
 def _reasons(activation: str, positions: str) -> list[tuple[str, str]]:

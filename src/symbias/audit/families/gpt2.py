@@ -9,6 +9,7 @@ from symbias.audit.headers import CheckpointError
 
 TITLE, KINDS = "GPT-2", ("gpt2",)
 _KNOWN = r"c_(attn|proj)\.(weight|bias)|bias|masked_bias"  # the last two are masks
+_BLOCK = r"(attn|crossattention|mlp)\..*|ln_(1|2|cross_attn)\.(weight|bias)"
 PRE_NORM = (
     "the residual stream is read through layer norms, which remove its mean: no scale of a channel "
     "can be undone, and of the rotations only those that keep the all-ones vector"
@@ -25,7 +26,7 @@ def read(model: Model) -> Reading | None:
     activation = model.text("activation_function", default="gelu")
     for base, layer in layers:
         packed = f"{base}.attn.c_attn"
-        found.scopes[f"{base}.attn"] = _KNOWN
+        found.scopes[f"{base}.attn"], found.blocks[base] = _KNOWN, _BLOCK
         width, three = model.shapes[f"{packed}.weight"]
         if three != 3 * width or width % heads:
             raise CheckpointError(f"config: {heads} heads do not fit {width} x {three} in c_attn")
@@ -35,9 +36,9 @@ def read(model: Model) -> Reading | None:
         found.claims += block.claims(model)
         up, down = f"{base}.mlp.c_fc", f"{base}.mlp.c_proj"
         if activation == "relu":
-            found.claims.append(hidden(model, layer, up, down, axis=1))
+            hidden(model, found, layer, up, down, axis=1)
         for norm, reader in (("ln_1", packed), ("ln_2", up)):
-            found.claims.append(gain(model, layer, f"{base}.{norm}", [reader], axis=0))
+            gain(model, found, layer, f"{base}.{norm}", [reader], axis=0)
     found.notes.append(
         "the part of c_attn.bias that belongs to the keys is dead: it adds the same number to all "
         "logits of a query"

@@ -1,41 +1,53 @@
 """LoRA adapters in PEFT's layout: the product B A of two thin matrices."""
 
 import re
+from functools import partial
 
-from symbias.audit.claims import Claim, Model, Reading
+import numpy as np
+
+from symbias.audit.checkpoint import Numpy
+from symbias.audit.claims import Arrays, Claim, Model, Reading
+from symbias.audit.families.lora_config import Layout, layout_of
 from symbias.audit.headers import shown
-from symbias.symmetry import Bond, GeneralLinear
+from symbias.symmetry import Bond, EndSpec, GeneralLinear
 
 TITLE, KINDS = "LoRA", None  # of any model
 _KNOWN = r"(embedding_)?[AB](\.(?!bias$)[^.]+)?(\.weight)?|magnitude_vector.*|B(\.[^.]+)?\.bias"
 _PAIR = r"(.*)\.lora_(?:embedding_)?A(\.(?!weight$)[^.]+)?(\.weight)?"
+PROBES = 4
 
 
 def read(model: Model) -> Reading | None:
-    """One ``GeneralLinear(rank)`` bond for each adapted layer, whatever the layer is."""
+    """One ``GeneralLinear(rank)`` bond for each adapted layer, whatever the layer is.
+
+    Experts that are kept in one array have their ranks in one pair: a head for each of them.
+    """
     found = Reading(TITLE)
-    method = model.config.get("peft_type", "LORA")
-    if method != "LORA" and any(model.matches(_PAIR)):
-        why = f"adapter_config: peft_type {shown(method)} is not LORA: other bonds than these"
+    pairs = list(model.matches(_PAIR))
+    if not pairs:
+        return None
+    layout = layout_of(model.config)
+    if layout.other:
+        why = f"adapter_config: {layout.other}: other bonds than these"
         return Reading(TITLE, notes=[why], reasons=[(".*", why)])
+    found.unsure = layout.unknown
     strange = _strange(model)
-    for i, m in enumerate(model.matches(_PAIR)):
+    for i, m in enumerate(pairs):
         a = m.string
         b = a.replace(".lora_A", ".lora_B").replace(".lora_embedding_A", ".lora_embedding_B")
-        if b not in model or len(model.shapes[a]) < 2 or len(model.shapes[b]) < 2:
+        if not found.expects(model, b) or len(model.shapes[a]) < 2 or len(model.shapes[b]) < 2:
             found.notes.append(f"{a}: no partner {b}")
             continue
         if m[1] in strange:
             why = f"array {shown(strange[m[1]])!r} acts on the same adapter in a way not known here"
             found.misfits |= {a: why, b: why}
             continue
-        rank = model.shapes[a][0]
-        layer = next((int(part) for part in m[1].split(".") if part.isdigit()), None)
-        bond = Bond(GeneralLinear(rank), [(a, 0)], [(b, 1)], name=m[1] + (m[2] or ""))
-        kind = m[1].rsplit(".", 1)[-1]
-        found.claims.append(Claim(bond, kind if len(kind) < 20 else f"lora {i}", layer))
-    if not found.claims and not found.misfits:
-        return None
+        claim = _claim(model, layout, a, b, m[1] + (m[2] or ""), f"lora {i}")
+        if isinstance(claim, str):
+            found.misfits |= {a: claim, b: claim}
+            found.notes.append(f"{a}: {claim}")
+        else:
+            found.claims.append(claim)
     found.reasons = [
         (r".*lora_magnitude_vector.*",
          "DoRA's magnitudes: they scale the columns of W + B A after normalising them, which the "
@@ -45,6 +57,41 @@ def read(model: Model) -> Reading | None:
         (r".*", "trained as a whole beside the adapters"),
     ]  # fmt: skip
     return found
+
+
+def _claim(model: Model, layout: Layout, a: str, b: str, name: str, short: str) -> Claim | str:
+    """The bond of one pair, or why it has none."""
+    rows, columns = model.shapes[a][0], model.shapes[b][1]
+    rank, experts = rows, 1
+    if rows != columns:
+        return f"{rows} rows of A do not meet {columns} columns of B"
+    if layout.rank is not None and rows != layout.rank:
+        if not layout.experts or rows % layout.rank:
+            return f"its {rows} rows are not the rank {layout.rank} of adapter_config"
+        rank, experts = layout.rank, rows // layout.rank
+    ends: tuple[list[EndSpec], list[EndSpec]] = ([(a, 0)], [(b, 1)])
+    if experts > 1:  # A by experts, B by ranks
+        ends[1][:] = [(b, 1, np.arange(rows).reshape(experts, rank).T.reshape(-1))]
+    bond = Bond(GeneralLinear(rank), *ends, heads=experts if experts > 1 else None, name=name)
+    layer = next((int(part) for part in name.split(".") if part.isdigit()), None)
+    kind = name.rsplit(".", 1)[-1]
+    witness = partial(update, a, b, experts)
+    return Claim(bond, kind if len(kind) < 20 else short, layer, witness=witness)
+
+
+def update(a: str, b: str, experts: int, arrays: Arrays) -> tuple[Numpy, float]:
+    """What the adapter adds to the layer's output for some inputs, and the size of its terms.
+
+    As PEFT computes it, and not by a bond: ``B (A x)``, of experts in one array
+    ``einsum("ore,eri->eoi", B, A) x``. In closed form for kernels too, whose places are inputs.
+    """
+    first, second = arrays[a].reshape(len(arrays[a]), -1), arrays[b]
+    second = second.reshape(*second.shape[:2], -1)
+    x = np.random.default_rng(0).standard_normal((first.shape[1], PROBES))
+    inner = (first @ x).reshape(experts, -1, PROBES)
+    outer = second.reshape(len(second), -1, experts, second.shape[2])
+    size = float(np.linalg.norm(first) * np.linalg.norm(second) * np.linalg.norm(x))
+    return np.einsum("orek,erp->eokp", outer, inner), size
 
 
 def _strange(model: Model) -> dict[str, str]:

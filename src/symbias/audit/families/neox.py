@@ -6,10 +6,17 @@ from symbias.audit.attention import Attention, Part
 from symbias.audit.claims import Model, Reading, gain, hidden, split_heads
 from symbias.audit.families.bert import NOT_HOMOGENEOUS
 from symbias.audit.families.gpt2 import PRE_NORM
+from symbias.audit.families.heads import output_of
 from symbias.audit.families.llama import turned_entries
 
 TITLE, KINDS = "GPT-NeoX", ("gpt_neox",)
 _KNOWN = r"(query_key_value|dense)\.(weight|bias)|bias|masked_bias|rotary_emb\.inv_freq"
+_BLOCK = (
+    r"attention\..*|(input|post_attention)_layernorm\.(weight|bias)"
+    r"|mlp\.dense_(h_to_4h|4h_to_h)\.(weight|bias)"
+)
+_HEADS = {"ForCausalLM": "embed_out", "ForSequenceClassification": "score",
+          "ForTokenClassification": "classifier", "ForQuestionAnswering": "qa_outputs"}  # fmt: skip
 _LAYER = r"((.*\blayers\.(\d{1,6}))\.attention)\.query_key_value\.weight"
 
 
@@ -23,7 +30,7 @@ def read(model: Model) -> Reading | None:
     activation = model.text("hidden_act", default="gelu")
     for base, block, layer in layers:
         packed = f"{base}.query_key_value"
-        found.scopes[base] = _KNOWN
+        found.scopes[base], found.blocks[block] = _KNOWN, _BLOCK
         size = split_heads(model, f"{packed}.weight", heads, 3)
         rows = np.arange(3 * heads * size).reshape(heads, 3, size)
         q, k, v = (Part(packed, 0, rows[:, i].reshape(-1)) for i in range(3))
@@ -32,12 +39,15 @@ def read(model: Model) -> Reading | None:
         found.claims += attention.claims(model)
         up, down = f"{block}.mlp.dense_h_to_4h", f"{block}.mlp.dense_4h_to_h"
         if activation == "relu":
-            found.claims.append(hidden(model, layer, up, down))
+            hidden(model, found, layer, up, down)
         for norm, reader in (("input_layernorm", packed), ("post_attention_layernorm", up)):
-            found.claims.append(gain(model, layer, f"{block}.{norm}", [reader]))
-    last = f"{layers[0][1].rsplit('layers.', 1)[0]}final_layer_norm"
-    if "embed_out.weight" in model and f"{last}.weight" in model:
-        found.claims.append(gain(model, None, last, ["embed_out"]))
+            gain(model, found, layer, f"{block}.{norm}", [reader])
+    root = layers[0][1].rsplit("layers.", 1)[0]
+    output = output_of(model, root, ("gpt_neox.",), _HEADS, tied=False)
+    if output.reader:
+        gain(model, found, None, f"{root}final_layer_norm", [output.reader])
+    else:
+        found.notes.append(f"no bond of the last norm: {output.why}")
     found.reasons = [
         (r".*rotary_emb.*|.*attention\.(masked_)?bias", "a table or a mask, not a parameter"),
         (r".*mlp\.\w+\.weight|.*h_to_4h\.bias", NOT_HOMOGENEOUS.format(activation)),

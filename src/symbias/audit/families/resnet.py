@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from symbias.audit.claims import Claim, Model, Reading
+from symbias.audit.headers import shown
 from symbias.symmetry import Bond, Rescaling
 
 TITLE, KINDS = "ResNet", ("resnet",)
@@ -39,15 +40,20 @@ def read(model: Model) -> Reading | None:
 
 def _read(model: Model, blocks: list[tuple[str, int, int]], hugging: bool) -> Reading | None:
     stem, chains = _units(model, blocks, hugging)
-    if stem is None or model.text("hidden_act", default="relu") != "relu":
+    if model.text("hidden_act", default="relu") != "relu":
         return None
-    found = Reading(TITLE)
+    found, kind = Reading(TITLE), model.architecture
+    inner = not kind or kind.endswith(("ForImageClassification", "Model"))  # stages are not output
     units = [stem, *(u for chain, skip in chains.values() for u in [*chain, skip] if u)]
     known = {name for unit in units for name in (unit.conv, unit.norm)} | {"fc", "classifier.1"}
-    if any(name.rsplit(".", 1)[0] not in known for name in model.shapes):
-        return None  # squeeze and excitation, deeper stems, ...: other bonds than these
-    if not all(f"{unit.norm}.running_var" in model for unit in units):
-        return None  # norms without statistics
+    strange = [name for name in model.shapes if name.rsplit(".", 1)[0] not in known]
+    parts = [f"{name}.weight" for unit in units for name in (unit.conv, unit.norm)]
+    whole = found.expects(model, *parts, *(f"{unit.norm}.running_var" for unit in units))
+    if strange or not whole:  # squeeze and excitation, deeper stems, ...
+        lost = f"array {shown(strange[0])!r} is not known" if strange else "some of it is missing"
+        found.reasons = [(".*", f"{lost}: other bonds than those of a ResNet may hold")]
+        found.notes.append(found.reasons[0][1])
+        return found
     found.claims += [_scale(model, unit) for unit in units]
     for (stage, block), (chain, _) in chains.items():
         for i, (first, second) in enumerate(pairwise(chain)):
@@ -64,11 +70,12 @@ def _read(model: Model, blocks: list[tuple[str, int, int]], hugging: bool) -> Re
                 readers.append(skip.conv)
                 name = "stem channels" if stage == stages[0] else "stage channels"
                 place = stage if stage == stages[0] else stage - 1
-                found.claims.append(_channel(model, place, name, writers, readers))
+                if inner:
+                    found.claims.append(_channel(model, place, name, writers, readers))
                 writers, readers = [skip], []
             writers.append(chain[-1])
     head = next((n for n in ("fc", "classifier.1") if f"{n}.weight" in model), None)
-    if head is not None:
+    if head is not None and inner and not kind.endswith("Model"):
         claim = _channel(model, stages[-1], "stage channels", writers, [*readers, head])
         found.claims.append(claim)
     found.notes.append(
@@ -79,6 +86,7 @@ def _read(model: Model, blocks: list[tuple[str, int, int]], hugging: bool) -> Re
         (r".*running_(mean|var)", "a statistic of the data, not a parameter"),
         (r".*num_batches_tracked", "a counter"),
         (r"(fc|classifier\.1)\.bias", "the output is read as it is"),
+        *([] if inner else [(r".*", f"the stages of a {shown(kind)} are its output")]),
         (r".*", "the layout of this network is not known well enough"),
     ]
     return found
@@ -86,7 +94,7 @@ def _read(model: Model, blocks: list[tuple[str, int, int]], hugging: bool) -> Re
 
 def _units(
     model: Model, blocks: list[tuple[str, int, int]], hugging: bool
-) -> tuple[Unit | None, dict[tuple[int, int], tuple[list[Unit], Unit | None]]]:
+) -> tuple[Unit, dict[tuple[int, int], tuple[list[Unit], Unit | None]]]:
     """The stem, and for each block its chain of convolutions and the one of its skip."""
     root = blocks[0][0]
     chains: dict[tuple[int, int], tuple[list[Unit], Unit | None]] = {}
@@ -107,15 +115,18 @@ def _units(
             pairs = [(f"{base}.conv{i}", f"{base}.bn{i}") for i in (1, 2, 3)]
             skip = f"{base}.downsample.0", f"{base}.downsample.1"
             chains[stage, block] = _present(model, pairs, skip)
-    known = f"{stem.conv}.weight" in model and f"{stem.norm}.weight" in model
-    return stem if known else None, chains
+    return stem, chains
 
 
 def _present(
     model: Model, pairs: list[tuple[str, str]], skip: tuple[str, str]
 ) -> tuple[list[Unit], Unit | None]:
-    chain = [Unit(*pair) for pair in pairs if f"{pair[0]}.weight" in model]
-    return chain, Unit(*skip) if f"{skip[0]}.weight" in model else None
+    """What is there of a block, in part at least."""
+    chain, way = (
+        [Unit(*pair) for pair in some if any(f"{name}.weight" in model for name in pair)]
+        for some in (pairs, [skip])
+    )
+    return chain, way[0] if way else None
 
 
 def _scale(model: Model, unit: Unit) -> Claim:

@@ -3,13 +3,12 @@ ReLU between them, with or without BatchNorm."""
 
 import re
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from symbias.audit.claims import Claim, Model, Reading
 from symbias.audit.families.resnet import EPS
-from symbias.symmetry import Bond, Rescaling
+from symbias.symmetry import Bond, EndSpec, Rescaling
 
 TITLE, KINDS = "VGG", ()
 _NAME = (
@@ -70,8 +69,8 @@ def _between(model: Model, writer: str, reader: str, layer: int) -> Claim:
     """Units of one layer and what reads them; a map of channels may be flattened in between."""
     units = model.shapes[f"{writer}.weight"][0]
     columns = model.shapes[f"{reader}.weight"][1]
-    end: Any = (f"{reader}.weight", 1)
+    end: EndSpec = (f"{reader}.weight", 1)
     if columns != units and columns % units == 0:
-        end = (*end, np.repeat(np.arange(units), columns // units))
+        end = (f"{reader}.weight", 1, np.repeat(np.arange(units), columns // units))
     bond = Bond(Rescaling(units), model.ends(writer), [end], name=f"{writer} to {reader}")
     return Claim(bond, "units", layer)

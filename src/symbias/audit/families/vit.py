@@ -13,6 +13,12 @@ _KNOWN = (  # tables of relative positions are added to the logits
     r"(attention\.(query|key|value)|output\.dense|qkv|proj)\.(weight|bias)|[qk]_norm\.(weight|bias)"
     r"|(attention\.relative_position_bias\.)?relative_position_(bias_table|index)"
 )
+_BLOCK = (
+    r"(attention|attn)\..*|(layernorm_(before|after)|norm[12])\.(weight|bias)"
+    r"|(intermediate|output)\.dense\.(weight|bias)|mlp\.(fc[12]|weights_(in|out))\.(weight|bias)"
+    r"|(layer_scale|ls)\d\.(lambda1|gamma)|lambda_\d|gamma_\d"
+)
+_NORMS = ("layernorm_before", "layernorm_after")
 _HUGGING = r"((.*\blayer\.(\d{1,6}))\.attention)\.attention\.query\.weight"
 _TIMM = r"((.*\bblocks\.(\d{1,6}))\.attn)\.qkv\.weight"
 
@@ -47,7 +53,7 @@ def read(model: Model) -> Reading | None:
 
 def _hugging(model: Model, found: Reading, base: str, block: str, layer: int) -> None:
     heads = model.number("num_attention_heads")
-    found.scopes[base] = _KNOWN
+    found.scopes[base], found.blocks[block] = _KNOWN, _BLOCK
     names = [f"{base}.attention.{part}" for part in ("query", "key", "value")]
     size = split_heads(model, f"{names[0]}.weight", heads)
     q, k, v = map(Part, names)
@@ -55,20 +61,18 @@ def _hugging(model: Model, found: Reading, base: str, block: str, layer: int) ->
     found.claims += attention.claims(model)
     up, down = f"{block}.intermediate.dense", f"{block}.output.dense"
     if f"{up}.weight" in model and model.text("hidden_act") == "relu":
-        found.claims.append(hidden(model, layer, up, down))
+        hidden(model, found, layer, up, down)
     ups = [name for name in (up, f"{block}.mlp.fc1", f"{block}.mlp.weights_in")
            if f"{name}.weight" in model]  # fmt: skip
-    for norms, readers in ((("layernorm_before", "norm1"), names),
-                           (("layernorm_after", "norm2"), ups)):  # fmt: skip
-        for norm in norms:
-            if f"{block}.{norm}.weight" in model:
-                found.claims.append(gain(model, layer, f"{block}.{norm}", readers))
+    norms = ("norm1", "norm2") if f"{block}.norm1.weight" in model else _NORMS
+    for norm, readers in zip(norms, (names, ups or [up]), strict=True):
+        gain(model, found, layer, f"{block}.{norm}", readers)
 
 
 def _timm(model: Model, found: Reading, base: str, block: str, layer: int) -> None:
     heads = model.number("num_heads", "num_attention_heads")
     packed = f"{base}.qkv"
-    found.scopes[base] = _KNOWN
+    found.scopes[base], found.blocks[block] = _KNOWN, _BLOCK
     size = split_heads(model, f"{packed}.weight", heads, 3)
     q, k, v = (Part(packed, 0, np.arange(heads * size) + i * heads * size) for i in range(3))
     attention = Attention(q, k, v, f"{base}.proj", layer, heads, heads, size)
@@ -77,5 +81,4 @@ def _timm(model: Model, found: Reading, base: str, block: str, layer: int) -> No
     )
     found.claims += [attention.values(model)] if normed else attention.claims(model)
     for norm, reader in (("norm1", packed), ("norm2", f"{block}.mlp.fc1")):
-        if f"{block}.{norm}.weight" in model and f"{reader}.weight" in model:
-            found.claims.append(gain(model, layer, f"{block}.{norm}", [reader]))
+        gain(model, found, layer, f"{block}.{norm}", [reader])

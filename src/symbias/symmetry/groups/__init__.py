@@ -3,7 +3,7 @@
 Elements and Lie algebras follow Hall, *Lie Groups, Lie Algebras, and Representations* (2015).
 """
 
-from symbias.symmetry.groups.base import Group
+from symbias.symmetry.groups.base import Group, live_part
 from symbias.symmetry.groups.complex_scaling import ComplexScaling
 from symbias.symmetry.groups.diagonal import Rescaling, Translation, UniformScale
 from symbias.symmetry.groups.general_linear import GeneralLinear
@@ -17,4 +17,5 @@ __all__ = [
     "Rescaling",
     "Translation",
     "UniformScale",
+    "live_part",
 ]

@@ -19,7 +19,7 @@ class Group:
     It acts by ``g`` on the stacked vector ends ``x`` of a bond and by ``g^-T`` on its stacked
     covector ends ``y``. Lie-algebra elements are given by coefficients ``(heads, dim)`` in a
     Frobenius-orthonormal basis. Methods with ``xp`` take arrays of any library; ``balancing``,
-    ``imbalance`` and ``dead`` are eager and take float64 NumPy.
+    ``imbalance``, ``residual`` and ``dead`` are eager and take float64 NumPy.
     """
 
     size: int
@@ -103,8 +103,21 @@ class Group:
         raise NotImplementedError
 
     def imbalance(self, x: Numpy, y: Numpy) -> Numpy:
-        """Charge over squared norm, ``(heads,)``: zero at the point of least norm."""
-        raise NotImplementedError
+        """``|M - N| / |M + N|`` on the symmetric generators, in the Frobenius norm, ``(heads,)``.
+
+        0 at the point of least norm, 1 where one side is zero; 0 without symmetric generators.
+        """
+        nothing = x[..., :0]
+        m, n = self.charge(np, x, nothing), self.charge(np, y, nothing)
+        axes = tuple(range(1, m.ndim))
+        top = np.max(np.abs(m) + np.abs(n), axis=axes, keepdims=True, initial=0.0)
+        m, n = (side / np.where(top > 0, top, 1) for side in (m, n))  # their squares stay finite
+        size = np.sqrt(np.sum((m + n) ** 2, axis=axes))
+        return np.sqrt(np.sum((m - n) ** 2, axis=axes)) / np.where(size > 0, size, 1)
+
+    def residual(self, x: Numpy, y: Numpy) -> Numpy:
+        """What balancing stops at, ``(heads,)``: the worst imbalance of a part that moves alone."""
+        return self.imbalance(x, y)
 
     def dead(self, x: Numpy, y: Numpy) -> Numpy:
         """Dimensions of a balanced bond that carry nothing, ``(heads,)``."""

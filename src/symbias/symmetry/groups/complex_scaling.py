@@ -8,7 +8,7 @@ import numpy as np
 
 from symbias._core.arrays import Array, constant
 from symbias.symmetry.groups.base import Numpy, sqrt0, square_norm
-from symbias.symmetry.groups.diagonal import balancing_scales, imbalance_of_scales
+from symbias.symmetry.groups.diagonal import balancing_scales, worst_scale
 from symbias.symmetry.groups.matrix import MatrixGroup
 
 
@@ -68,8 +68,8 @@ class ComplexScaling(MatrixGroup):
         eye = both[..., None] * np.eye(self.size)
         return eye[0], eye[1]
 
-    def imbalance(self, x: Numpy, y: Numpy) -> Numpy:
-        return imbalance_of_scales(self._shares(np, x), self._shares(np, y))
+    def residual(self, x: Numpy, y: Numpy) -> Numpy:
+        return worst_scale(self._shares(np, x), self._shares(np, y))
 
     def dead(self, x: Numpy, y: Numpy) -> Numpy:
         return 2 * np.sum((self._shares(np, x) == 0) | (self._shares(np, y) == 0), axis=-1)

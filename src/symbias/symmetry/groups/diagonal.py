@@ -54,8 +54,8 @@ class Rescaling(Group):
     def compose(self, step: Gauge, done: Gauge) -> Gauge:
         return step[0] * done[0], step[1] * done[1]
 
-    def imbalance(self, x: Numpy, y: Numpy) -> Numpy:
-        return imbalance_of_scales(square_norm(np, x), square_norm(np, y))
+    def residual(self, x: Numpy, y: Numpy) -> Numpy:
+        return worst_scale(square_norm(np, x), square_norm(np, y))
 
     def dead(self, x: Numpy, y: Numpy) -> Numpy:
         return np.sum(~(x.any(axis=-1) & y.any(axis=-1)), axis=-1)
@@ -121,6 +121,7 @@ class Translation(Group):
         return step[0] + done[0], step[1] + done[1]
 
     def imbalance(self, x: Numpy, y: Numpy) -> Numpy:
+        """The largest charge over the sum of magnitudes."""
         size = np.sum(np.abs(x), axis=-1) + np.sum(np.abs(y), axis=-1)
         charge = np.abs(self.charge(np, x, y))
         # A shift that cancels leaves rounding in entries that belong to larger neighbours.
@@ -138,6 +139,6 @@ def balancing_scales(m: Numpy, n: Numpy) -> tuple[Numpy, Numpy]:
     return np.where(live, g, 0), np.where(live, 1 / g, 0)
 
 
-def imbalance_of_scales(m: Numpy, n: Numpy) -> Numpy:
+def worst_scale(m: Numpy, n: Numpy) -> Numpy:
     """The largest ``|m - n| / (m + n)``, per head."""
     return np.max(np.abs(m - n) / np.where(m + n > 0, m + n, 1), axis=-1)

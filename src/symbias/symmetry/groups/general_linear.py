@@ -72,10 +72,5 @@ class GeneralLinear(MatrixGroup):
         a, _, bt = np.linalg.svd(near)
         return a @ bt @ g, a @ bt @ h
 
-    def imbalance(self, x: Numpy, y: Numpy) -> Numpy:
-        size = np.sum(x * x, axis=(-1, -2)) + np.sum(y * y, axis=(-1, -2))
-        charge = np.sqrt(np.sum(self.charge(np, x, y) ** 2, axis=(-1, -2)))
-        return charge / np.where(size > 0, size, 1)
-
     def dead(self, x: Numpy, y: Numpy) -> Numpy:
         return self.size - np.linalg.matrix_rank(x)

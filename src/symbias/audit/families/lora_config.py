@@ -1,0 +1,77 @@
+"""What adapter_config.json says about how PEFT uses two thin matrices A and B.
+
+Every key of ``LoraConfig`` is here, by what it does to the layout or the forward pass. One that is
+not here may do anything.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from symbias.audit.headers import shown
+
+# who made it, of what model, and a library's name for the megatron_config that may be set beside
+_ABOUT = {"task_type", "peft_type", "auto_mapping", "peft_version", "base_model_name_or_path",
+          "revision", "inference_mode", "runtime_config", "megatron_core"}  # fmt: skip
+# which layers, and what is trained beside them
+_WHERE = {"target_modules", "exclude_modules", "layers_to_transform", "layers_pattern",
+          "modules_to_save", "bias", "layer_replication", "trainable_token_indices"}  # fmt: skip
+# how training began, or how it drops out; the base weights that some change do not depend on A, B
+_START = {"init_lora_weights", "loftq_config", "eva_config", "corda_config", "lora_ga_config",
+          "lora_dropout"}  # fmt: skip
+_STARTS = r"gaussian|eva|olora|pissa(_niter_\d+)?|corda|loftq|orthogonal|mica|lora_ga"
+# numbers that multiply B A, and what becomes of it: added as it is or transposed, at some tokens
+# only, to pooled inputs, with a bias, or normalised by magnitudes that are kept beside (DoRA)
+_PRODUCT = {"r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora", "fan_in_fan_out",
+            "lora_bias", "use_dora", "use_qalora", "qalora_group_size",
+            "alora_invocation_tokens", "target_parameters"}  # fmt: skip
+_OTHER = {
+    "use_bdlora": "one of A and B is block diagonal, its blocks stored side by side",
+    "kasa_config": "a diagonal matrix stands between B and A",
+    "arrow_config": "several adapters are mixed by what their products look like",
+    "monteclora_config": "random matrices are added to A",
+    "velora_config": "inputs are projected on the way to A",
+}
+_UNDERSTOOD = _ABOUT | _WHERE | _START | _PRODUCT
+
+
+@dataclass(frozen=True)
+class Layout:
+    """``rank`` of every pair, None where it may differ; whether ``experts`` may share a pair.
+
+    ``other`` says why the bonds are others than those of a product, ``unknown`` what is set and
+    not understood; empty if nothing is.
+    """
+
+    rank: int | None = None
+    experts: bool = False
+    other: str = ""
+    unknown: str = ""
+
+
+def layout_of(config: Mapping[str, object]) -> Layout:
+    """The layout of all pairs of an adapter."""
+    method = config.get("peft_type", "LORA")
+    if method != "LORA":
+        return Layout(other=f"peft_type {shown(method)} is not LORA")
+    for key, what in _OTHER.items():
+        if config.get(key):
+            return Layout(other=f"{key} is set: {what}")
+    asked = {key: value for key, value in config.items() if value or _is_number(value)}
+    unknown = [key for key in asked if key not in _UNDERSTOOD] if "peft_type" in config else []
+    start = config.get("init_lora_weights", True)
+    if not isinstance(start, bool | None) and not re.fullmatch(_STARTS, str(start)):
+        unknown.append("init_lora_weights")
+    experts, patterns = bool(asked.get("target_parameters")), bool(asked.get("rank_pattern"))
+    rank = asked.get("r")
+    known = isinstance(rank, int) and not isinstance(rank, bool) and rank > 0
+    if experts and (patterns or not known):
+        unknown.append("target_parameters")  # how many experts share a pair is not known
+    what = f"adapter_config: {shown(unknown)} may change what A and B do" if unknown else ""
+    exact = known and not patterns
+    return Layout(rank if exact and isinstance(rank, int) else None, experts, "", what)
+
+
+def _is_number(value: object) -> bool:
+    """Whether a value that counts as false may mean something: 0, but not false or nothing."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
