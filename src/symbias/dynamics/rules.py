@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from symbias._core.numbers import non_negative, number, positive
-from symbias.dynamics.batches import draw_batches, step_keys, stream
+from symbias.dynamics.batches import ACCEPTANCE, KICK, draw_batches, step_keys, stream
 from symbias.dynamics.problem import Array, Batch, Params, Problem
 
 
@@ -28,7 +28,7 @@ class Rule(Protocol):
         """Optimizer state at the start."""
 
     def draw(self, problem: Problem, data: Batch, key: Array, steps: Array, sign: Array) -> Any:
-        """Random input of consecutive steps, stacked along axis 0."""
+        """Random input of consecutive steps, stacked along axis 0, from the key of a training."""
 
     def step(
         self, problem: Problem, data: Batch, params: Params, state: Any, noise: Any
@@ -209,15 +209,15 @@ class Langevin:
         return ()
 
     def draw(self, problem: Problem, data: Batch, key: Array, steps: Array, sign: Array) -> Any:
-        def one(key: Array) -> tuple[Params, Array]:
-            normals = {
+        def one(key: Array) -> Params:
+            return {
                 name: sign.astype(leaf.dtype)
                 * jax.random.normal(stream(key, i), leaf.shape, leaf.dtype)
                 for i, (name, leaf) in enumerate(problem.shapes().items())
             }
-            return normals, jax.random.uniform(stream(key, len(normals)))
 
-        return jax.vmap(one)(step_keys(key, steps))
+        kicks = jax.vmap(one)(step_keys(key, steps, KICK))
+        return kicks, jax.vmap(jax.random.uniform)(step_keys(key, steps, ACCEPTANCE))
 
     def step(
         self, problem: Problem, data: Batch, params: Params, state: Any, noise: Any

@@ -394,9 +394,12 @@ def _check_shapes(problem: Problem, rule: Rule, data: Batch) -> None:
 
 
 def as_key(key: Any) -> Array:
-    """A JAX key from an integer, or from a key of either kind."""
+    """A JAX key from a seed of up to 64 bits, or from a key of either kind."""
     if isinstance(key, int | np.integer):
-        return jax.random.key(key)
+        if not 0 <= key < 2**64:
+            raise ValueError(f"a seed lies between 0 and 2**64 - 1, got {key}")
+        with jax.enable_x64(True):  # in single precision JAX drops the upper 32 bits
+            return jax.random.key(np.uint64(key))
     if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         return key
     if isinstance(key, jax.Array) and key.dtype == jnp.uint32 and key.shape == (2,):
