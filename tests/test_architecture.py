@@ -119,7 +119,7 @@ INNER = {
 }
 REACHES = {
     *("audit:mechanisms.sgd", "audit:symmetry.balancing", "audit:symmetry.groups.base"),
-    *("mechanisms:dynamics.problem", "mechanisms:dynamics.simulate"),
+    "mechanisms:dynamics.problem",
     *("studies:dynamics.problem", "studies:dynamics.rules", "studies:mechanisms.potentials"),
     *("training:solvers.lbfgs", "training:solvers.losses"),
 }

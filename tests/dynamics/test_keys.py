@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from symbias.dynamics import SGD, Langevin, Problem, batches, simulate
-from symbias.dynamics.simulate import as_key
+from symbias.dynamics import SGD, Langevin, Problem, as_key, batches, simulate
 
 STEPS = jnp.arange(4000, dtype=jnp.uint32)
 ROOT = jax.random.key(5)

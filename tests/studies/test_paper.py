@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from symbias._core.files import FolderInUseError, locked
 from symbias.cli import app
 from symbias.dynamics import simulate
 from symbias.studies import (
@@ -190,9 +191,9 @@ def test_a_run_writes_everything_and_is_kept(tmp_path: Path, capsys: Any) -> Non
 @pytest.mark.usefixtures("small")
 def test_a_folder_in_use_is_refused_and_a_dead_lock_taken_over(tmp_path: Path) -> None:
     with (
-        paper.locked(tmp_path),
-        pytest.raises(paper.FolderInUseError, match=f"process {os.getpid()}"),
-        paper.locked(tmp_path),
+        locked(tmp_path),
+        pytest.raises(FolderInUseError, match=f"process {os.getpid()}"),
+        locked(tmp_path),
     ):
         pass
     (tmp_path / ".lock").write_text("999999")  # of a process that was killed
@@ -211,14 +212,14 @@ def test_the_lock_of_another_process(tmp_path: Path) -> None:
     assert f"in use by another run (process {other.pid})" in result.stderr
     other.kill()
     other.join()
-    with paper.locked(tmp_path):
+    with locked(tmp_path):
         pass
 
 
 def _hold(folder: str, ready: Any) -> None:
     import time
 
-    with paper.locked(Path(folder)):
+    with locked(Path(folder)):
         ready.set()
         time.sleep(600)
 

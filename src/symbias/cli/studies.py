@@ -52,8 +52,8 @@ def run_study(
     folder = out or Path(f"symbias-{name}")
     check_writable(folder)
     use_compilation_cache()
+    from symbias._core.files import FolderInUseError
     from symbias.studies import STUDIES
-    from symbias.studies.paper import FolderInUseError
 
     if name not in STUDIES:
         near = difflib.get_close_matches(name, STUDIES, n=1)

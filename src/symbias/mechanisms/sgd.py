@@ -25,9 +25,8 @@ import scipy.linalg
 
 from symbias._core.arrays import Array
 from symbias._core.arrays import Params as AnyParams
-from symbias.dynamics import SGD, Optax, Problem
+from symbias.dynamics import SGD, Optax, Problem, as_key
 from symbias.dynamics.problem import Params
-from symbias.dynamics.simulate import as_key
 from symbias.symmetry import (
     Bond,
     ComplexScaling,

@@ -2,18 +2,16 @@
 
 import hashlib
 import json
-import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from symbias._core.files import replace_file
+from symbias._core.files import locked, replace_file
 from symbias._version import __version__
 from symbias.report.page import Section, render
 from symbias.studies import (
@@ -50,10 +48,6 @@ _SPEED = (
     "One step of one run, timed in turns in this run, compilation left out. As a script the same "
     "step is a few dozen small operations, and their overhead is what costs."
 )
-
-
-class FolderInUseError(RuntimeError):
-    """Another run writes to the same folder."""
 
 
 def command(name: str) -> Callable[..., dict[str, Any]]:
@@ -135,42 +129,6 @@ def _one(
     for row in made["claims"]:
         say(f"{name}: {row['claim']}: {row['estimate']:.3g}, {row['verdict']}")
     return dict(json.loads(record.read_text()))
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder against other runs; the lock of a process that is gone is taken over.
-
-    Raises
-    ------
-    FolderInUseError
-        With the process that holds it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / ".lock"
-    with path.open("a+") as stream:
-        if not _hold(stream):
-            stream.seek(0)
-            holder = stream.read().strip() or "unknown"
-            raise FolderInUseError(f"{folder}: in use by another run (process {holder})")
-        stream.truncate(0)
-        stream.write(str(os.getpid()))
-        stream.flush()
-        yield
-        stream.truncate(0)  # the file stays: to remove it would let two runs hold one name
-
-
-def _hold(stream: Any) -> bool:
-    """Whether this process got the lock, which ends with the process however it ends."""
-    try:
-        import fcntl
-    except ImportError:  # no such locks on this system
-        return True
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def program() -> str:
