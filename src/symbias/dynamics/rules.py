@@ -73,8 +73,8 @@ class _Minibatch:
 class SGD(_Minibatch):
     """Stochastic gradient descent with coupled (L2) weight decay.
 
-    With the minibatch gradient G: ``v <- momentum v + G + weight_decay theta`` and
-    ``theta <- theta - learning_rate v``; without momentum v is G + weight_decay theta.
+    With the minibatch gradient G: ``g = G + weight_decay theta``, ``v <- momentum v + g`` and
+    ``theta <- theta - learning_rate v``; Nesterov's way by ``g + momentum v`` in place of v.
 
     Parameters
     ----------
@@ -86,10 +86,11 @@ class SGD(_Minibatch):
     label_noise : float
         Standard deviation of fresh Gaussian noise added to the labels at every step.
     momentum : float
-        Heavy ball, in [0, 1).
+        In [0, 1): heavy ball, or Nesterov's with `nesterov`.
     replace : bool
         Batches from a finite data set are drawn with replacement (True), or a new permutation
         is gone through in every epoch (False), dropping what does not fill a batch.
+    nesterov : bool
 
     Raises
     ------
@@ -103,6 +104,7 @@ class SGD(_Minibatch):
     label_noise: float = 0.0
     momentum: float = 0.0
     replace: bool = True
+    nesterov: bool = False
 
     def __post_init__(self) -> None:
         positive("learning_rate", self.learning_rate)
@@ -110,6 +112,8 @@ class SGD(_Minibatch):
         non_negative("weight_decay", self.weight_decay)
         if not 0 <= number("momentum", self.momentum) < 1:
             raise ValueError(f"momentum must be in [0, 1), got {self.momentum}")
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0")
 
     def init(self, params: Params) -> Any:
         return {k: jnp.zeros_like(v) for k, v in params.items()} if self.momentum else ()
@@ -121,7 +125,9 @@ class SGD(_Minibatch):
         if self.weight_decay:
             grads = {k: g + self.weight_decay * params[k] for k, g in grads.items()}
         if self.momentum:
-            grads = state = {k: self.momentum * state[k] + g for k, g in grads.items()}
+            state = {k: self.momentum * state[k] + g for k, g in grads.items()}
+            ahead = {k: g + self.momentum * state[k] for k, g in grads.items()}
+            grads = ahead if self.nesterov else state
         return {k: params[k] - self.learning_rate * g for k, g in grads.items()}, state
 
 
