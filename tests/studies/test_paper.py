@@ -30,7 +30,7 @@ from symbias.studies import (
     total_variation,
 )
 from symbias.studies.claims import in_range
-from symbias.studies.story import Setup, Story
+from symbias.studies.story import Setup, Story, in_single
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -70,7 +70,7 @@ def test_attention_charges() -> None:
 
 
 def test_weight_decay_finds_the_least_nuclear_norm_and_a_large_start_does_not() -> None:
-    data = matrix_completion.drawn(1, 0.6)
+    data = in_single(matrix_completion.draw, 1, 0.6)
     truth, seen = data["truth"].astype(float), data["seen"].astype(float)
     optimum = matrix_completion.nuclear_optimum(truth, seen, 1e-3)
     # optimality: the gradient of the loss is -decay U V^T on the range, smaller elsewhere

@@ -24,7 +24,7 @@ from symbias.dynamics.problem import Params
 from symbias.report import style
 from symbias.studies.claims import in_range
 from symbias.studies.relu_balance import ratios_of
-from symbias.studies.story import Setup, Story, named, over_seeds
+from symbias.studies.story import Setup, Story, in_single, named, over_seeds
 from symbias.symmetry import Bond, GeneralLinear, Symmetry
 
 SIZE, TRUE = 20, np.array([15.0, 5.0])
@@ -95,13 +95,9 @@ def train(seed: int, steps: int, rule: SGD = RULE, path: Any = None) -> dict[str
     }
 
 
-def drawn(seed: int, share: float) -> dict[str, np.ndarray]:
-    return {k: np.asarray(v) for k, v in draw(jax.random.key(seed), share).items()}
-
-
 def enough(seed: int, steps: int) -> dict[str, Any]:
     """60% of the entries: errors and distances to the convex optimum of three kinds of training."""
-    data = drawn(seed, 0.6)
+    data = in_single(draw, seed, 0.6)
     truth, seen = data["truth"].astype(float), data["seen"].astype(float)
     least = nuclear_optimum(truth, seen, 1e-6)
     found: dict[str, Any] = {"optimum error": _off(least, truth)}
