@@ -43,7 +43,7 @@ def run_study(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Run a study; write its tables (JSON), figures and, for the paper's, a page.
+    """Run a study; write its tables (JSON), figures and a page.
 
     The same call goes on where a killed run stopped.
     """

@@ -46,6 +46,9 @@ class LabelNoise(Mechanism):
     others                by sweeps over the bonds (no derivative)
     ====================  ====================================================================
 
+    The noise of minibatches adds the same with the mean of r_i^2 x_i x_i^T for sigma^2 S, r the
+    residuals: all that SGD noise alone does to the mean of w where labels cannot be fitted.
+
     Free coordinates are plain parameters: their own gradients do not depend on theta, and that
     constant is left out.
 

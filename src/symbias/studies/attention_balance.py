@@ -166,6 +166,7 @@ def study(at: Setup) -> Story:
         in_range(
             "full charge |M - N|/|M + N| over what frozen charges predict",
             [run["imbalance"][-1] / run["frozen"][-1] for run in runs], 0.95, 1.05,
+            theory=True,
         ),
         in_range("charge that moved, share of |Q|", [run["moved"][-1] for run in runs], 0, 0.05),
     ]  # fmt: skip

@@ -39,8 +39,9 @@ SEEDS, QUICK_SEEDS = 20, 8  # with fewer than eight no verdict is reached at 99%
 _INTRO = (
     "The experiments of arXiv 2601.06597, run again over many seeds, with a prediction for each. "
     "Every verdict is computed by a test at 99%: consistent, rejected, or undecided where the runs "
-    "cannot tell. The last column counts the seeds in which a claim holds taken alone: what a "
-    "paper with that one seed would have seen."
+    "cannot tell. What theory predicts stands apart from bands that were chosen. The last column "
+    "counts the seeds in which a claim holds taken alone: what a paper with that one seed would "
+    "have seen."
 )
 
 
@@ -163,7 +164,7 @@ def _sections(found: dict[str, dict[str, Any]], out: Path) -> list[Section]:
             (caption, svg_uri((out / name / f"{stem}.svg").read_text()))
             for stem, caption in study["figures"]
         ]
-        tables = [("", claims.table(study["claims"]))]
+        tables = claims.tables(study["claims"])
         sections.append(Section(study["title"], study["lead"], study["findings"], figures, tables))
     return sections
 
