@@ -11,7 +11,8 @@ def test_minibatch_noise_moves_the_predictor_as_label_noise_of_the_residuals_wou
     """The shift of the mean of w = u v, for fixed labels and batches of one.
 
     Predicted by the penalty of label noise with r_i x_i for sigma x_i, held at the least-squares
-    solution. 6 standard errors over 256 replicas, with a shift of more than 12.
+    solution. Within 4 standard errors over 256 replicas (by chance beyond once in 8,000), where
+    the shift itself is more than 8.
     """
     rng = np.random.default_rng(0)
     x = rng.normal(size=(16, 2)) * [1.2, 0.8]
@@ -34,5 +35,5 @@ def test_minibatch_noise_moves_the_predictor_as_label_noise_of_the_residuals_wou
     )
     means = run.trace.w.sel(step=run.trace.step > 1000).mean("step").values - best
     error = means.std(axis=0, ddof=1) / 16
-    assert (np.abs(means.mean(axis=0) - predicted) < 6 * error).all()
-    assert (np.abs(means.mean(axis=0)) > 12 * error).any()
+    assert (np.abs(means.mean(axis=0) - predicted) < 4 * error).all()
+    assert (np.abs(means.mean(axis=0)) > 8 * error).all()

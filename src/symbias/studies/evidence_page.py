@@ -16,7 +16,7 @@ _INTRO = (
 )
 _IDENTITY = (
     "One step of SGD changes the charges of a bond by ((1 - eta lam)^2 - 1) Q + eta^2 Q(G). "
-    "Largest error over five steps, relative to the squared norm of the bond: rounding is all there is."
+    "Largest error over five steps, relative to the squared norm of the bond: rounding alone."
 )
 _EQUILIBRIA = (
     "Where noise and weight decay hold each other, after the gauge has relaxed. The prediction "
