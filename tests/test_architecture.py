@@ -117,7 +117,7 @@ INNER = {
 }
 REACHES = {
     "audit:mechanisms.sgd",
-    *("mechanisms:dynamics.problem", "mechanisms:dynamics.simulate"),
+    "mechanisms:dynamics.problem",
     *("studies:dynamics.problem", "studies:dynamics.rules", "studies:mechanisms.potentials"),
 }
 

@@ -8,10 +8,10 @@ from scipy import stats
 
 from symbias.evidence import (
     Evidence,
+    autocorrelation_time,
     compare,
     compare_median,
     compare_point,
-    effective_sample_size,
     energy_test,
     holm,
 )
@@ -79,10 +79,10 @@ def chain(correlation: float, replicas: int = 8, steps: int = 3000) -> xr.DataAr
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.6, 0.95])
-def test_effective_sample_size_of_an_autoregression(correlation: float) -> None:
-    """n (1 - a) / (1 + a), within 20%."""
-    expected = 24_000 * (1 - correlation) / (1 + correlation)
-    assert abs(effective_sample_size(chain(correlation)) / expected - 1) < 0.2
+def test_autocorrelation_time_of_an_autoregression(correlation: float) -> None:
+    """(1 + a) / (1 - a), within 20%."""
+    expected = (1 + correlation) / (1 - correlation)
+    assert abs(autocorrelation_time(chain(correlation).values) / expected - 1) < 0.2
 
 
 def test_correlated_samples_are_thinned_before_they_are_judged() -> None:
@@ -90,7 +90,7 @@ def test_correlated_samples_are_thinned_before_they_are_judged() -> None:
     judged = compare(NORMAL, x)
     assert judged.verdict == "consistent"
     assert judged.draws == 24_000
-    assert judged.effective < 1500
+    assert 150 < judged.effective < 250  # 24,000 in three times 39 steps
     assert compare(NORMAL, x + 0.4).verdict == "rejected"
     assert compare(NORMAL, x.transpose("step", "replica")).p_value == judged.p_value
 
@@ -130,11 +130,70 @@ def test_points_are_averaged_over_time_first() -> None:
 
 def test_holm_by_hand() -> None:
     p = [0.01, 0.04, 0.03, 0.005]
-    evidence = [Evidence("t", 0.0, q, "consistent", 0.05, 1, 1.0) for q in p]
+    evidence = [Evidence("t", 0.0, q, "rejected", 0.05, 1, 1.0) for q in p]
     adjusted = holm(evidence)
     np.testing.assert_allclose([e.p_value for e in adjusted], [0.03, 0.06, 0.06, 0.02])
-    assert [e.verdict for e in adjusted] == ["rejected", "consistent", "consistent", "rejected"]
+    assert [e.verdict for e in adjusted] == ["rejected", "undecided", "undecided", "rejected"]
     assert holm([]) == []
+
+
+def test_holm_leaves_what_is_outside_outside_and_what_is_undecided_undecided() -> None:
+    outside = compare_median(np.arange(8.0), 9.0)
+    assert outside.verdict == "rejected"
+    assert {e.verdict for e in holm([outside] * 4)} == {"undecided"}  # 4 x 2/2^8 is above 1%
+    rng = np.random.default_rng(8)
+    for _ in range(300):
+        family = [
+            compare_point(1.0, rng.normal(1 + 0.1 * rng.normal(), 0.05, 5), tolerance=0.05)
+            for _ in range(4)
+        ]
+        for alone, together in zip(family, holm(family), strict=True):
+            allowed = {"rejected": ("rejected", "undecided")}
+            assert together.verdict in allowed.get(alone.verdict, (alone.verdict,))
+
+
+def test_intervals_and_p_values_of_one_verdict_agree() -> None:
+    """Means and medians over runs, at a boundary of the range and on both sides of it."""
+    rng = np.random.default_rng(9)
+    verdicts = set()
+    for _ in range(2000):
+        x = rng.normal(1 + 0.1 * rng.normal(), 0.04, rng.integers(8, 16))
+        for seen, (low, high) in (
+            (compare_point(1.0, x, tolerance=0.05), (0.95, 1.05)),
+            (compare_median(x, 0.95, 1.05), (0.95, 1.05)),
+            (compare_median(x, high=1.02), (-np.inf, 1.02)),
+        ):
+            inside = low <= seen.interval[0] and seen.interval[1] <= high
+            outside = seen.interval[0] > high or seen.interval[1] < low
+            assert (seen.p_value <= seen.level) == outside
+            assert (seen.p_opposite <= seen.level) == inside
+            wanted = "rejected" if outside else "consistent" if inside else "undecided"
+            assert seen.verdict == wanted
+            verdicts.add(wanted)
+    assert len(verdicts) == 3
+
+
+def test_a_tolerance_shows_what_decides() -> None:
+    inside = compare_point(1.0, 1.02 + 0.001 * np.arange(-2, 3), tolerance=0.05)
+    error = np.std([-2, -1, 0, 1, 2], ddof=1) * 1e-3 / np.sqrt(5)
+    assert inside.statistic == pytest.approx((0.02 - 0.05) / error)
+    assert inside.p_opposite == pytest.approx(2 * stats.t.sf(0.03 / error, 4))
+    assert inside.p_value == 1.0
+    outside = compare_point(1.0, 1.09 + 0.001 * np.arange(-2, 3), tolerance=0.05)
+    assert outside.statistic == pytest.approx((0.09 - 0.05) / error)
+    assert outside.p_value == pytest.approx(2 * stats.t.sf(0.04 / error, 4))
+    assert compare_point(1.0, np.full(3, 11.0), tolerance=0.05).verdict == "rejected"
+
+
+def test_messages_do_not_print_whole_arrays() -> None:
+    for ask in (
+        lambda: compare(np.ones((30, 2)), PAIR),
+        lambda: holm([np.ones(900)]),
+        lambda: compare_median(np.full(500, np.nan)),
+    ):
+        with pytest.raises((TypeError, ValueError), match="ndarray of shape") as caught:
+            ask()
+        assert len(str(caught.value)) < 160
 
 
 def test_holm_holds_its_level_over_families() -> None:

@@ -123,7 +123,7 @@ SHIFTED = Problem(predict=predict, params={"w": np.ones(2, np.float32)}, sampler
         ({"problem": SHIFTED}, "program"),
         ({"key": 1}, "program"),
         ({"rule": SGD(0.02, 2)}, "rule"),
-        ({"steps": 800}, "steps"),
+        ({"steps": 200}, "steps"),
         ({"replicas": 4}, "replicas"),
         ({"observe": {"other": watch}}, "observables"),
     ],
@@ -141,8 +141,8 @@ def test_another_version_and_foreign_folders_are_refused(tmp_path: Path) -> None
     path = tmp_path / "run"
     go(path)
     marker = path / "run.json"
-    marker.write_text(marker.read_text().replace('"format": 1', '"format": 0'))
-    with pytest.raises(ValueError, match="format: stored 0, asked 1"):
+    marker.write_text(marker.read_text().replace('"format": 2', '"format": 1'))
+    with pytest.raises(ValueError, match="format: stored 1, asked 2"):
         go(path)
     foreign = tmp_path / "foreign"
     foreign.mkdir()

@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy import integrate, stats
 
+from symbias._core.refusal import Refused
 from symbias.mechanisms import Langevin, Law, effective_loss, noise_drift
 from symbias.symmetry import Bond, GeneralLinear, Orthogonal, Rescaling, Symmetry, UniformScale
 from tests.mechanisms.effective import Product, Radius, SquareProduct
@@ -214,26 +215,29 @@ def test_metropolis_draws_of_a_correlated_gaussian() -> None:
 
 
 def test_effective_loss_and_its_gradient() -> None:
-    """L + (1 - rho) T/2 log det Gram; for u v the Gram is u^2 + v^2. In JAX and PyTorch."""
-    symmetry = Symmetry([Bond(Rescaling(2), vectors=[("u", 0)], covectors=[("v", 0)])])
-    u, v = np.array([1.0, 2.0]), np.array([0.5, -1.0])
+    """L + (1 - rho) T/2 log det Gram; for x in R^3 the Gram is |x|^2/2 twice. JAX and PyTorch."""
+    symmetry = Symmetry([Bond(Orthogonal(3), vectors=[("x", 0)])])
+    x = np.array([1.0, 2.0, -0.5])
 
     def loss(p):
-        return (p["u"] * p["v"]).sum()
+        return (p["x"] ** 2).sum() ** 2
 
     value = effective_loss(loss, symmetry, 0.3, orbital=0.25)
-    weight = 0.3 * 0.75
-    expected = (u * v).sum() + weight / 2 * np.log(u**2 + v**2).sum()
-    slope = v + weight * u / (u**2 + v**2)
-    assert abs(value({"u": u, "v": v}) - expected) < 1e-12
+    weight, square = 0.3 * 0.75, np.sum(x**2)
+    expected = square**2 + weight * np.log(square / 2)
+    slope = 4 * square * x + weight * 2 * x / square
+    assert abs(value({"x": x}) - expected) < 1e-12
     with jax.enable_x64(True):
-        grads = jax.grad(value)({"u": jnp.asarray(u), "v": jnp.asarray(v)})
-        np.testing.assert_allclose(grads["u"], slope, rtol=1e-12)
-    t = {k: torch.tensor(a, requires_grad=True) for k, a in {"u": u, "v": v}.items()}
+        grads = jax.grad(value)({"x": jnp.asarray(x)})
+        np.testing.assert_allclose(grads["x"], slope, rtol=1e-12)
+    t = {"x": torch.tensor(x, requires_grad=True)}
     value(t).backward()
-    np.testing.assert_allclose(t["u"].grad, slope, rtol=1e-12)
+    np.testing.assert_allclose(t["x"].grad, slope, rtol=1e-12)
     with pytest.raises(ValueError, match="orbital"):
         effective_loss(loss, symmetry, 0.3, orbital=2.0)
+    scales = Symmetry([Bond(Rescaling(2), vectors=[("u", 0)], covectors=[("v", 0)])])
+    with pytest.raises(Refused, match="ambient law of compact groups only, not of Rescaling"):
+        effective_loss(loss, scales, 0.3)
 
 
 def test_the_rule_is_the_mechanism() -> None:

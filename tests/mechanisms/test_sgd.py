@@ -261,7 +261,6 @@ def test_snapshots_are_moved_together() -> None:
     [
         (Optax(optax.adam(1e-3)), "Adam does not conserve charges"),
         (Optax(optax.rmsprop(1e-3)), "Rms does not conserve charges"),
-        (SGD(0.1, momentum=0.9), "without momentum"),
         (Langevin(1.0), "not for Langevin"),
     ],
 )

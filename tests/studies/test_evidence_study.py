@@ -66,3 +66,12 @@ def test_the_judge_is_calibrated(study: tuple[Path, dict[str, Any]]) -> None:
 def test_figures(study: tuple[Path, dict[str, Any]]) -> None:
     for name in ("equilibria", "laws", "calibration"):
         assert (study[0] / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_page_holds_every_table(study: tuple[Path, dict[str, Any]]) -> None:
+    page = (study[0] / "index.html").read_text()
+    for table in ("identity", "equilibria", "laws", "calibration"):
+        assert len(study[1][table]) > 0
+    for row in study[1]["laws"]:
+        assert row["law"] in page
+    assert page.count("data:image/svg+xml") == 3

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from symbias._core.files import FolderInUseError, locked
 from symbias.cli import app
 from symbias.dynamics import simulate
 from symbias.studies import (
@@ -29,7 +30,7 @@ from symbias.studies import (
     total_variation,
 )
 from symbias.studies.claims import in_range
-from symbias.studies.story import Setup, Story
+from symbias.studies.story import Setup, Story, in_single
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -69,7 +70,7 @@ def test_attention_charges() -> None:
 
 
 def test_weight_decay_finds_the_least_nuclear_norm_and_a_large_start_does_not() -> None:
-    data = matrix_completion.drawn(1, 0.6)
+    data = in_single(matrix_completion.draw, 1, 0.6)
     truth, seen = data["truth"].astype(float), data["seen"].astype(float)
     optimum = matrix_completion.nuclear_optimum(truth, seen, 1e-3)
     # optimality: the gradient of the loss is -decay U V^T on the range, smaller elsewhere
@@ -190,9 +191,9 @@ def test_a_run_writes_everything_and_is_kept(tmp_path: Path, capsys: Any) -> Non
 @pytest.mark.usefixtures("small")
 def test_a_folder_in_use_is_refused_and_a_dead_lock_taken_over(tmp_path: Path) -> None:
     with (
-        paper.locked(tmp_path),
-        pytest.raises(paper.FolderInUseError, match=f"process {os.getpid()}"),
-        paper.locked(tmp_path),
+        locked(tmp_path),
+        pytest.raises(FolderInUseError, match=f"process {os.getpid()}"),
+        locked(tmp_path),
     ):
         pass
     (tmp_path / ".lock").write_text("999999")  # of a process that was killed
@@ -211,14 +212,14 @@ def test_the_lock_of_another_process(tmp_path: Path) -> None:
     assert f"in use by another run (process {other.pid})" in result.stderr
     other.kill()
     other.join()
-    with paper.locked(tmp_path):
+    with locked(tmp_path):
         pass
 
 
 def _hold(folder: str, ready: Any) -> None:
     import time
 
-    with paper.locked(Path(folder)):
+    with locked(Path(folder)):
         ready.set()
         time.sleep(600)
 

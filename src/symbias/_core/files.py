@@ -1,8 +1,16 @@
-"""The one way in which symbias writes a file: whole, or not at all."""
+"""The one way in which symbias writes a file: whole, or not at all; and one writer to a folder."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+LOCK = ".lock"
+
+
+class FolderInUseError(RuntimeError):
+    """Another run writes to the same folder."""
 
 
 def replace_file(path: Path, content: bytes | str) -> None:
@@ -50,3 +58,40 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder against other runs; the lock of a process that is gone is taken over.
+
+    Raises
+    ------
+    FolderInUseError
+        With the process that holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("a+") as stream:
+        if not _hold(stream):
+            stream.seek(0)
+            holder = stream.read().strip() or "unknown"
+            raise FolderInUseError(f"{folder}: in use by another run (process {holder})")
+        stream.truncate(0)
+        stream.write(str(os.getpid()))
+        stream.flush()
+        try:
+            yield
+        finally:
+            stream.truncate(0)  # the file stays: to remove it would let two runs hold one name
+
+
+def _hold(stream: Any) -> bool:
+    """Whether this process got the lock, which ends with the process however it ends."""
+    try:
+        import fcntl
+    except ImportError:  # no such locks on this system
+        return True
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -43,7 +43,7 @@ def run_study(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Run a study; write its tables (JSON), figures and, for the paper's, a page.
+    """Run a study; write its tables (JSON), figures and a page.
 
     The same call goes on where a killed run stopped.
     """
@@ -52,8 +52,8 @@ def run_study(
     folder = out or Path(f"symbias-{name}")
     check_writable(folder)
     use_compilation_cache()
+    from symbias._core.files import FolderInUseError
     from symbias.studies import STUDIES
-    from symbias.studies.paper import FolderInUseError
 
     if name not in STUDIES:
         near = difflib.get_close_matches(name, STUDIES, n=1)

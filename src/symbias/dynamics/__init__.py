@@ -1,7 +1,18 @@
 """Training simulated: problems, rules, and ensembles of runs that last."""
 
+from symbias.dynamics.checks import as_key
 from symbias.dynamics.problem import Problem, squared_error
 from symbias.dynamics.rules import SGD, Langevin, Optax, Rule
 from symbias.dynamics.simulate import Run, simulate
 
-__all__ = ["SGD", "Langevin", "Optax", "Problem", "Rule", "Run", "simulate", "squared_error"]
+__all__ = [
+    "SGD",
+    "Langevin",
+    "Optax",
+    "Problem",
+    "Rule",
+    "Run",
+    "as_key",
+    "simulate",
+    "squared_error",
+]

@@ -2,6 +2,10 @@
 
 Step t of a replica uses ``fold_in(stream, t)`` with t counted from the start of training, so a
 trajectory does not depend on how steps are grouped into blocks, records or sessions.
+
+Whatever a step draws has a child of that key to itself, and a sampler is given its own child alone:
+splitting it or folding into it leads to no key that anything else draws from. (In JAX
+``split(k)[i]`` is ``fold_in(k, i)``: siblings are apart, a parent's draws are not.)
 """
 
 import jax
@@ -9,18 +13,20 @@ import jax.numpy as jnp
 
 from symbias.dynamics.problem import Array, Batch, Problem
 
-INITIAL, STEPS, EPOCHS = range(3)  # independent streams of a replica's key
+INITIAL, TRAINING = range(2)  # children of a replica's key
+STEPS, EPOCHS = range(2)  # children of the key of its training
+INPUTS, ROWS, LABELS, KICK, ACCEPTANCE = range(5)  # children of the key of a step
 
 
 def stream(key: Array, which: int) -> Array:
-    """One of the independent random streams of a replica."""
+    """A child of a key: independent of its other children."""
     return jax.random.fold_in(key, which)
 
 
-def step_keys(key: Array, steps: Array) -> Array:
-    """One key for each absolute step number."""
+def step_keys(key: Array, steps: Array, which: int) -> Array:
+    """For each absolute step number, the key of one of the things that a step draws."""
     base = stream(key, STEPS)
-    return jax.vmap(lambda t: jax.random.fold_in(base, t))(steps)
+    return jax.vmap(lambda t: stream(jax.random.fold_in(base, t), which))(steps)
 
 
 def draw_batches(
@@ -36,11 +42,12 @@ def draw_batches(
 ) -> Batch:
     """Batches for consecutive `steps`, stacked along axis 0; None where every step sees all data.
 
-    `sign` (+1 or -1) multiplies the label noise: antithetic replicas differ in it alone.
+    `key` is that of a replica's training. `sign` (+1 or -1) multiplies the label noise: antithetic
+    replicas differ in it alone.
     """
-    keys = step_keys(key, steps)
     if problem.sampler is not None:
         sampler = problem.sampler
+        keys = step_keys(key, steps, INPUTS)
         batch = jax.vmap(lambda k: sampler(k, batch_size or 1))(keys)
     elif data is None:
         return None
@@ -51,6 +58,7 @@ def draw_batches(
     else:
         samples = data[1].shape[0]
         if replace:
+            keys = step_keys(key, steps, ROWS)
             rows = jax.vmap(lambda k: jax.random.randint(k, (batch_size,), 0, samples))(keys)
         else:
             rows = _reshuffled(key, steps, samples, batch_size)
@@ -58,7 +66,8 @@ def draw_batches(
     if label_noise == 0:
         return batch
     x, y = batch
-    noise = jax.vmap(lambda k: jax.random.normal(stream(k, 1), y.shape[1:], y.dtype))(keys)
+    keys = step_keys(key, steps, LABELS)
+    noise = jax.vmap(lambda k: jax.random.normal(k, y.shape[1:], y.dtype))(keys)
     return x, y + label_noise * sign.astype(y.dtype) * noise
 
 

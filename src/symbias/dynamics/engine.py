@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from symbias.dynamics.batches import INITIAL, stream
+from symbias.dynamics.batches import INITIAL, TRAINING, stream
 from symbias.dynamics.problem import Array, Batch, Params, Problem
 from symbias.dynamics.rules import Rule
 
@@ -159,7 +159,7 @@ def _block(
 ) -> tuple[Replica, dict[str, Array]]:
     """Draw once, then train; ``records = 0`` means `every` steps without a record."""
     steps = done + jnp.arange(max(records, 1) * every, dtype=done.dtype)
-    key = jax.random.wrap_key_data(replica.key)
+    key = stream(jax.random.wrap_key_data(replica.key), TRAINING)
     noise = plan.rule.draw(plan.problem, data, key, steps, replica.sign)
 
     def step(carry: tuple[Params, Any], noise: Any) -> tuple[tuple[Params, Any], None]:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from symbias._core.numbers import non_negative, number, positive
-from symbias.dynamics.batches import draw_batches, step_keys, stream
+from symbias.dynamics.batches import ACCEPTANCE, KICK, draw_batches, step_keys, stream
 from symbias.dynamics.problem import Array, Batch, Params, Problem
 
 
@@ -28,7 +28,7 @@ class Rule(Protocol):
         """Optimizer state at the start."""
 
     def draw(self, problem: Problem, data: Batch, key: Array, steps: Array, sign: Array) -> Any:
-        """Random input of consecutive steps, stacked along axis 0."""
+        """Random input of consecutive steps, stacked along axis 0, from the key of a training."""
 
     def step(
         self, problem: Problem, data: Batch, params: Params, state: Any, noise: Any
@@ -73,8 +73,8 @@ class _Minibatch:
 class SGD(_Minibatch):
     """Stochastic gradient descent with coupled (L2) weight decay.
 
-    With the minibatch gradient G: ``v <- momentum v + G + weight_decay theta`` and
-    ``theta <- theta - learning_rate v``; without momentum v is G + weight_decay theta.
+    With the minibatch gradient G: ``g = G + weight_decay theta``, ``v <- momentum v + g`` and
+    ``theta <- theta - learning_rate v``; Nesterov's way by ``g + momentum v`` in place of v.
 
     Parameters
     ----------
@@ -86,10 +86,11 @@ class SGD(_Minibatch):
     label_noise : float
         Standard deviation of fresh Gaussian noise added to the labels at every step.
     momentum : float
-        Heavy ball, in [0, 1).
+        In [0, 1): heavy ball, or Nesterov's with `nesterov`.
     replace : bool
         Batches from a finite data set are drawn with replacement (True), or a new permutation
         is gone through in every epoch (False), dropping what does not fill a batch.
+    nesterov : bool
 
     Raises
     ------
@@ -103,6 +104,7 @@ class SGD(_Minibatch):
     label_noise: float = 0.0
     momentum: float = 0.0
     replace: bool = True
+    nesterov: bool = False
 
     def __post_init__(self) -> None:
         positive("learning_rate", self.learning_rate)
@@ -110,6 +112,8 @@ class SGD(_Minibatch):
         non_negative("weight_decay", self.weight_decay)
         if not 0 <= number("momentum", self.momentum) < 1:
             raise ValueError(f"momentum must be in [0, 1), got {self.momentum}")
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0")
 
     def init(self, params: Params) -> Any:
         return {k: jnp.zeros_like(v) for k, v in params.items()} if self.momentum else ()
@@ -121,7 +125,9 @@ class SGD(_Minibatch):
         if self.weight_decay:
             grads = {k: g + self.weight_decay * params[k] for k, g in grads.items()}
         if self.momentum:
-            grads = state = {k: self.momentum * state[k] + g for k, g in grads.items()}
+            state = {k: self.momentum * state[k] + g for k, g in grads.items()}
+            ahead = {k: g + self.momentum * state[k] for k, g in grads.items()}
+            grads = ahead if self.nesterov else state
         return {k: params[k] - self.learning_rate * g for k, g in grads.items()}, state
 
 
@@ -209,15 +215,15 @@ class Langevin:
         return ()
 
     def draw(self, problem: Problem, data: Batch, key: Array, steps: Array, sign: Array) -> Any:
-        def one(key: Array) -> tuple[Params, Array]:
-            normals = {
+        def one(key: Array) -> Params:
+            return {
                 name: sign.astype(leaf.dtype)
                 * jax.random.normal(stream(key, i), leaf.shape, leaf.dtype)
                 for i, (name, leaf) in enumerate(problem.shapes().items())
             }
-            return normals, jax.random.uniform(stream(key, len(normals)))
 
-        return jax.vmap(one)(step_keys(key, steps))
+        kicks = jax.vmap(one)(step_keys(key, steps, KICK))
+        return kicks, jax.vmap(jax.random.uniform)(step_keys(key, steps, ACCEPTANCE))
 
     def step(
         self, problem: Problem, data: Batch, params: Params, state: Any, noise: Any

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import reprlib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,24 +13,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jax.experimental import multihost_utils
 
-from symbias._core.progress import progress as progress_of
-from symbias.dynamics.engine import (
-    Plan,
-    Replica,
-    advance,
-    begin,
-    block_steps,
-    finish,
-    side_by_side,
-    start,
+from symbias.dynamics.checks import (
+    as_key,
+    check_names,
+    check_observable,
+    check_shapes,
+    positive_integer,
 )
-from symbias.dynamics.problem import Array, Batch, Params, Problem
+from symbias.dynamics.engine import Plan, Replica, advance, begin, block_steps, side_by_side
+from symbias.dynamics.problem import Array, Params, Problem
 from symbias.dynamics.rules import Rule
-from symbias.dynamics.store import Store
-
-CHUNKS = 100
+from symbias.dynamics.session import (
+    Session,
+    gathered,
+    joined,
+    per_block_of,
+    saved_state,
+    stretches_of,
+)
+from symbias.dynamics.store import Store, recorded
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +68,7 @@ def simulate(
     steps: int,
     replicas: int = 1,
     key: int | Array = 0,
+    start: Mapping[str, Array] | None = None,
     observe: Mapping[str, Callable[[Params], Array]] | None = None,
     every: int | None = None,
     antithetic: bool = False,
@@ -87,20 +91,27 @@ def simulate(
     replicas : int
         Shared out over the processes of ``jax.distributed`` and the devices of each.
     key : int or JAX key
+        An integer of up to 64 bits.
+    start : dict of arrays, optional
+        A start for each replica in place of the problem's own, with a leading replica axis: the
+        ``run.final`` of another run. Give that continuation a key of its own.
     observe : dict of functions of the parameters of one replica
         Recorded as floats before step 0, every, 2 every, ... and at the end where it is one of
         these.
     every : int
-        Steps between records; by default a hundredth of the run.
+        Steps between records; by default those of the run that `path` holds, or a hundredth of the
+        run.
     antithetic : bool
         Replicas 2i and 2i + 1 draw the same, with the sign of label or Langevin noise turned: the
         mean over a pair shows shifts far below the noise.
     path : path
         Folder for the trace and the state. A run that was killed, at any moment, goes on from the
-        last saved chunk with the same call, and ends bit by bit as if it had not been interrupted.
-        Each process of a distributed run keeps its own subfolder.
+        last saved chunk with the same call, and ends bit by bit as if it had not been interrupted;
+        the same call with more steps extends it. One writer at a time. Each process of a
+        distributed run keeps its own subfolder.
     chunk : int
-        Steps between saves, rounded to records; by default about a hundredth of the run.
+        Steps between saves, rounded to records; by default about a hundredth of the run. A folder
+        keeps the chunks it began with.
     devices : devices of this process, by default all of one kind
     progress : bool
         A bar on a terminal, otherwise a line now and then, on standard error.
@@ -113,8 +124,10 @@ def simulate(
     ------
     ValueError, TypeError
         For shapes that do not match, counts that are not positive, a rule that cannot train the
-        problem, an observable that is no function of the parameters, or a folder that holds another
-        run.
+        problem, an observable that is no function of the parameters or has a name that the trace
+        cannot hold, or a folder that holds another run.
+    FolderInUseError
+        Where another run writes to the folder.
     OSError
         Where the folder cannot be written; the last saved state stays good.
 
@@ -123,16 +136,35 @@ def simulate(
     RuntimeWarning
         Where replicas diverged: they are frozen and counted, the others go on.
     """
-    every = max(1, steps // 100) if every is None else every
-    for name, count in {"steps": steps, "replicas": replicas, "every": every}.items():
-        _positive_integer(name, count)
+    folder = None if path is None else _folder(path)
+    before = {} if folder is None else recorded(folder)
+    positive_integer("steps", steps)
+    every = before.get("every", max(1, steps // 100)) if every is None else every
+    for name, count in {"replicas": replicas, "every": every}.items():
+        positive_integer(name, count)
     if antithetic and replicas % 2:
         raise ValueError(f"antithetic pairs need an even number of replicas, got {replicas}")
     if steps >= 2**31:
         raise ValueError("at most 2**31 - 1 steps")
+    if not isinstance(observe, Mapping | None):
+        raise TypeError(
+            f"observe takes a dict of functions of the parameters, such as {{'w': p}}, got "
+            f"{reprlib.repr(observe)}"
+        )
     with problem.precision():
         run = _Ensemble(problem, rule, steps, replicas, key, observe or {}, every, antithetic)
-        return run.run(path, chunk, devices or jax.local_devices(), progress)
+        if start is not None:
+            run.start_from(start)
+        stretches = before["chunk"] // every if before.get("every") == every else None
+        return run.run(folder, chunk, stretches, devices or jax.local_devices(), progress)
+
+
+def _folder(path: str | Path) -> Path:
+    """Where this process keeps its share."""
+    folder = Path(path).expanduser()
+    if jax.process_count() == 1:
+        return folder
+    return folder / f"process-{jax.process_index()}-of-{jax.process_count()}"
 
 
 class _Ensemble:
@@ -156,12 +188,29 @@ class _Ensemble:
         self.every, self.antithetic = every, antithetic
         self.key = as_key(key)
         self.data = problem.arrays()
-        _check_shapes(problem, rule, self.data)
+        check_shapes(problem, rule, self.data)
         self.observe = tuple(observe.items())
-        self.observed = {name: _check_observable(problem, name, f) for name, f in self.observe}
+        self.observed = {name: check_observable(problem, name, f) for name, f in self.observe}
+        check_names(self.observed)
+        self.begin: Params | None = None
+
+    def start_from(self, params: Mapping[str, Array]) -> None:
+        """Take these parameters, one set for each replica, for the start."""
+        wanted = {k: (self.replicas, *v.shape) for k, v in self.problem.shapes().items()}
+        found = {k: np.shape(v) for k, v in params.items()}
+        if found != wanted:
+            raise ValueError(f"start has arrays {found}, wanted {wanted}: one set for each replica")
+        if not all(np.isfinite(v).all() for v in params.values()):
+            raise ValueError("start holds values that are not finite")
+        self.begin = {k: np.asarray(v) for k, v in params.items()}
 
     def run(
-        self, path: str | Path | None, chunk: int | None, devices: Sequence[Any], show: bool
+        self,
+        path: Path | None,
+        chunk: int | None,
+        stretches: int | None,
+        devices: Sequence[Any],
+        show: bool,
     ) -> Run:
         mine = np.array_split(np.arange(self.replicas), jax.process_count())[jax.process_index()]
         slices = [s for s in np.array_split(mine, len(devices)) if len(s)]
@@ -169,7 +218,9 @@ class _Ensemble:
             raise ValueError(f"{self.replicas} replicas leave a process without any")
         devices = devices[: len(slices)]
         block = block_steps(self.problem, self.rule, self.data)
-        stretches, per_block = _layout(self.steps, self.every, chunk, block)
+        if stretches is None:
+            stretches = stretches_of(self.steps, self.every, chunk, block)
+        per_block = per_block_of(stretches, self.every, block)
         together = side_by_side(self.problem, len(slices[0]), devices[0].platform)
         plan = Plan(self.problem, self.rule, self.observe, self.every, block, per_block, together)
         state = [
@@ -177,22 +228,28 @@ class _Ensemble:
             for rows, device in zip(slices, devices, strict=True)
         ]
         data = [jax.device_put(self.data, device) for device in devices]
-        session = _Session(plan, data, state, self.steps, stretches)
+        session = Session(plan, data, state, self.steps, stretches)
         store = None
         if path is not None:
-            store = self._store(Path(path), plan, stretches, session, len(mine))
-        session.go(store, show)
-        return self._result(session, store, slices)
+            store = self._store(path, plan, stretches, session)
+        try:
+            if store is not None:
+                self._restore(store, session, stretches, len(mine))
+            session.go(store, show)
+            return self._result(session, store, slices)
+        finally:
+            if store is not None:
+                store.close()
 
     def _start(self, rows: np.ndarray) -> Replica:
         numbers = jnp.asarray(rows, dtype=jnp.uint32)
-        return begin(self.problem, self.rule, self.key, numbers, self.antithetic)
+        state = begin(self.problem, self.rule, self.key, numbers, self.antithetic)
+        if self.begin is None:
+            return state
+        params = {k: jnp.asarray(v[rows], state.params[k].dtype) for k, v in self.begin.items()}
+        return state._replace(params=params, state=jax.vmap(self.rule.init)(params))
 
-    def _store(
-        self, path: Path, plan: Plan, stretches: int, session: "_Session", mine: int
-    ) -> Store:
-        if jax.process_count() > 1:
-            path = path / f"process-{jax.process_index()}-of-{jax.process_count()}"
+    def _store(self, path: Path, plan: Plan, stretches: int, session: Session) -> Store:
         identity = {
             "rule": _scrub(repr(self.rule)),
             "steps": self.steps,
@@ -205,39 +262,39 @@ class _Ensemble:
             "layout": [f"{len(s.diverged)} on {s.diverged.device.platform}" for s in session.state],
             "program": self._fingerprint(plan, session),
         }
-        store = Store(path, identity)
+        return Store(path, identity)
+
+    def _restore(self, store: Store, session: Session, stretches: int, mine: int) -> None:
         saved = store.load()
-        if saved is None:
+        if saved is not None:
+            session.restore(saved)
+        if saved is None or recorded(store.path)["steps"] < self.steps:
             dtype = np.dtype(np.float64 if self.problem.x64 else np.float32)
             shapes = {name: ((mine, *shape), dtype) for name, shape in self.observed.items()}
-            store.create(shapes, 1 + self.steps // self.every, stretches)
-        else:
-            session.restore(saved)
-        return store
+            store.allocate(shapes, 1 + self.steps // self.every, stretches)
 
-    def _fingerprint(self, plan: Plan, session: "_Session") -> str:
+    def _fingerprint(self, plan: Plan, session: Session) -> str:
         """Hash of the traced program, its constants, the data and the starting state."""
         replica, done = session.state[0], jnp.uint32(0)
         traced = jax.make_jaxpr(lambda d, r, t: advance(plan, d, r, t, records=1))(
             self.data, replica, done
         )
         digest = hashlib.sha256(_scrub(str(traced.jaxpr)).encode())
-        for leaf in jax.tree.leaves((traced.consts, self.data, _saved(session.state, 0))):
+        for leaf in jax.tree.leaves((traced.consts, self.data, saved_state(session.state, 0))):
             digest.update(np.ascontiguousarray(leaf).tobytes())
         return digest.hexdigest()
 
-    def _result(
-        self, session: "_Session", store: Store | None, slices: Sequence[np.ndarray]
-    ) -> Run:
-        final = _joined([s.params for s in session.state])
-        diverged = _joined([s.diverged for s in session.state])
+    def _result(self, session: Session, store: Store | None, slices: Sequence[np.ndarray]) -> Run:
+        final = joined([s.params for s in session.state])
+        diverged = joined([s.diverged for s in session.state])
         rows = np.concatenate(slices)
         trace = self._dataset(session.trace) if store is None else store.trace()
         if jax.process_count() > 1:
             values = {name: trace[name].values for name in trace}
-            final, diverged, values, rows = _gathered((final, diverged, values, rows))
+            final, diverged, values, rows = gathered((final, diverged, values, rows))
             trace = self._dataset([values])
         steps = np.arange(1 + self.steps // self.every) * self.every
+        trace = trace.isel(step=slice(len(steps))) if len(self.observed) else trace
         trace = trace.assign_coords(replica=rows, step=steps)
         bad = diverged[diverged >= 0]
         if len(bad):
@@ -257,162 +314,6 @@ class _Ensemble:
         return xr.Dataset(arrays)
 
 
-class _Session:
-    """The states of all devices, moved on chunk by chunk."""
-
-    def __init__(
-        self,
-        plan: Plan,
-        data: Sequence[Batch],
-        state: Sequence[Replica],
-        steps: int,
-        stretches: int,
-    ) -> None:
-        self.plan, self.data, self.state = plan, data, list(state)
-        self.steps, self.stretches, self.done = steps, stretches, 0
-        self.trace: list[dict[str, np.ndarray]] = []
-
-    def go(self, store: Store | None, show: bool) -> None:
-        """Train to the end, committing each chunk."""
-        every = self.plan.every
-        whole, tail = divmod(self.steps, every)
-        with progress_of("simulate", self.steps, show=show) as report:
-            while self.done < self.steps:
-                first = self.done // every
-                records = min(whole - first, self.stretches)
-                trace = self._all(advance, records=records) if records else {}
-                self.done += records * every
-                if self.done + tail == self.steps:
-                    final = self._all(finish, tail=tail)
-                    parts = [trace, final] if trace else [final]
-                    trace = {k: np.concatenate([p[k] for p in parts], axis=1) for k in final}
-                    self.done = self.steps
-                if store is None:
-                    self.trace.append(trace)
-                else:
-                    store.commit(_saved(self.state, self.done), trace, first)
-                report(self.done)
-
-    def _all(self, program: Callable[..., Any], **static: int) -> dict[str, np.ndarray]:
-        """All devices work at the same time: calls return before the work is done."""
-        results = [
-            program(
-                self.plan,
-                data,
-                state,
-                jax.device_put(np.uint32(self.done), state.diverged.device),
-                **static,
-            )
-            for data, state in zip(self.data, self.state, strict=True)
-        ]
-        self.state = [state for state, _ in results]
-        return _joined([trace for _, trace in results])
-
-    def restore(self, saved: Mapping[str, np.ndarray]) -> None:
-        """Go on from a committed state."""
-        self.done = int(saved["step"])
-        for i, state in enumerate(self.state):
-            leaves, tree = jax.tree.flatten(state)
-            new = [saved[f"{i}.{j}"].astype(leaf.dtype) for j, leaf in enumerate(leaves)]
-            device = state.diverged.device
-            self.state[i] = jax.device_put(jax.tree.unflatten(tree, new), device)
-
-
-def _saved(state: Sequence[Replica], step: int) -> dict[str, np.ndarray]:
-    leaves = {
-        f"{i}.{j}": np.asarray(leaf)
-        for i, replicas in enumerate(state)
-        for j, leaf in enumerate(jax.tree.leaves(replicas))
-    }
-    return {"step": np.asarray(step), **leaves}
-
-
-def _joined(parts: Sequence[Any]) -> Any:
-    return jax.tree.map(lambda *v: np.concatenate([np.asarray(a) for a in v]), *parts)
-
-
-def _gathered(tree: Any) -> Any:
-    """Arrays of all processes, joined along the replica axis."""
-
-    def gather(array: np.ndarray) -> np.ndarray:
-        lengths = multihost_utils.process_allgather(np.asarray(len(array)))
-        padded = np.zeros((int(np.max(lengths)), *array.shape[1:]), array.dtype)
-        padded[: len(array)] = array
-        parts = np.asarray(multihost_utils.process_allgather(padded))
-        return np.concatenate([p[:n] for p, n in zip(parts, np.ravel(lengths), strict=True)])
-
-    return jax.tree.map(gather, tree)
-
-
-def _layout(steps: int, every: int, chunk: int | None, block: int) -> tuple[int, int]:
-    """Records in a chunk and in a block: even shares, since every odd size is compiled anew."""
-    records = max(1, steps // every)
-    per_block = max(1, min(block // every, records))
-    if chunk is None:
-        per_chunk = max(-(-steps // (CHUNKS * every)), per_block)
-    else:
-        per_chunk = -(-_positive_integer("chunk", chunk) // every)
-    per_chunk = -(-records // -(-records // min(per_chunk, records)))
-    return per_chunk, -(-per_chunk // -(-per_chunk // per_block))
-
-
 def _scrub(text: str) -> str:
     """Without memory addresses, which differ from one process to the next."""
     return re.sub(r"0x[0-9a-f]+", "", text)
-
-
-def _positive_integer(name: str, value: Any) -> int:
-    if not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"{name} must be a positive integer, got {value!r}")
-    return int(value)
-
-
-def _check_shapes(problem: Problem, rule: Rule, data: Batch) -> None:
-    """Trace one step on abstract values, so that mistakes show before the run."""
-
-    def one(data: Batch) -> tuple[Array, Params]:
-        replica = start(problem, rule, jax.random.key(0), jnp.uint32(0), False)
-        key = jax.random.key(0)
-        noise = rule.draw(problem, data, key, jnp.zeros((1,), jnp.uint32), replica.sign)
-        first = jax.tree.map(lambda v: v[0], noise)
-        batch = data
-        if problem.sampler is not None:
-            batch = problem.sampler(key, getattr(rule, "batch_size", None) or 1)
-        value = problem.objective(replica.params, batch)
-        return value, rule.step(problem, data, replica.params, replica.state, first)[0]
-
-    shapes = {k: tuple(v.shape) for k, v in problem.shapes().items()}
-    try:
-        value, params = jax.eval_shape(one, data)
-    except (TypeError, ValueError, KeyError, IndexError) as error:
-        raise ValueError(f"one step fails for parameters {shapes}: {error}") from error
-    if value.shape != ():
-        raise ValueError(f"the loss must be a scalar, got shape {value.shape}")
-    for name, new in params.items():
-        if new.shape != shapes[name]:
-            raise ValueError(f"a step turns {name!r} from {shapes[name]} into {new.shape}")
-
-
-def as_key(key: Any) -> Array:
-    """A JAX key from an integer, or from a key of either kind."""
-    if isinstance(key, int | np.integer):
-        return jax.random.key(key)
-    if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        return key
-    if isinstance(key, jax.Array) and key.dtype == jnp.uint32 and key.shape == (2,):
-        return jax.random.wrap_key_data(key)
-    raise TypeError(f"key must be an integer or a key from jax.random.key, got {key!r}")
-
-
-def _check_observable(problem: Problem, name: str, f: Any) -> tuple[int, ...]:
-    if not callable(f):
-        raise TypeError(f"observable {name!r} must be a function of the parameters, got {f!r}")
-    try:
-        seen = jax.eval_shape(lambda p: jnp.asarray(f(p)), problem.shapes())
-    except Exception as error:
-        raise TypeError(
-            f"observable {name!r} is not a function of the parameters: {error}"
-        ) from error
-    if jnp.issubdtype(seen.dtype, jnp.complexfloating):
-        raise TypeError(f"observable {name!r} is complex: give its real and imaginary parts")
-    return tuple(seen.shape)

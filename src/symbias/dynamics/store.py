@@ -10,7 +10,7 @@ import io
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,19 +19,31 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from symbias._core.files import replace_file
+from symbias._core.files import LOCK, locked, replace_file
 from symbias._version import __version__
 
-FORMAT = 1
+FORMAT = 2
+
+
+def recorded(path: Path) -> dict[str, Any]:
+    """What run a folder says that it holds; nothing where it cannot be read."""
+    try:
+        return dict(json.loads((path / "run.json").read_text()))
+    except (OSError, ValueError):
+        return {}
 
 
 class Store:
-    """One process' part of a run on disk.
+    """One process' part of a run on disk, held against other writers until it is closed.
+
+    A folder may hold the same run of fewer steps; `allocate` makes room for the others.
 
     Raises
     ------
     ValueError
         If the folder holds another run, a run of another version, or something else altogether.
+    FolderInUseError
+        If another run writes to the folder.
     OSError
         If the folder cannot be written; what was committed before stays as it was.
     """
@@ -45,27 +57,49 @@ class Store:
             **identity,
         }
         self.committed = 0
-        with self._explained():
+        with self._explained(), ExitStack() as stack:
+            self._refuse_foreign()
+            stack.enter_context(locked(path))
             self._claim()
             for partial in path.glob("*.partial"):
                 partial.unlink()
+            self._lock = stack.pop_all()
 
-    def create(
+    def close(self) -> None:
+        """Let other writers in."""
+        self._lock.close()
+
+    def allocate(
         self, shapes: Mapping[str, tuple[tuple[int, ...], np.dtype]], records: int, chunk: int
     ) -> None:
-        """Allocate the trace: for each observable its (replicas, ...) shape and dtype."""
+        """Make room for `records` of each observable, given its (replicas, ...) shape and dtype.
+
+        What was committed stays.
+        """
         with self._explained():
-            shutil.rmtree(self.path / "trace.zarr", ignore_errors=True)
-            group = zarr.create_group(self.path / "trace.zarr", zarr_format=3)
-            for name, ((replicas, *rest), dtype) in shapes.items():
-                group.create_array(
-                    name,
-                    shape=(replicas, records, *rest),
-                    chunks=(replicas, chunk, *rest),
-                    dtype=dtype,
-                    fill_value=np.nan,
-                    dimension_names=["replica", "step", *(f"{name}_{i}" for i in range(len(rest)))],
-                )
+            if self.committed:
+                group = zarr.open_group(self.path / "trace.zarr", mode="r+")
+                for name, ((replicas, *rest), _) in shapes.items():
+                    cast(zarr.Array, group[name]).resize((replicas, records, *rest))
+            else:
+                self._create(shapes, records, chunk)
+            if recorded(self.path) != self.identity:
+                self._mark()
+
+    def _create(
+        self, shapes: Mapping[str, tuple[tuple[int, ...], np.dtype]], records: int, chunk: int
+    ) -> None:
+        shutil.rmtree(self.path / "trace.zarr", ignore_errors=True)
+        group = zarr.create_group(self.path / "trace.zarr", zarr_format=3)
+        for name, ((replicas, *rest), dtype) in shapes.items():
+            group.create_array(
+                name,
+                shape=(replicas, records, *rest),
+                chunks=(replicas, chunk, *rest),
+                dtype=dtype,
+                fill_value=np.nan,
+                dimension_names=["replica", "step", *(f"{name}_{i}" for i in range(len(rest)))],
+            )
 
     def load(self) -> dict[str, np.ndarray] | None:
         """The last committed state, or None where nothing was committed yet."""
@@ -101,22 +135,29 @@ class Store:
         """The trace, read from disk when its values are used."""
         return xr.open_zarr(self.path / "trace.zarr", consolidated=False, chunks=None)
 
+    def _refuse_foreign(self) -> None:
+        if (self.path / "run.json").exists() or not self.path.exists():
+            return
+        if any(p.name != LOCK and not p.name.endswith(".partial") for p in self.path.iterdir()):
+            raise ValueError(f"{self.path} is not empty and holds no symbias run; not touched")
+
+    def _mark(self) -> None:
+        """Say what run this is."""
+        replace_file(self.path / "run.json", json.dumps(self.identity, indent=1).encode())
+
     def _claim(self) -> None:
-        """Make the folder ours, or see that it holds this very run."""
+        """Make the folder ours, or see that it holds this very run, or fewer steps of it."""
         marker = self.path / "run.json"
         if not marker.exists():
-            if self.path.exists() and any(
-                not p.name.endswith(".partial") for p in self.path.iterdir()
-            ):
-                raise ValueError(f"{self.path} is not empty and holds no symbias run; not touched")
-            self.path.mkdir(parents=True, exist_ok=True)
-            replace_file(marker, json.dumps(self.identity, indent=1).encode())
+            self._mark()
             return
         try:
             found = json.loads(marker.read_text())
         except ValueError as error:
             raise ValueError(f"{marker} is damaged: {error}") from error
         other = [k for k in {**found, **self.identity} if found.get(k) != self.identity.get(k)]
+        if other == ["steps"] and found["steps"] < self.identity["steps"]:
+            return
         if other:
             pairs = "; ".join(
                 f"{k}: stored {found.get(k)}, asked {self.identity.get(k)}" for k in other

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from symbias._core.arrays import Array, concrete, constant
-from symbias._core.numbers import positive
+from symbias._core.numbers import number, positive
 from symbias._core.refusal import Refused
 from symbias.mechanisms.base import Induced, Mechanism
 from symbias.parameterizations import Parameterization, check_inputs, compressed, measurements
@@ -29,7 +29,7 @@ class LabelNoise(Mechanism):
     For the loss :math:`\frac1{2n}\sum_i (f_i - y_i)^2` with :math:`f_i = \langle x_i, w(\theta)
     \rangle` and batches of B samples, the mean of w settles at the minimum of loss + penalty,
 
-    .. math:: R(w) = \frac{\eta\sigma^2}{4B}\;\min_{p(\theta) = w}\;
+    .. math:: R(w) = \frac{\eta\sigma^2}{4B(1 - \beta)}\;\min_{p(\theta) = w}\;
         \frac1n \sum_i \Bigl|\frac{\partial f_i}{\partial\theta}\Bigr|^2.
 
     ====================  ====================================================================
@@ -46,6 +46,9 @@ class LabelNoise(Mechanism):
     others                by sweeps over the bonds (no derivative)
     ====================  ====================================================================
 
+    The noise of minibatches adds the same with the mean of r_i^2 x_i x_i^T for sigma^2 S, r the
+    residuals: all that SGD noise alone does to the mean of w where labels cannot be fitted.
+
     Free coordinates are plain parameters: their own gradients do not depend on theta, and that
     constant is left out.
 
@@ -56,19 +59,23 @@ class LabelNoise(Mechanism):
     learning_rate : float
     batch_size : int, optional
         Samples in a step; all of the inputs by default.
+    momentum : float
+        beta in [0, 1), heavy ball or Nesterov.
     """
 
     sigma: float
     learning_rate: float
     batch_size: int | None = None
+    momentum: float = 0.0
 
     name: ClassVar[str] = "label noise"
     status: ClassVar[str] = "first order"
     assumptions: ClassVar[tuple[str, ...]] = (
-        "plain SGD (no momentum) on half the mean squared error of a linear model",
+        "SGD, with or without momentum, on half the mean squared error of a linear model",
         "no other gradient noise: full batches, or residuals small beside sigma",
-        "small steps: learning_rate times the largest curvature well below 1",
-        "stationary: the gauge has settled, in about B / (learning_rate^2 sigma^2 tr S) steps",
+        "small steps: learning_rate / (1 - momentum) times the largest curvature well below 1",
+        "stationary: the gauge has settled, entry j in about B (1 - momentum)^2 / "
+        "(learning_rate^2 sigma^2 S_jj) steps: the smallest S_jj takes longest",
     )
     exactness: ClassVar[str] = (
         "first order in the learning rate, for the mean of w; the next order is smaller by "
@@ -85,16 +92,24 @@ class LabelNoise(Mechanism):
                 f"batch_size must be a positive integer or None, got {self.batch_size!r}"
             )
 
+        if not 0 <= number("momentum", self.momentum) < 1:
+            raise ValueError(f"momentum must be in [0, 1), got {self.momentum}")
+
+    @property
+    def rate(self) -> float:
+        """eta / (1 - beta): the learning rate of plain SGD that does the same to first order."""
+        return self.learning_rate / (1 - self.momentum)
+
     @property
     def note(self) -> str:
         return "first order in the learning rate; inputs enter through their moments S"
 
     @property
     def scale(self) -> float:
-        """eta sigma^2 / (4 B): what a design for whitened inputs leaves to the noise."""
+        """eta sigma^2 / (4 B (1 - beta)): what a design for whitened inputs leaves to the noise."""
         if self.batch_size is None:
             raise ValueError("the scale of label noise depends on the batch: give a batch_size")
-        return self.learning_rate * self.sigma**2 / (4 * self.batch_size)
+        return self.rate * self.sigma**2 / (4 * self.batch_size)
 
     def induced(
         self,
@@ -119,12 +134,32 @@ class LabelNoise(Mechanism):
             inputs = math.sqrt(p.shape[0]) * np.eye(p.shape[0]) if p.shape else np.ones((1,))
         check_inputs(inputs, p.shape)
         count = inputs.shape[0]
-        scale = self.learning_rate * self.sigma**2 / (4 * (self.batch_size or count))
+        scale = self.rate * self.sigma**2 / (4 * (self.batch_size or count))
 
         def value(w: Array) -> Array:
             return scale * least_over_orbit(p, w, constant(inputs, w) / math.sqrt(count))
 
-        return Induced(value, p.shape, f"(eta sigma^2 / 4B) {p.gradients_formula}")
+        factor = "eta sigma^2 / 4B(1 - beta)" if self.momentum else "eta sigma^2 / 4B"
+        return Induced(value, p.shape, f"({factor}) {p.gradients_formula}")
+
+    def relaxation_time(self, inputs: Array) -> np.ndarray:
+        r"""Steps in which the gauge of each entry of w = u v falls to equilibrium by a factor e.
+
+        :math:`B(1 - \beta)^2/(\eta^2\sigma^2 S_{jj})` for entry j, which sees only its own input:
+        its charge :math:`u_j^2 - v_j^2` falls at this rate wherever w is. For other
+        parameterizations ask `relaxation_time` of the problem.
+
+        Parameters
+        ----------
+        inputs : array (n, p)
+            Of a linear model of p coefficients.
+        """
+        x = np.asarray(inputs, dtype=float)
+        if x.ndim != 2 or len(x) == 0:
+            raise ValueError(f"inputs have shape {x.shape}, expected (n, p)")
+        batch = self.batch_size or len(x)
+        with np.errstate(divide="ignore"):  # an input that is always 0 settles never
+            return batch / (self.rate**2 * self.sigma**2 * np.mean(x**2, axis=0))
 
     def penalty(self, p: Parameterization, w: Array, inputs: Array) -> Array:
         """``induced(p, inputs=inputs)(w)``, a scalar.

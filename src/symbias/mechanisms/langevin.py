@@ -67,14 +67,29 @@ def effective_loss(
 ) -> Callable[[AnyParams], Array]:
     r"""The loss whose Gibbs density is the ambient law: :math:`L + (1 - \rho)\,T \log\mathrm{vol}`.
 
-    ``rho = 0`` is :math:`L + \tfrac T2 \log\det\mathrm{Gram}`. Differentiable in any library.
+    ``rho = 0`` is :math:`L + \tfrac T2 \log\det\mathrm{Gram}`. A law for compact groups that act by
+    isometries (rotations) only: about others, such as rescalings, see `Langevin.law`. The term by
+    itself is `log_volume`. Differentiable in any library.
 
     Raises
     ------
     ValueError
         For a temperature that is not positive or a ratio outside [0, 1].
+    Refused
+        For a group that is not compact, where exp(-(L + T log vol)/T) is no law of the dynamics:
+        noise along its orbits has no stationary law, and without any (rho = 0) charges relax and
+        the law lives on the balanced slice.
+
+    References
+    ----------
+    Menon, Stromme, Vacher, COLT 2026.
     """
     rule = dynamics.Langevin(temperature, orbital)  # checks both
+    if open_bonds := [bond for bond in symmetry if not bond.group.compact]:
+        raise Refused(
+            f"bond {open_bonds[0].name!r}: the effective loss is the ambient law of compact groups "
+            f"only, not of {open_bonds[0].group}: ask Langevin.law, or log_volume for the term"
+        )
 
     def value(params: AnyParams) -> Array:
         weight = (1 - rule.orbital) * rule.temperature

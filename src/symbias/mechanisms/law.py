@@ -15,8 +15,10 @@ from symbias._core.arrays import Array
 
 # log|w| is scanned this far; e^-160 leaves room for the squares of square roots in float64
 LOG_SMALL, LOG_LARGE = -160.0, 60.0
-COARSE, FINE = 4_000, 60_000
-ROUNDS, STEPS = 6, 400  # of random-walk Metropolis
+COARSE = 4_000
+WIDEST, STEEPEST = 0.01, 0.01  # of a cell of the final grid: in log|w|, and of the log density
+SPLIT, DEEPEST = 8, 17  # parts of a cell that is refined, and how often: down to rounding
+ROUNDS, MOST_ROUNDS, STEPS = 6, 60, 400  # of random-walk Metropolis
 NEGLIGIBLE = 50.0  # below the maximum of the log density
 
 
@@ -111,7 +113,8 @@ class Law:
         return _walker(self, STEPS)
 
     def _on_line(self, w: np.ndarray) -> np.ndarray:
-        values = self.evaluate(w.reshape(-1, *self.shape))
+        full = np.resize(w, 2 ** max(12, (len(w) - 1).bit_length()))  # few programs to compile
+        values = self.evaluate(full.reshape(-1, *self.shape))[: len(w)]
         return np.where(np.isfinite(values), values, -np.inf)
 
     @cached_property
@@ -148,8 +151,16 @@ class Law:
             raise ValueError("the law cannot be normalised: its mass piles up at w = 0")
         if last == COARSE - 1 and log[-1] >= log[-2]:
             raise ValueError("the law cannot be normalised: its mass escapes to infinity")
-        t = np.linspace(t[max(first - 1, 0)], t[min(last + 1, COARSE - 1)], FINE)
-        return t, self._on_line(sign * np.exp(t)) + t
+        for _ in range(DEEPEST):
+            coarse = np.flatnonzero(_unresolved(t, log))
+            if len(coarse) == 0:
+                break
+            inner = np.arange(1, SPLIT) / SPLIT
+            new = (t[coarse, None] + np.diff(t)[coarse, None] * inner).ravel()
+            values = self._on_line(sign * np.exp(new)) + new
+            at = np.repeat(coarse + 1, SPLIT - 1)
+            t, log = np.insert(t, at, new), np.insert(log, at, values)
+        return t, log
 
     def _check_reference(self) -> None:
         if self.reference != "predictor":
@@ -171,6 +182,21 @@ class Law:
             near, far = self.evaluate(ends.reshape(-1, *self.shape)).reshape(2, -1)
             if np.any(far + size * np.sign(t) >= near):
                 raise ValueError(f"the law cannot be normalised: its mass {name}")
+
+
+def _unresolved(t: np.ndarray, log: np.ndarray) -> np.ndarray:
+    """Cells that matter and in which the log density is not yet known well.
+
+    Beside a peak any cell may matter: a narrow one is higher between the points.
+    """
+    with np.errstate(invalid="ignore"):  # of two points without mass
+        rise = np.diff(log, prepend=-np.inf, append=-np.inf)
+    peak = (rise[:-1] >= 0) & (rise[1:] <= 0)
+    matters = (log > log.max() - NEGLIGIBLE) | (peak & np.isfinite(log))
+    steep = np.abs(rise[1:-1]) > STEEPEST
+    steep |= np.append(steep[1:], False) | np.append(False, steep[:-1])  # a peak between equals
+    wide = (np.diff(t) > WIDEST) & ((log > log.max() - NEGLIGIBLE)[:-1])
+    return (matters[:-1] | matters[1:]) & (steep | wide)
 
 
 def _walker(law: Law, steps: int) -> Callable[..., Array]:
@@ -195,14 +221,20 @@ def _walker(law: Law, steps: int) -> Callable[..., Array]:
 
 
 def _metropolis(law: Law, size: int, key: int) -> np.ndarray:
-    """Last points of random walks; each round takes its steps from the spread of the last."""
+    """Last points of random walks; each round takes its steps from the spread of the last.
+
+    Rounds go on while the spread shrinks, as it does from a wide start into a narrow law.
+    """
     dim = prod(law.shape)
     with jax.enable_x64(True):
-        keys = jax.random.split(jax.random.key(key), ROUNDS + 1)
+        keys = jax.random.split(jax.random.key(key), MOST_ROUNDS + 1)
         at = jax.random.normal(keys[0], (size, dim))
-        root = 0.5 * jnp.eye(dim)
-        for k in keys[1:]:
+        root, widths = 0.5 * jnp.eye(dim), np.full(dim, np.inf)
+        for done, k in enumerate(keys[1:], start=1):
             at = law._walk(jax.random.split(k, size), at, root)
             spread = jnp.cov(at.T).reshape(dim, dim) * 2.38**2 / dim
             root = jnp.linalg.cholesky(spread + 1e-12 * jnp.trace(spread) * jnp.eye(dim))
+            before, widths = widths, np.sqrt(np.diag(spread))
+            if done >= ROUNDS and np.all(widths > 0.8 * before):
+                break
         return np.asarray(at).reshape(size, *law.shape)

@@ -15,32 +15,30 @@ NeurIPS 2024 (without weight decay); Bhatia, *Positive Definite Matrices*, 2007,
 mean.
 """
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.linalg
 
 from symbias._core.arrays import Array
 from symbias._core.arrays import Params as AnyParams
-from symbias.dynamics import SGD, Optax, Problem
+from symbias.dynamics import SGD, Optax, Problem, as_key
 from symbias.dynamics.problem import Params
-from symbias.dynamics.simulate import as_key
-from symbias.symmetry import (
-    Bond,
-    ComplexScaling,
-    GeneralLinear,
-    Rescaling,
-    Symmetry,
-    Translation,
-    act,
-    charges,
+from symbias.mechanisms.gauge import (
+    anticommutator_form,
+    decay,
+    moments,
+    moving,
+    pull_and_size,
+    settle,
+    slowest,
 )
+from symbias.symmetry import GeneralLinear, Symmetry, Translation, charges
 
 BATCHES = 4096
-TOLERANCE, SWEEPS = 1e-9, 2000
 
 
 def charge_drift(
@@ -69,6 +67,17 @@ def charge_drift(
         Bond name to charge difference, as `charges` shapes it.
     """
     before, gained = charges(symmetry, params), charges(symmetry, gradients)
+    return _drift(symmetry, before, gained, learning_rate, weight_decay)
+
+
+def _drift(
+    symmetry: Symmetry,
+    before: dict[str, Array],
+    gained: dict[str, Array],
+    learning_rate: float,
+    weight_decay: float,
+) -> dict[str, Array]:
+    """From the charges of the parameters and of the gradient."""
     keep = 1 - learning_rate * weight_decay
     drift = {}
     for bond in symmetry:
@@ -83,26 +92,30 @@ def charge_drift(
 def expected_charge_drift(
     problem: Problem, params: Params, rule: SGD, *, key: int | Array = 0, batches: int = BATCHES
 ) -> dict[str, np.ndarray]:
-    """Mean of `charge_drift` over minibatches drawn as `rule` draws them.
+    """Mean of `charge_drift` over minibatches drawn as `rule` draws them, and over snapshots.
+
+    With momentum the mean over many steps, to leading order in the learning rate. Parameters are
+    those of `equilibrium`.
 
     Raises
     ------
     ValueError
         As for `equilibrium`.
     """
-    rule = _plain_sgd(rule)
+    rule = as_plain_sgd(rule)
     symmetry = _symmetry(problem)
-    options: dict[str, Any] = {
-        "learning_rate": rule.learning_rate,
-        "weight_decay": rule.weight_decay,
-    }
     with problem.precision():
         stack, _ = _snapshots(problem, params)
         grads = _gradients(problem, stack, rule, key, batches)
-        here = {k: v[0] for k, v in stack.items()}
-        one = partial(charge_drift, symmetry, here, **options)
-        drifts = jax.jit(jax.vmap(one))(grads)
-        return {name: np.asarray(d).mean(axis=0) for name, d in drifts.items()}
+        before, gained = (_mean_charges(p, symmetry=symmetry) for p in (stack, grads))
+        drift = _drift(symmetry, before, gained, rule.learning_rate, rule.weight_decay)
+        return {name: np.asarray(d) for name, d in drift.items()}
+
+
+@partial(jax.jit, static_argnames="symmetry")
+def _mean_charges(stack: Params, *, symmetry: Symmetry) -> dict[str, Array]:
+    found = jax.vmap(lambda params: charges(symmetry, params))(stack)
+    return {name: q.mean(axis=0) for name, q in found.items()}
 
 
 def equilibrium(
@@ -130,7 +143,8 @@ def equilibrium(
         Arrays with one more leading axis are snapshots of one run (or of replicas in one gauge):
         the moments are averaged over them and all are moved by the same element.
     rule : SGD
-        Without momentum.
+        Momentum, heavy ball or Nesterov, acts as plain SGD with the learning rate
+        eta/(1 - momentum), to leading order in it.
     key : int or JAX key
     batches : int
         Minibatches the gradient moments are averaged over, at each snapshot; their relative error
@@ -146,7 +160,7 @@ def equilibrium(
         For a rule that is not plain SGD, and where no finite equilibrium exists: directions that
         neither noise nor weight decay hold.
     """
-    rule = _plain_sgd(rule)
+    rule = as_plain_sgd(rule)
     symmetry = _symmetry(problem)
     with problem.precision():
         stack, single = _snapshots(problem, params)
@@ -165,9 +179,10 @@ def relaxation_time(
     :math:`\{\dot a, K\} = -\{a, 2\eta\lambda' K + \eta^2(C_X + C_Y)\}` with K = M + N and
     :math:`\{a, b\} = ab + ba`. For every bond, others held where they are: one time for each scale
     of ``Rescaling``, the longest one of each head of ``GeneralLinear``. Parameters and errors are
-    those of `equilibrium`. Cost for ``GeneralLinear(r)``: O(r^6).
+    those of `equilibrium`. A bond that acts twice on one array, such as a recurrent
+    :math:`W \to gWg^{-1}`, has one longest time. Cost for ``GeneralLinear(r)``: O(r^6).
     """
-    rule = _plain_sgd(rule)
+    rule = as_plain_sgd(rule)
     symmetry = _symmetry(problem)
     with problem.precision():
         stack, _ = _snapshots(problem, params)
@@ -175,30 +190,37 @@ def relaxation_time(
     times = {}
     with jax.enable_x64(True):
         stack, grads = settle(symmetry, rule, _double(stack), _double(grads))
-        for bond in _moving(symmetry):
-            (m, n), (cx, cy) = _moments(bond, stack), _moments(bond, grads)
+        for bond in moving(symmetry):
+            if bond.loops:
+                pull, gram = pull_and_size(bond, rule, stack, grads)
+                times[bond.name] = np.asarray(slowest(np.asarray(pull), np.asarray(gram)))
+                continue
+            (m, n), (cx, cy) = moments(bond, stack), moments(bond, grads)
             size = np.asarray(m + n)
-            pull = 2 * rule.learning_rate * _decay(rule) * size
+            pull = 2 * rule.learning_rate * decay(rule) * size
             pull = pull + rule.learning_rate**2 * np.asarray(cx + cy)
             if isinstance(bond.group, GeneralLinear):
-                time = np.array([_slowest(k, p) for k, p in zip(size, pull, strict=True)])
+                forms = [
+                    [anticommutator_form(k) for k in pair] for pair in zip(pull, size, strict=True)
+                ]
+                time = np.array([slowest(*pair) for pair in forms])
             else:
                 time = size / pull
             times[bond.name] = time[0] if bond.heads is None else time
     return times
 
 
-def _plain_sgd(rule: Any) -> SGD:
+def as_plain_sgd(rule: Any) -> SGD:
+    """The plain SGD whose charges drift as those of this rule do."""
     if isinstance(rule, Optax):
         raise ValueError(
             f"{_optax_name(rule)} does not conserve charges as SGD does: no equilibrium is known. "
-            "Simulate it instead"
+            "Simulate it instead, or say SGD(momentum=...) if it is that"
         )
     if not isinstance(rule, SGD):
         raise ValueError(f"the drift of charges is known for SGD, not for {type(rule).__name__}")
-    if rule.momentum:
-        raise ValueError("the drift of charges is known for SGD without momentum; simulate instead")
-    return rule
+    rate = rule.learning_rate / (1 - rule.momentum)
+    return replace(rule, learning_rate=rate, momentum=0.0, nesterov=False)
 
 
 def _optax_name(rule: Optax) -> str:
@@ -268,124 +290,3 @@ def _sampled(
 
 def _double(stack: Params) -> Params:
     return {k: jnp.asarray(np.asarray(v), jnp.float64) for k, v in stack.items()}
-
-
-def _decay(rule: SGD) -> float:
-    """lambda' with which the drift of SGD is 2 eta lambda' Q exactly."""
-    return rule.weight_decay * (1 - rule.learning_rate * rule.weight_decay / 2)
-
-
-def _moving(symmetry: Symmetry) -> list[Bond]:
-    """The bonds whose equilibrium is not the point where they are."""
-    bonds = [b for b in symmetry if not b.group.compact and not isinstance(b.group, Translation)]
-    for bond in bonds:
-        if not isinstance(bond.group, ComplexScaling | GeneralLinear | Rescaling):
-            raise ValueError(f"bond {bond.name!r}: no equilibrium is known for {bond.group}")
-    return bonds
-
-
-def _moments(bond: Bond, stack: Params) -> tuple[Array, Array]:
-    """Means of M and N over axis 0, as charges are shaped: the charge of one side alone."""
-
-    def one(params: Params) -> tuple[Array, Array]:
-        x, y = bond.blocks(jnp, params)
-        nothing = x[..., :0]
-        return bond.group.charge(jnp, x, nothing), bond.group.charge(jnp, y, nothing)
-
-    m, n = jax.vmap(one)({name: stack[name] for name in bond.arrays})
-    return m.mean(axis=0), n.mean(axis=0)
-
-
-def settle(symmetry: Symmetry, rule: SGD, stack: Params, grads: Params) -> tuple[Params, Params]:
-    """Sweep over the bonds until the drift of each vanishes."""
-    bonds = _moving(symmetry)
-    if not bonds:
-        return stack, grads
-    for _ in range(SWEEPS):
-        stack, grads, off = _sweep(stack, grads, symmetry=symmetry, rule=rule)
-        off = np.asarray(off)
-        if not np.isfinite(off).all():
-            name = bonds[int(np.argmin(np.isfinite(off)))].name
-            raise ValueError(
-                f"bond {name!r} has no finite equilibrium: some direction is dead on one side, or "
-                "held by neither gradient noise nor weight decay"
-            )
-        if off.max() < TOLERANCE:
-            return stack, grads
-    raise ValueError(f"no equilibrium within {SWEEPS} sweeps; residual {off.max():.1e}")
-
-
-@partial(jax.jit, static_argnames=("symmetry", "rule"))
-def _sweep(
-    stack: Params, grads: Params, *, symmetry: Symmetry, rule: SGD
-) -> tuple[Params, Params, Array]:
-    """Settle one bond after the other; gradients move contragrediently to parameters."""
-    worst = []
-    for bond in _moving(symmetry):
-        (m, n), (cx, cy) = _moments(bond, stack), _moments(bond, grads)
-        a = 2 * _decay(rule) * m + rule.learning_rate * cy
-        b = 2 * _decay(rule) * n + rule.learning_rate * cx
-        g, off = _element(bond, a, b)
-        stack = _move(bond, g, stack)
-        grads = _move(bond, bond.group.dual(jnp, g), grads)
-        worst.append(off)
-    return stack, grads, jnp.stack(worst)
-
-
-def _move(bond: Bond, g: Array, stack: Params) -> Params:
-    one = Symmetry([bond])
-    return jax.vmap(lambda params: act(one, {bond.name: g}, params))(stack)
-
-
-def _element(bond: Bond, a: Array, b: Array) -> tuple[Array, Array]:
-    """The group element that moves a bond to where its drift vanishes."""
-    if isinstance(bond.group, GeneralLinear):
-        return _root(a, b)
-    g, off = _scale(a, b)
-    if isinstance(bond.group, ComplexScaling):
-        planes = bond.group.planes
-        diagonal = jnp.zeros((len(g), bond.group.size)).at[:, planes].set(g[..., None])
-        g = diagonal[..., None] * jnp.eye(bond.group.size)
-    return g, off
-
-
-def _scale(a: Array, b: Array) -> tuple[Array, Array]:
-    """g with g^4 a = b for every scale, and the relative imbalance; scales nothing acts on stay."""
-    free = (a == 0) & (b == 0)
-    g = jnp.where(free, 1.0, (b / jnp.where(free, 1.0, a)) ** 0.25)
-    good = jnp.isfinite(g) & (g > 0)
-    off = jnp.abs(a - b) / jnp.where(free, 1.0, a + b)
-    return g, jnp.where(good, off, jnp.inf).max()
-
-
-def _root(a: Array, b: Array) -> tuple[Array, Array]:
-    """Symmetric g with g^2 a g^2 = b, and the relative imbalance of a and b."""
-    values, vectors = jnp.linalg.eigh(a)
-    root = jnp.sqrt(jnp.maximum(values, 0))
-    up = (vectors * root[..., None, :]) @ jnp.swapaxes(vectors, -1, -2)
-    down = (vectors / root[..., None, :]) @ jnp.swapaxes(vectors, -1, -2)
-    s = down @ _power(up @ b @ up, 0.5) @ down
-    low = jnp.linalg.eigvalsh(b)
-    alive = (values[..., 0] > 1e-13 * values[..., -1]) & (low[..., 0] > 1e-13 * low[..., -1])
-    off = jnp.linalg.norm(a - b, axis=(-2, -1)) / jnp.linalg.norm(a + b, axis=(-2, -1))
-    return _power(s, 0.5), jnp.where(alive, off, jnp.inf).max()
-
-
-def _power(a: Array, exponent: float) -> Array:
-    values, vectors = jnp.linalg.eigh((a + jnp.swapaxes(a, -1, -2)) / 2)
-    scaled = vectors * jnp.maximum(values, 0)[..., None, :] ** exponent
-    return scaled @ jnp.swapaxes(vectors, -1, -2)
-
-
-def _slowest(size: np.ndarray, pull: np.ndarray) -> float:
-    """Longest time of {a', size} = -{a, pull} on symmetric matrices."""
-    r = len(size)
-    i, j = np.triu_indices(r)
-    basis = np.zeros((len(i), r, r))
-    basis[np.arange(len(i)), i, j] = basis[np.arange(len(i)), j, i] = 1.0
-
-    def form(k: np.ndarray) -> np.ndarray:
-        return np.einsum("aij,bij->ab", basis, basis @ k + k @ basis)
-
-    rates = scipy.linalg.eigh(form(pull), form(size), eigvals_only=True, subset_by_index=[0, 0])
-    return float(1 / rates[0])

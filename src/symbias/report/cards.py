@@ -16,8 +16,10 @@ from symbias.mechanisms import (
 from symbias.parameterizations import Parameterization
 
 SGD_NOISE = (
-    "moves the gauge to its noise equilibrium (sb.equilibrium), not the predictor: no penalty by "
-    "itself"
+    "no penalty that is a function of w alone. It moves the gauge to its noise equilibrium "
+    "(sb.equilibrium) and the predictor as label noise would with (1/n) sum r_i^2 x_i x_i^T for "
+    "sigma^2 S, r the residuals, at first order in the learning rate; where all labels are fitted "
+    "it only shrinks the charges"
 )
 ADAM = (
     "rescales every factor's gradient by its own history: neither charges nor a potential survive. "

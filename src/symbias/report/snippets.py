@@ -94,7 +94,9 @@ problem = sb.Problem(
     data=(X.astype(np.float32), flat),
     symmetry=p.symmetry,
 )
-rule = sb.SGD(mechanism.learning_rate, label_noise=mechanism.sigma)
+rule = sb.SGD(
+    mechanism.learning_rate, label_noise=mechanism.sigma, momentum=mechanism.momentum
+)
 run = sb.simulate(problem, rule, steps=20_000, replicas=4, progress=False)
 w = np.mean(np.asarray(jax.vmap(p)(run.final)), axis=0)
 print("penalty", float(penalty(w)), "and what label noise adds", float(mechanism.penalty(p, w, X)))
@@ -168,7 +170,9 @@ with torch.no_grad():
 """,
     "label-noise": _TORCH_HEAD.format(start="p.section(truth, charge=0.1)")
     + """
-optimizer = torch.optim.SGD(list(theta.values()), lr=mechanism.learning_rate)
+optimizer = torch.optim.SGD(
+    list(theta.values()), lr=mechanism.learning_rate, momentum=mechanism.momentum
+)
 torch.manual_seed(0)
 for _ in range(3_000):
     optimizer.zero_grad()

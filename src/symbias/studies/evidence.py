@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from symbias.studies import settings, tables
+from symbias._core.files import replace_file
+from symbias.studies import evidence_page, settings, tables
 from symbias.studies.networks import NETWORKS
 
 # weight decay -> learning rate: equilibria take 1/(2 eta lam) steps, or 1/eta^2 without decay
@@ -18,7 +19,7 @@ QUICK_LAWS = [(3, 4, 0.5), (1, 2, 1.0)]
 
 
 def run(out: str | Path, quick: bool = False, progress: bool = True) -> dict[str, Any]:
-    """Make all tables; write ``evidence.json`` and three figures to `out`.
+    """Make all tables; write ``evidence.json``, three figures and ``index.html`` to `out`.
 
     Parameters
     ----------
@@ -73,7 +74,9 @@ def run(out: str | Path, quick: bool = False, progress: bool = True) -> dict[str
         {k: v for k, v in row.items() if k != "p_values"} for row in calibration
     ]
     result["seconds"] = time.monotonic() - begun
-    (folder / "evidence.json").write_text(json.dumps(result, indent=1))
+    replace_file(folder / "evidence.json", json.dumps(result, indent=1) + "\n")
+    figures = {n: (folder / f"{n}.svg").read_text() for n in ("equilibria", "laws", "calibration")}
+    replace_file(folder / "index.html", evidence_page.page(result, figures))
     return result
 
 
@@ -89,6 +92,11 @@ def _settings(quick: bool) -> list[settings.Setting]:
         chosen.append(settings.attention(1e-2, learning_rate=0.01))
         chosen.append(settings.attention(1e-3, learning_rate=0.01))
     return chosen
+
+
+def _save(figure: Any, path: Path) -> None:
+    figure.savefig(path, dpi=150)
+    figure.savefig(path.with_suffix(".svg"))
 
 
 def _draw_equilibria(rows: list[dict[str, Any]], path: Path) -> None:
@@ -111,7 +119,7 @@ def _draw_equilibria(rows: list[dict[str, Any]], path: Path) -> None:
     axes.set_yticks(y, [f"{row['setting']}: {row['observable']}" for row in rows], fontsize=7)
     axes.set_xlabel("measured over predicted - 1 (%)")
     axes.legend(loc="lower right", fontsize=8)
-    figure.savefig(path, dpi=150)
+    _save(figure, path)
 
 
 def _draw_laws(rows: list[dict[str, Any]], path: Path) -> None:
@@ -131,7 +139,7 @@ def _draw_laws(rows: list[dict[str, Any]], path: Path) -> None:
         axes.set_title(f"{row['law']}: p = {row['p_value']:.2g}", fontsize=8)
         axes.set_yticks([])
     figure.supxlabel("w", fontsize=9)
-    figure.savefig(path, dpi=150)
+    _save(figure, path)
 
 
 def _draw_calibration(rows: list[dict[str, Any]], path: Path) -> None:
@@ -146,4 +154,4 @@ def _draw_calibration(rows: list[dict[str, Any]], path: Path) -> None:
         axes.step(p, np.arange(1, len(p) + 1) / len(p), label=label)
     axes.set(xlabel="p-value", ylabel="share of true laws", aspect="equal")
     axes.legend(fontsize=7)
-    figure.savefig(path, dpi=150)
+    _save(figure, path)

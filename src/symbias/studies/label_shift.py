@@ -6,6 +6,7 @@ pairs whose label noise has opposite signs, so that fluctuations cancel to first
 """
 
 import math
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -84,6 +85,7 @@ def shift_row(
     learning_rate: float,
     *,
     sigma: float = 0.3,
+    momentum: float = 0.0,
     pairs: int = 32,
     burn_in: float = 15.0,
     relaxations: float = 150.0,
@@ -96,15 +98,14 @@ def shift_row(
     ----------
     p, inputs, y
         A linear problem with one minimum in w; shapes as for `LabelNoise.penalty`.
-    learning_rate, sigma : float
+    learning_rate, sigma, momentum : float
     pairs : int
         Antithetic pairs of replicas.
     burn_in, relaxations : float
         Steps before the measurement, and of it, in relaxation times of the slowest direction of w.
     start : dict, optional
         Factors to start at; by default those of the minimum with the least gradients. Elsewhere on
-        the orbit `burn_in` must outlast the gauge, which takes B / (learning_rate^2 sigma^2 tr S)
-        steps.
+        the orbit `burn_in` must outlast the gauge: `LabelNoise.relaxation_time`.
     key : int
 
     Returns
@@ -113,25 +114,45 @@ def shift_row(
         "predicted" (length of the shift), "measured" (component along it), "standard_error",
         "relative_error" (length of the difference of the vectors over the predicted one), and
         both vectors.
+
+    Raises
+    ------
+    ValueError
+        For a learning rate at which training cannot settle.
     """
     inputs, y = np.asarray(inputs, dtype=float), np.asarray(y, dtype=float)
     features = np.asarray(measurements(inputs, p.shape))
     w = np.linalg.lstsq(features, y.ravel(), rcond=None)[0].reshape(p.shape)
-    predicted = predicted_shift(LabelNoise(sigma, learning_rate), p, w, inputs)
+    mechanism = LabelNoise(sigma, learning_rate, momentum=momentum)
+    predicted = predicted_shift(mechanism, p, w, inputs)
     settled = least_gradients(p, w, inputs / math.sqrt(len(inputs)))[0]
-    relaxation = 1 / (learning_rate * _slowest(p, settled, features / math.sqrt(len(inputs))))
+    curvatures = _curvatures(p, settled, features / math.sqrt(len(inputs)))
+    edge = 2 * (1 + momentum) / curvatures[0]
+    if learning_rate >= edge:
+        raise ValueError(
+            f"learning_rate {learning_rate:g} is too large: training leaves the least-squares "
+            f"solution of this problem from {edge:.3g} on; the prediction needs well below that"
+        )
+    relaxation = 1 / (mechanism.rate * curvatures[-1])
     every = max(1, int(relaxation / RECORDS))
-    run = simulate(
-        Problem(_predictor(p, inputs), settled if start is None else start, data=(inputs, y)),
-        SGD(learning_rate, label_noise=sigma),
-        steps=every * int(RECORDS * (burn_in + relaxations)),
-        replicas=2 * pairs,
-        key=key,
-        observe={"w": p},
-        every=every,
-        antithetic=True,
-        progress=False,
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*replicas diverged", RuntimeWarning)
+        run = simulate(
+            Problem(_predictor(p, inputs), settled if start is None else start, data=(inputs, y)),
+            SGD(learning_rate, label_noise=sigma, momentum=momentum),
+            steps=every * int(RECORDS * (burn_in + relaxations)),
+            replicas=2 * pairs,
+            key=key,
+            observe={"w": p},
+            every=every,
+            antithetic=True,
+            progress=False,
+        )
+    if np.any(run.diverged >= 0):
+        raise ValueError(
+            f"learning_rate {learning_rate:g} is too large: training diverged at step "
+            f"{run.diverged[run.diverged >= 0].min()}"
+        )
     trace = run.trace["w"].values[:, int(RECORDS * burn_in) :].mean(axis=1) - w
     each = trace.reshape(pairs, 2, -1).mean(axis=1)
     size, direction = float(np.linalg.norm(predicted)), predicted.ravel()
@@ -161,11 +182,11 @@ def _predictor(p: Parameterization, inputs: np.ndarray) -> Any:
     return predict
 
 
-def _slowest(p: Parameterization, params: dict[str, np.ndarray], rows: np.ndarray) -> float:
-    """The smallest rate at which w relaxes: of J J^T S."""
+def _curvatures(p: Parameterization, params: dict[str, np.ndarray], rows: np.ndarray) -> np.ndarray:
+    """The rates at which w relaxes, of J J^T S, falling: curvatures of the loss in theta."""
     with jax.enable_x64(True):
         slopes = jacobian(p, {k: jnp.asarray(v) for k, v in params.items()})
-        return float(np.linalg.svdvals(rows @ np.asarray(slopes))[math.prod(p.shape) - 1] ** 2)
+        return np.linalg.svdvals(rows @ np.asarray(slopes))[: math.prod(p.shape)] ** 2
 
 
 def _labelled(rng: np.random.Generator, w: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -154,7 +154,7 @@ def claims_of(setting: Setting, found: Outcome, noise: float) -> list[Claim]:
     return [
         in_range(
             "designed, full batch: distance to what its Bregman potential predicts",
-            distances["gradient flow"], 0, 1e-3,
+            distances["gradient flow"], 0, 1e-3, theory=True,
         ),
         in_range(
             "designed, full batch: error over that of the plain model",
@@ -162,7 +162,7 @@ def claims_of(setting: Setting, found: Outcome, noise: float) -> list[Claim]:
         ),
         in_range(
             f"weight decay {found.strength:g}: distance to the convex optimum",
-            distances["convex"], 0, 0.05,
+            distances["convex"], 0, 0.05, theory=True,
         ),
         in_range(
             f"weight decay {found.strength:g}: error", errors["weight decay"], 0, setting.error
@@ -171,7 +171,7 @@ def claims_of(setting: Setting, found: Outcome, noise: float) -> list[Claim]:
                  0, setting.error),
         in_range(
             "label noise: distance to the optimum of its penalty", distances["label noise"],
-            0, noise,
+            0, noise, theory=True,
         ),
         in_range("label noise: error over that without", errors["label noise"] / errors["designed"],
                  0, 1),

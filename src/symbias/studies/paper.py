@@ -2,18 +2,16 @@
 
 import hashlib
 import json
-import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from symbias._core.files import replace_file
+from symbias._core.files import locked, replace_file
 from symbias._version import __version__
 from symbias.report.page import Section, render
 from symbias.studies import (
@@ -41,8 +39,9 @@ SEEDS, QUICK_SEEDS = 20, 8  # with fewer than eight no verdict is reached at 99%
 _INTRO = (
     "The experiments of arXiv 2601.06597, run again over many seeds, with a prediction for each. "
     "Every verdict is computed by a test at 99%: consistent, rejected, or undecided where the runs "
-    "cannot tell. The last column counts the seeds in which a claim holds taken alone: what a "
-    "paper with that one seed would have seen."
+    "cannot tell. What theory predicts stands apart from bands that were chosen. The last column "
+    "counts the seeds in which a claim holds taken alone: what a paper with that one seed would "
+    "have seen."
 )
 
 
@@ -50,10 +49,6 @@ _SPEED = (
     "One step of one run, timed in turns in this run, compilation left out. As a script the same "
     "step is a few dozen small operations, and their overhead is what costs."
 )
-
-
-class FolderInUseError(RuntimeError):
-    """Another run writes to the same folder."""
 
 
 def command(name: str) -> Callable[..., dict[str, Any]]:
@@ -137,42 +132,6 @@ def _one(
     return dict(json.loads(record.read_text()))
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder against other runs; the lock of a process that is gone is taken over.
-
-    Raises
-    ------
-    FolderInUseError
-        With the process that holds it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / ".lock"
-    with path.open("a+") as stream:
-        if not _hold(stream):
-            stream.seek(0)
-            holder = stream.read().strip() or "unknown"
-            raise FolderInUseError(f"{folder}: in use by another run (process {holder})")
-        stream.truncate(0)
-        stream.write(str(os.getpid()))
-        stream.flush()
-        yield
-        stream.truncate(0)  # the file stays: to remove it would let two runs hold one name
-
-
-def _hold(stream: Any) -> bool:
-    """Whether this process got the lock, which ends with the process however it ends."""
-    try:
-        import fcntl
-    except ImportError:  # no such locks on this system
-        return True
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
 def program() -> str:
     """Hash of the version and of the studies' source: results of another program are not kept."""
     digest = hashlib.sha256(__version__.encode())
@@ -205,7 +164,7 @@ def _sections(found: dict[str, dict[str, Any]], out: Path) -> list[Section]:
             (caption, svg_uri((out / name / f"{stem}.svg").read_text()))
             for stem, caption in study["figures"]
         ]
-        tables = [("", claims.table(study["claims"]))]
+        tables = claims.tables(study["claims"])
         sections.append(Section(study["title"], study["lead"], study["findings"], figures, tables))
     return sections
 

@@ -48,7 +48,8 @@ def _cases() -> list[tuple[str, Problem, SGD, Loss, dict[str, Any]]]:
     import torch
 
     def tensors(problem: Problem) -> dict[str, Any]:
-        drawn = problem.initial(jax.random.key(0))
+        with problem.precision():
+            drawn = problem.initial(jax.random.key(0))
         return {k: torch.tensor(np.asarray(v)) for k, v in drawn.items()}
 
     relu, attention = tensors(relu_balance.PROBLEM), tensors(attention_balance.PROBLEM)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import jax
 import numpy as np
 
 from symbias.report import style
@@ -53,6 +54,15 @@ def over_seeds(one: Callable[[int], T], seeds: int) -> list[T]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with ThreadPoolExecutor(cores) as pool:
         return list(pool.map(one, range(seeds)))
+
+
+def in_single(draw: Callable[..., Mapping[str, Any]], seed: int, *more: Any) -> dict[str, Any]:
+    """What ``draw(key, ...)`` gives for a seed, as NumPy arrays of single precision.
+
+    Whatever JAX's precision is elsewhere, and safe in a thread beside others that run in double.
+    """
+    with jax.enable_x64(False):
+        return {k: np.asarray(v) for k, v in draw(jax.random.key(seed), *more).items()}
 
 
 def write_csv(path: Path, columns: Mapping[str, Any]) -> None:

@@ -143,6 +143,7 @@ def law_samples(
     the law, so that only the tilt of the law is left to find; charges start at zero. `curvature`
     is the square of dw/d theta: steps are a fiftieth of the loss's inverse curvature along theta.
     """
+    centre = np.asarray(centre, np.float32)  # what is simulated is in single precision
     stiffness = temperature / width**2
     rule = Langevin(temperature, rho, step_size=0.02 / (stiffness * curvature))
 

@@ -79,7 +79,7 @@ def verify(
     Raises
     ------
     ValueError, TypeError
-        Where `design` refuses.
+        Where `design` refuses, or training under label noise does not settle.
     ImportError
         For convex penalties without clarabel (``symbias[verify]``).
     """
@@ -88,7 +88,8 @@ def verify(
     if isinstance(mechanism, WeightDecay):
         return check_weight_decay(penalty, mechanism.strength, shape, key=key)
     if isinstance(mechanism, LabelNoise):
-        return check_label_noise(p, mechanism.learning_rate, sigma=mechanism.sigma, key=key)
+        options = {"sigma": mechanism.sigma, "momentum": mechanism.momentum}
+        return check_label_noise(p, mechanism.learning_rate, **options, key=key)
     if isinstance(mechanism, GradientFlow):
         return check_gradient_flow(p, mechanism.init_scale, key=key)
     single = design(penalty, mechanism, shape=())
@@ -155,6 +156,7 @@ def check_label_noise(
     learning_rate: float | None = None,
     *,
     sigma: float = 0.3,
+    momentum: float = 0.0,
     key: int = 0,
     **options: Any,
 ) -> Verification:
@@ -173,11 +175,12 @@ def check_label_noise(
     y = inputs @ truth + rest - basis @ (basis.T @ rest)  # the truth fits best
     if learning_rate is None:
         steepest = float(np.linalg.norm(inputs, 2) ** 2 / len(inputs))
-        learning_rate = 0.015 / (steepest * _curvature(p, jnp.asarray(truth)))
+        learning_rate = 0.015 * (1 - momentum) / (steepest * _curvature(p, jnp.asarray(truth)))
     mechanism, x = LabelNoise(sigma, learning_rate), inputs
     if mechanism.penalty(p, truth, x) == mechanism.penalty(p, 2 * truth, x):
         raise ValueError("the squared gradients do not depend on w: no penalty, no shift")
-    row = shift_row(p, inputs, y, learning_rate, sigma=sigma, key=key, **options)
+    options = {"sigma": sigma, "momentum": momentum, **options}
+    row = shift_row(p, inputs, y, learning_rate, key=key, **options)
     error, spread = row["relative_error"], 3 * row["standard_error"] / row["predicted"]
     bound = SHIFT + spread
     return Verification(
