@@ -80,7 +80,7 @@ def main_options(
 @app.command()
 @command
 def fit(
-    data: Annotated[str, typer.Argument(metavar="DATA.csv", help="A CSV file with a header.")],
+    data: Annotated[str, typer.Argument(metavar="DATA.csv", help="A CSV file.")],
     penalty: Annotated[
         str,
         typer.Option(
@@ -95,6 +95,10 @@ def fit(
     time: Annotated[str | None, typer.Option(help="Column of time stamps of a series.")] = None,
     groups: Annotated[str | None, typer.Option(help='Groups of columns: "a,b;c,d".')] = None,
     drop: Annotated[list[str] | None, typer.Option(help="Column to leave out; repeat.")] = None,
+    header: Annotated[
+        bool | None,
+        typer.Option("--header/--no-header", help="Whether the first row names the columns."),
+    ] = None,
     folds: Annotated[int, typer.Option(help="Folds of the cross-validation.")] = 5,
     solver: Annotated[str, typer.Option(help="auto, varpro or gd.")] = "auto",
     verify: Annotated[
@@ -113,7 +117,7 @@ def fit(
     from symbias.cli.write import check_writable, write_all
 
     check_writable(out)
-    table = read_csv(Path(data))
+    table = read_csv(Path(data), header)
     use_compilation_cache()
     from symbias.cli.jobs import run_job
     from symbias.cli.record import Options

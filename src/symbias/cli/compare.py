@@ -36,7 +36,7 @@ def compare_series(fit: SeriesFit) -> dict[str, Any]:
     try:
         if isinstance(fit.penalty, TotalVariation | TrendFilter):
             order = 1 if isinstance(fit.penalty, TotalVariation) else 2
-            weights, grid = counts / counts.sum(), (times - times[0]) / fit.step
+            weights, grid = counts / counts.sum(), fit.in_steps(times)
             signal, objective = series_reference(means, fit.strength, order, grid, weights)
         elif len(times) == len(fit.times) <= _LARGEST_TABLE**0.5 and np.all(counts == 1):
             found = convex_reference(fit.penalty, fit.strength, np.eye(len(means)), means)

@@ -94,6 +94,7 @@ def record_of(
     record: dict[str, Any] = {
         "symbias": __version__,
         "data": table.path.name,
+        "read": table.pandas,
         "data_sha256": hashlib.sha256(table.path.read_bytes()).hexdigest(),
         "penalty": options.penalty,
         "strength": outcome.strength,

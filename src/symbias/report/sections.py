@@ -26,8 +26,11 @@ def _belief(name: str) -> str:
     return f"Belief: {kind.belief}. Penalty: {kind.formula}."
 
 
-def series_section(fit: SeriesFit, record: dict[str, Any], time: str, target: str) -> Section:
-    """The page of a series."""
+def series_section(
+    fit: SeriesFit, record: dict[str, Any], changes: list[list[str]], labels: tuple[str, str]
+) -> Section:
+    """The page of a series; ``changes`` as they are written in the data, ``labels`` of the axes."""
+    time, target = labels
     steps = record["penalty"] == "tv"
     figures = [
         (
@@ -39,7 +42,7 @@ def series_section(fit: SeriesFit, record: dict[str, Any], time: str, target: st
                 fit.observed,
                 fit.breaks,
                 fit.unshrunk,
-                (time, target),
+                labels,
                 steps,
             ),
         )
@@ -47,16 +50,19 @@ def series_section(fit: SeriesFit, record: dict[str, Any], time: str, target: st
     if record["penalty"] == "spectral":
         periods, coefficients = fit.spectrum
         figures.append(
-            ("Cosine coefficients by period.", spectrum_figure(periods, coefficients, time))
+            (
+                "Cosine coefficients by period.",
+                spectrum_figure(periods, coefficients, _unit(record)),
+            )
         )
     figures += _validation(fit.strengths, fit.errors, fit.strength)
     return Section(
         title=f"{target}: {record['penalty']}",
         lead=_belief(record["penalty"]),
-        findings=[*series_findings(fit, record), *_agreement(record)],
+        findings=[*series_findings(fit, record, changes), *_agreement(record)],
         figures=figures,
         tables=[_numbers(record)],
-        code=_series_code(record, time, target),
+        code=_series_code(record),
     )
 
 
@@ -82,18 +88,25 @@ def table_section(model: Any, record: dict[str, Any], names: list[str]) -> Secti
     )
 
 
-def series_findings(fit: SeriesFit, record: dict[str, Any]) -> list[str]:
+def _unit(record: dict[str, Any]) -> str:
+    return (
+        "days" if record["time_form"] not in ("numbers", "index") else record["time"] or "samples"
+    )
+
+
+def series_findings(fit: SeriesFit, record: dict[str, Any], changes: list[list[str]]) -> list[str]:
     """What the fit says, in sentences."""
     if record["penalty"] == "spectral":
         period = record["strongest_period"]
-        unit = f" (in units of {record['time'] or 'samples'})"
+        unit = _unit(record)
+        unit = unit if unit == "days" else f"(in units of {unit})"
         return [
-            f"The strongest period is {period:.2f}{unit}." if period else "No frequency is kept."
+            f"The strongest period is {period:.2f} {unit}." if period else "No frequency is kept."
         ]
-    count, what = len(fit.breaks), "level" if record["penalty"] == "tv" else "slope"
+    count, what = len(changes), "level" if record["penalty"] == "tv" else "slope"
     if not count:
         return [f"The {what} does not change."]
-    listed = [f"{a:g} and {b:g}" if a != b else f"{a:g}" for a, b in fit.breaks[:8]]
+    listed = [f"{a} and {b}" if a != b else a for a, b in changes[:8]]
     where = "between " if record["penalty"] == "tv" else "at "
     sentence = f"The {what} changes {'once' if count == 1 else f'{count} times'}, {where}"
     found = [sentence + (", ".join(listed) + (", ..." if count > 8 else "")) + "."]
@@ -169,12 +182,13 @@ def _numbers(record: dict[str, Any]) -> tuple[str, list[list[str]]]:
     return "The numbers of this fit.", rows
 
 
-def _series_code(record: dict[str, Any], time: str, target: str) -> str:
-    times = f"data[{time!r}]" if record["time"] else "range(len(data))"
+def _series_code(record: dict[str, Any]) -> str:
+    column = f"data[{record['time']!r}]" if record["time"] else "range(len(data))"
+    times = record["time_pandas"].format(column)
     return (
         "import pandas as pd\nimport symbias as sb\n\n"
-        f'data = pd.read_csv({record["data"]!r}, comment="#")\n'
-        f"fit = sb.fit_series({times}, data[{target!r}], {record['penalty']!r}, "
+        f"data = {record['read']}\n"
+        f"fit = sb.fit_series({times}, data[{record['target']!r}], {record['penalty']!r}, "
         f"strength={record['strength']!r})\n"
         "print(fit.breaks, fit.dual_gap)"
     )
@@ -191,7 +205,7 @@ def _table_code(record: dict[str, Any]) -> str:
     return (
         "import pandas as pd\nimport symbias as sb\n"
         "from sklearn.preprocessing import StandardScaler\n\n"
-        f'data = pd.read_csv({record["data"]!r}, comment="#")\n'
+        f"data = {record['read']}\n"
         f"X = StandardScaler().fit_transform(data[{record['features']!r}])\n"
         f"model = sb.DesignedRegressor({penalty}, strength={record['strength']!r})\n"
         f"model.fit(X, data[{record['target']!r}])\n"
