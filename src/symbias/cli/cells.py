@@ -6,6 +6,7 @@ import numpy as np
 
 MISSING = {"", "na", "n/a", "nan", "null", "none", "<na>", "#n/a"}
 LARGEST = 1e100  # squares of larger numbers overflow
+_TRUTH = {"true": "1", "false": "0"}
 _COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?")
 
@@ -55,6 +56,15 @@ def with_points(column: list[str], separator: str) -> list[str]:
             "that is meant",
         )
     return [c.replace(",", ".") for c in column]
+
+
+def truth_as_numbers(column: list[str]) -> list[str]:
+    """True and False as 1 and 0 in a column of nothing else, or the column itself."""
+    if column[0].lower() not in {*_TRUTH, *MISSING}:
+        return column
+    if not all(c.lower() in _TRUTH or is_missing(c) for c in column):
+        return column
+    return [_TRUTH.get(c.lower(), c) for c in column]
 
 
 def numbers(column: list[str], missing: bool = False) -> np.ndarray:

@@ -45,20 +45,28 @@ class Table:
             )
         return self.columns[name]
 
+    def plain(self, name: str) -> list[str]:
+        """A column with decimal points, and 1 and 0 for true and false."""
+        column = self.column(name)
+        try:
+            pointed = cells.with_points(column, self.separator)
+        except cells.CellError as error:
+            raise self.error(name, error) from None
+        if pointed is not column:
+            self.comma.add(name)
+        return cells.truth_as_numbers(pointed)
+
     def numbers(self, name: str, *, missing: bool = False) -> np.ndarray:
         """A column as floats; missing cells are nan where they are allowed."""
         try:
-            pointed = cells.with_points(self.column(name), self.separator)
-            if pointed is not self.columns[name]:
-                self.comma.add(name)
-            return cells.numbers(pointed, missing)
+            return cells.numbers(self.plain(name), missing)
         except cells.CellError as error:
             raise self.error(name, error) from None
 
     def times(self, name: str) -> Stamps:
         """A column of numbers or of dates."""
         try:
-            return stamps_of(cells.with_points(self.column(name), self.separator))
+            return stamps_of(self.plain(name))
         except cells.CellError as error:
             raise self.error(name, error) from None
 

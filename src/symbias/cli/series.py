@@ -29,6 +29,8 @@ def series_job(table: Table, options: Options, found: dict[str, Any], callback: 
         "auto" if options.strength is None else options.strength,
         folds=options.folds,
         solver=options.solver,
+        tol=options.tol or 1e-8,
+        max_iter=options.max_iter,
         callback=callback,
     )
     record = record_of(table, options, outcome_of_series(fit), found)
@@ -39,7 +41,7 @@ def series_job(table: Table, options: Options, found: dict[str, Any], callback: 
     record["changes"] = changes if stamps.dates else [[_number(c) for c in p] for p in changes]
     if options.penalty == "spectral":
         record["strongest_period"] = _strongest_period(fit)
-    record |= compare_series(fit)
+    record |= compare_series(fit, options.verify)
     if options.verify:
         record |= train_series(fit)
     rows = _series_rows(fit, written, time_name or "index", target)

@@ -106,7 +106,9 @@ def coefficients_figure(names: list[str], coefficients: np.ndarray) -> str:
         return svg(figure)
 
 
-def validation_figure(strengths: np.ndarray, errors: np.ndarray, chosen: float, rule: str) -> str:
+def validation_figure(
+    strengths: np.ndarray, errors: np.ndarray, chosen: float, rule: str, score: str
+) -> str:
     """Mean error with its standard error over the strengths, and the one that was chosen."""
     with axes(7.2, 2.8) as (figure, ax):
         mean = errors.mean(axis=1)
@@ -116,6 +118,6 @@ def validation_figure(strengths: np.ndarray, errors: np.ndarray, chosen: float, 
         ax.axhline(mean.min() + spread[mean.argmin()], color=DATA, lw=1, ls=":")
         ax.axvline(chosen, color=MARK, ls="--", lw=1.2, label=f"chosen: {rule}")
         ax.set_xscale("log")
-        ax.set(xlabel="strength", ylabel="squared error", title="Cross-validation")
+        ax.set(xlabel="strength", ylabel=score, title="Cross-validation")
         ax.legend()
         return svg(figure)
