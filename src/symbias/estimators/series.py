@@ -153,13 +153,13 @@ def fit_series(
     if direct and isinstance(penalty, TotalVariation | TrendFilter) and not _tree(penalty):
         rows = (shifted, 1 if isinstance(penalty, TotalVariation) else 2, grid, loss)
         if strength == "auto":
-            found = by_knots.validated(*rows, folds, tol, callback)
+            found = by_knots.validated(*rows, folds, tol, max_iter, callback)
         else:
             found = by_knots.fitted(*rows, float(strength), tol, max_iter, callback)
     elif direct and by_spectrum.even(penalty, grid):
         waves = (shifted, grid, loss)
         if strength == "auto":
-            found = by_spectrum.validated(*waves, folds, tol, callback)
+            found = by_spectrum.validated(*waves, folds, tol, max_iter, callback)
         else:
             found = by_spectrum.fitted(*waves, float(strength), tol, max_iter, callback)
         if not found.converged and max_iter is None and len(grid) <= by_design.LONGEST:
