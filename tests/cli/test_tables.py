@@ -75,6 +75,7 @@ def rerun(record: dict, folder: Path) -> object:
 def test_holes_truth_and_categories(frame: pd.DataFrame, tmp_path: Path) -> None:
     frame.loc[[3, 7], "age"] = np.nan
     frame.loc[5, "color"] = np.nan
+    frame["sold"] = np.where(frame["price"] > 1, "yes", "no")
     data = save(frame.drop(columns="kind"), tmp_path)
     common = ("--penalty", "l1", "--target", "price", "--strength", "0.05")
     assert "row 2, column 'color'" in (said := refused(data, *common, "--impute", "mean"))
@@ -85,7 +86,10 @@ def test_holes_truth_and_categories(frame: pd.DataFrame, tmp_path: Path) -> None
     assert "color has 4 categories, as 4 columns of 0 and 1 (one-hot)." in record["said"]
     assert "filled in with the column&#39;s median" in record["page"]
     assert record["features"][:3] == ["size", "age", "new"]
-    assert record["features"][3:] == ["color_blue", "color_green", "color_red", "color_nan"]
+    assert record["features"][3:] == [
+        *("color_blue", "color_green", "color_red", "color_nan", "sold_yes")
+    ]
+    assert "sold has 2 categories, as 1 column of 0 and 1" in record["said"]
     model = rerun(record, tmp_path)
     assert model.objective_ == pytest.approx(record["objective"], rel=1e-9)
     found = {r["feature"]: float(r["coefficient"]) for r in record["rows"]}
