@@ -87,7 +87,9 @@ def validated(
         len(seen.values),
         callback,
     )
-    return replace(fitted(seen, grid, loss, strength, tol, max_iter), strengths=tried, errors=errors)
+    return replace(
+        fitted(seen, grid, loss, strength, tol, max_iter), strengths=tried, errors=errors
+    )
 
 
 def _fold(

@@ -13,7 +13,7 @@ _TOLERANCES = ("tol_gap_abs", "tol_gap_rel", "tol_feas")
 
 def _clarabel() -> Any:
     try:
-        clarabel = _clarabel()
+        import clarabel
     except ImportError:
         raise ImportError(
             "clarabel is not installed, the convex solver that checks fits: install symbias[verify]"
