@@ -1,6 +1,8 @@
 """One clear line for what a user may well type, wherever a number or a function is expected."""
 
+import importlib
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 
 import symbias as sb
 
@@ -98,3 +101,85 @@ def test_old_style_keys_are_keys() -> None:
 def test_one_sample_is_no_division_by_zero() -> None:
     model = sb.DesignedRegressor("ridge", 0.1).fit(X[:1], X[:1, 0])
     np.testing.assert_array_equal(model.coef_, 0)
+
+
+TORCH: list[Callable[..., Any]] = [
+    lambda p, x: torch.as_tensor(x) @ torch.as_tensor(p["w"]),
+    lambda p, x: np.asarray(x) @ np.asarray(p["w"]),
+    lambda p, x: x @ p["w"] if float(p["w"][0]) > 0 else x @ p["w"] * 2,
+]
+
+
+@pytest.mark.parametrize("predict", TORCH, ids=["torch", "numpy", "if"])
+def test_functions_of_other_libraries_are_told_apart(predict: Callable[..., Any]) -> None:
+    """Wherever JAX traces a user's function: one line, that says so."""
+
+    def cost(w: Any) -> Any:
+        return predict({"w": w}, X)[0] ** 2
+
+    problem = sb.Problem(predict=predict, params={"w": np.zeros(4)}, data=(X, X[:, 0]))
+    mine = sb.Law(cost, "predictor", (4,))
+    start = sb.Problem(
+        predict=predict, params=lambda key: {"w": predict({"w": jax.random.normal(key, (4,))}, X)}
+    )
+    calls: list[Callable[[], Any]] = [
+        lambda: sb.discover(predict, {"w": (4,)}, X),
+        lambda: sb.simulate(problem, sb.SGD(0.1), steps=1),
+        lambda: sb.simulate(
+            least_squares(), sb.SGD(0.1), steps=1, observe={"z": lambda p: cost(p["w"])}
+        ),
+        lambda: sb.Langevin(1.0).law(sb.Radial((4,), 3, sb.PowerLink(2.0)), cost),
+        lambda: mine(np.ones(4)),
+        lambda: mine.evaluate(np.ones((3, 4))),
+        lambda: mine.sample(3),
+        start.shapes,
+    ]
+    for call in calls:
+        with pytest.raises((ValueError, TypeError), match="written in jax") as error:
+            call()
+        assert "\n" not in str(error.value)
+
+
+def test_a_predictor_that_is_finite_nowhere_has_no_symmetries_to_find() -> None:
+    for nowhere in (lambda p, x: jnp.full(3, jnp.nan), lambda p, x: x @ p["w"] * 0 + jnp.inf):
+        with pytest.raises(ValueError, match="finite nowhere"):
+            sb.discover(nowhere, {"w": (4,)}, X)
+
+
+def test_a_class_without_weight_is_no_class() -> None:
+    """Two classes are left, and one row of coefficients; as if its samples were not there."""
+    labels = np.array(["a", "b", "c"] * 4)
+    weight = np.where(labels == "c", 0.0, 1.0)
+    kept = labels != "c"
+    for penalty in ("l1", sb.Nuclear()):
+        for model in (
+            sb.DesignedClassifier(penalty, 0.01).fit(X, labels, sample_weight=weight),
+            sb.DesignedClassifier(penalty, 0.01, class_weight={"a": 1, "b": 1, "c": 0}).fit(
+                X, labels
+            ),
+        ):
+            alone = sb.DesignedClassifier(penalty, 0.01).fit(X[kept], labels[kept])
+            assert model.coef_.shape == alone.coef_.shape == (1, 4)
+            np.testing.assert_allclose(model.coef_, alone.coef_, atol=1e-6)
+            assert model.predict_proba(X).shape == (12, 2)
+
+
+@pytest.mark.parametrize("labels", [["a", None, "b", "b"], [None, 1, 1, 2]])
+def test_labels_of_groups_are_of_one_kind(labels: list[Any]) -> None:
+    for call in (
+        lambda: sb.DesignedRegressor(sb.GroupLasso(labels)).fit(X, X[:, 0]),
+        lambda: sb.GroupProduct((4,), groups=labels),
+    ):
+        with pytest.raises(ValueError, match=r"groups hold labels .*one kind"):
+            call()
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "clarabel", None)
+    with pytest.raises(ImportError, match=r"symbias\[verify\]"):
+        sb.verify("l1", sb.WeightDecay(0.1), shape=4)
+    for name in [n for n in sys.modules if n == "symbias.torch" or n.startswith("symbias.torch.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ImportError, match=r"symbias\[torch\]"):
+        importlib.import_module("symbias.torch")

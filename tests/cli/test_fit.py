@@ -333,6 +333,49 @@ def test_no_convergence_is_said(tmp_path: Path) -> None:
     assert json.loads(stdout)["converged"] is False
 
 
+@pytest.mark.parametrize("strength", ["1e-3", "auto"])
+def test_rounds_and_gap_are_options(tmp_path: Path, strength: str) -> None:
+    rng = np.random.default_rng(0)
+    body = "\n".join(f"{i},{v}" for i, v in enumerate(rng.normal(size=50).cumsum()))
+    data = write(tmp_path / "walk.csv", f"t,x\n{body}\n")
+    common = ("fit", data, "--penalty", "trend", "--out", tmp_path / "o", "--json")
+    _, stdout, _ = run(*common, "--strength", strength, "--max-iter", 1)
+    short = json.loads(stdout)
+    assert (short["n_iter"], short["converged"]) == (1, False)
+    rough, fine = (
+        json.loads(run(*common, "--strength", strength, "--tol", tol)[1]) for tol in (0.9, 1e-9)
+    )
+    assert rough["converged"]
+    assert rough["n_iter"] < fine["n_iter"]
+    data = write(tmp_path / "table.csv", "a,b,y\n1,2,3\n2,0,1\n0,1,1\n3,3,1\n")
+    _, _, stderr = run(
+        "fit", data, "--penalty", "l1", "--target", "y", "--strength", 1e-3, "--solver", "varpro",
+        "--max-iter", 1, "--out", tmp_path / "o",
+    )  # fmt: skip
+    assert "not converged after 1 steps" in stderr
+    for option, wrong in (("--max-iter", 0), ("--tol", 0), ("--tol", "nan")):
+        code, _, stderr = run(*common, option, wrong)
+        assert code == 2
+        assert option in stderr
+
+
+def test_the_convex_solver_runs_where_it_is_quick_or_asked_for(tmp_path, monkeypatch) -> None:
+    from symbias.cli import compare
+
+    common = ("fit", NILE, "--penalty", "tv", "--strength", 20, "--out", tmp_path / "o", "--json")
+    assert json.loads(run(*common)[1])["reference"]
+    monkeypatch.setattr(compare, "_QUICK_SERIES", 99)
+    said = json.loads(run(*common)[1])
+    assert said["reference"] is None
+    assert "--verify asks for it" in said["reference_note"]
+    assert json.loads(run(*common, "--verify")[1])["reference"]
+    table = (*common[:3], "l1", "--target", "flow", "--strength", 20, *common[6:])
+    assert json.loads(run(*table)[1])["reference"]
+    monkeypatch.setattr(compare, "_QUICK_TABLE", 99)
+    assert json.loads(run(*table)[1])["reference"] is None
+    assert json.loads(run(*table, "--verify")[1])["reference"]
+
+
 def test_help_is_light() -> None:
     heavy = ("jax", "sklearn", "torch", "matplotlib", "xarray")
     code = (

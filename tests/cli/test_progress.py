@@ -20,3 +20,18 @@ def test_silence(capsys, total) -> None:
     with _progress.progress("fit", total, show=False) as report:
         report(1, "x", 10)
     assert capsys.readouterr() == ("", "")
+
+
+def test_one_long_step_is_seen_to_go_on(capsys, monkeypatch) -> None:
+    for name, seconds in (("FIRST_LINE", 0.05), ("MORE_LINES", 0.2), ("BEAT", 0.02)):
+        monkeypatch.setattr(_progress, name, seconds)
+    with _progress.progress("fit lq", None) as report:
+        _progress.time.sleep(0.15)
+        report(3, "objective 2")
+        _progress.time.sleep(0.5)
+    first, *more = capsys.readouterr().err.splitlines()
+    assert first == "fit lq: working for 0 s"
+    assert more
+    assert set(more) == {"fit lq: 3, objective 2"}
+    _progress.time.sleep(0.3)
+    assert capsys.readouterr().err == ""

@@ -1,6 +1,8 @@
 """Named errors, before anything is changed."""
 
 import re
+import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -146,6 +148,40 @@ def test_models_that_are_wrapped_already() -> None:
 
     with pytest.raises(st.WrappedModel, match="DistributedDataParallel"):
         st.apply(DistributedDataParallel(network()), "module.0.weight", "l1")
+    net = st.apply(network(), "0.weight", "l1")
+    with pytest.raises(st.WrappedModel, match=r"collapse what it wraps, its \.module"):
+        st.collapse(DistributedDataParallel(net))
+    assert st.collapse(DistributedDataParallel(net).module).touched() == ["0.weight"]
+
+
+def test_shards_are_not_collapsed(tmp_path: Path) -> None:
+    """FSDP1: from its full state dict, into a model of the same design."""
+    from torch.distributed.fsdp import FullStateDictConfig, StateDictType
+    from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+
+    method = f"file://{tmp_path / 'group'}"
+    torch.distributed.init_process_group("gloo", init_method=method, rank=0, world_size=1)
+    try:
+        net = st.apply(network(), "0.weight", "l1")
+        weight = net[0].weight.detach().clone()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a single process, and of what is to come
+            model: Any = FSDP(net, device_id=torch.device("cpu"))
+            with pytest.raises(st.WrappedModel, match="load its full state dict"):
+                st.collapse(model)
+            with FSDP.state_dict_type(model, StateDictType.FULL_STATE_DICT, FullStateDictConfig()):
+                state = model.state_dict()
+    finally:
+        torch.distributed.destroy_process_group()
+    twin = st.apply(network(), "0.weight", "l1")
+    twin.load_state_dict(state)
+    st.collapse(twin)
+    torch.testing.assert_close(twin[0].weight.detach(), weight, rtol=1e-6, atol=1e-7)
+    half = st.apply(network(), "0.weight", "l1")
+    original = half[0].parametrizations.weight.original0
+    original.data = original.data.flatten()[::2].clone()  # what another process would hold
+    with pytest.raises(st.WrappedModel, match=r"factors of '0.weight' are sharded: load"):
+        st.collapse(half)
 
 
 @pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])

@@ -80,7 +80,7 @@ def main_options(
 @app.command()
 @command
 def fit(
-    data: Annotated[str, typer.Argument(metavar="DATA.csv", help="A CSV file with a header.")],
+    data: Annotated[str, typer.Argument(metavar="DATA.csv", help="A CSV file.")],
     penalty: Annotated[
         str,
         typer.Option(
@@ -95,10 +95,26 @@ def fit(
     time: Annotated[str | None, typer.Option(help="Column of time stamps of a series.")] = None,
     groups: Annotated[str | None, typer.Option(help='Groups of columns: "a,b;c,d".')] = None,
     drop: Annotated[list[str] | None, typer.Option(help="Column to leave out; repeat.")] = None,
+    header: Annotated[
+        bool | None,
+        typer.Option("--header/--no-header", help="Whether the first row names the columns."),
+    ] = None,
     folds: Annotated[int, typer.Option(help="Folds of the cross-validation.")] = 5,
     solver: Annotated[str, typer.Option(help="auto, varpro or gd.")] = "auto",
+    max_iter: Annotated[int | None, typer.Option(help="Rounds or steps of a fit at most.")] = None,
+    tol: Annotated[float | None, typer.Option(help="Relative duality gap of a fit.")] = None,
+    impute: Annotated[
+        str | None, typer.Option(help="Fill missing values in: mean, median or most_frequent.")
+    ] = None,
+    onehot: Annotated[
+        bool, typer.Option("--onehot", help="Columns of text become columns of 0 and 1.")
+    ] = False,
+    classify: Annotated[
+        bool, typer.Option("--classify", help="The target is a class: logistic loss.")
+    ] = False,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Train the factors too, and compare.")
+        bool,
+        typer.Option("--verify", help="Train the factors too, ask a convex solver, and compare."),
     ] = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -109,11 +125,19 @@ def fit(
     _one_of("--solver", solver, ("auto", "varpro", "gd"))
     if folds < 2:
         raise InputError(f"--folds must be at least 2, got {folds}")
+    if max_iter is not None and max_iter < 1:
+        raise InputError(f"--max-iter must be at least 1, got {max_iter}")
+    if tol is not None and not 0 < tol < 1:
+        raise InputError(f"--tol must be between 0 and 1, got {tol}")
+    if impute is not None:
+        _one_of("--impute", impute, ("mean", "median", "most_frequent"))
+    if penalty in SERIES and (impute or onehot or classify):
+        raise InputError("--impute, --onehot and --classify are for tables, not for series")
     from symbias.cli.read import read_csv
     from symbias.cli.write import check_writable, write_all
 
     check_writable(out)
-    table = read_csv(Path(data))
+    table = read_csv(Path(data), header)
     use_compilation_cache()
     from symbias.cli.jobs import run_job
     from symbias.cli.record import Options
@@ -130,6 +154,11 @@ def fit(
         solver,
         show_progress=not quiet,
         verify=verify,
+        max_iter=max_iter,
+        tol=tol,
+        impute=impute,
+        onehot=onehot,
+        classify=classify,
     )
     job = run_job(table, options)
     page = render(f"symbias: {table.path.name}", _INTRO, [job.section], _footer())

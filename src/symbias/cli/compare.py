@@ -4,15 +4,25 @@ from typing import Any
 
 import numpy as np
 
-from symbias.estimators import DesignedRegressor, SeriesFit, fit_series
-from symbias.penalties import Penalty, TotalVariation, TrendFilter
+from symbias.estimators import DesignedClassifier, DesignedRegressor, SeriesFit, fit_series
+from symbias.penalties import Penalty, Spectral, TotalVariation, TrendFilter
 from symbias.solvers.reference import LARGEST, convex_reference, series_reference
 
 _LARGEST_TABLE = 4_000_000  # numbers
+_QUICK_TABLE, _QUICK_SERIES, _QUICK_SPECTRUM = 50_000, 5_000, 200  # within a second, unasked
 
 
-def compare_table(model: Any, penalty: Penalty, X: np.ndarray, y: np.ndarray) -> dict[str, Any]:
-    """How an estimator's solution compares with that of the convex solver."""
+def compare_table(
+    model: Any, penalty: Penalty, X: np.ndarray, y: np.ndarray, asked: bool
+) -> dict[str, Any]:
+    """How an estimator's solution compares with that of the convex solver.
+
+    On request, and where it takes no time.
+    """
+    if isinstance(model, DesignedClassifier):
+        return _none("it is for squared errors")
+    if not asked and X.size > _QUICK_TABLE:
+        return _none(f"--verify asks for it (unasked up to {_QUICK_TABLE:,} numbers)")
     if X.size > _LARGEST_TABLE:
         return _none(f"it is for tables of up to {_LARGEST_TABLE:,} numbers")
     strength = float(getattr(model, "strength_", getattr(model, "strength", 0.0)))
@@ -26,8 +36,11 @@ def compare_table(model: Any, penalty: Penalty, X: np.ndarray, y: np.ndarray) ->
     return _agreement(ours, theirs, model.objective_, reference.objective)
 
 
-def compare_series(fit: SeriesFit) -> dict[str, Any]:
-    """How the fit of a series compares with that of the convex solver."""
+def compare_series(fit: SeriesFit, asked: bool) -> dict[str, Any]:
+    """How the fit of a series compares with that of the convex solver, likewise."""
+    quick = _QUICK_SPECTRUM if isinstance(fit.penalty, Spectral) else _QUICK_SERIES
+    if not asked and len(fit.times) > quick:
+        return _none(f"--verify asks for it (unasked up to {quick:,} time stamps)")
     if len(fit.times) > LARGEST:
         return _none(f"it is for series of up to {LARGEST:,} time stamps")
     times, at, counts = np.unique(fit.observed_times, return_inverse=True, return_counts=True)
@@ -36,7 +49,7 @@ def compare_series(fit: SeriesFit) -> dict[str, Any]:
     try:
         if isinstance(fit.penalty, TotalVariation | TrendFilter):
             order = 1 if isinstance(fit.penalty, TotalVariation) else 2
-            weights, grid = counts / counts.sum(), (times - times[0]) / fit.step
+            weights, grid = counts / counts.sum(), fit.in_steps(times)
             signal, objective = series_reference(means, fit.strength, order, grid, weights)
         elif len(times) == len(fit.times) <= _LARGEST_TABLE**0.5 and np.all(counts == 1):
             found = convex_reference(fit.penalty, fit.strength, np.eye(len(means)), means)
@@ -54,8 +67,9 @@ def compare_series(fit: SeriesFit) -> dict[str, Any]:
 def train_table(model: Any, penalty: Penalty, X: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     """The factors trained by variable projection, at the strength of a direct fit."""
     strength = float(getattr(model, "strength_", getattr(model, "strength", 0.0)))
-    trained = DesignedRegressor(penalty, strength, solver="varpro").fit(X, y)
-    return _trained(trained.objective_, model.objective_)
+    kind = DesignedClassifier if isinstance(model, DesignedClassifier) else DesignedRegressor
+    trained = kind(penalty, strength, solver="varpro").fit(X, y)
+    return _trained(float(np.sum(trained.objective_)), float(np.sum(model.objective_)))
 
 
 def train_series(fit: SeriesFit) -> dict[str, Any]:

@@ -1,27 +1,42 @@
-"""CSV files, checked cell by cell: what is wrong is named by file, row and column."""
+"""CSV files, checked row by row: what is wrong is named by file, row and column."""
 
 import csv
-import re
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from symbias.cli import cells
 from symbias.cli.errors import InputError
+from symbias.cli.stamps import Stamps, is_date, stamps_of
 
-MISSING = {"", "na", "n/a", "nan", "null", "none"}
-LARGEST = 1e100  # squares of larger numbers overflow
-_DATE = re.compile(r"\d{4}-\d\d")
+_SEPARATORS, _FIRST_ROWS = ",;\t", 20
 
 
 @dataclass(frozen=True)
 class Table:
-    """Text cells by column, and for each row its line in the file."""
+    """Text cells by column, and for each row its line in the file.
+
+    ``separator`` stands between cells; ``named`` says whether the first row held the names.
+    ``index`` is an unnamed column that counts rows, which is no part of ``columns``.
+    """
 
     path: Path
     columns: dict[str, list[str]]
     lines: list[int]
+    separator: str = ","
+    named: bool = True
+    index: str | None = None
+    comma: set[str] = field(default_factory=set, compare=False)  # columns with decimal commas
+
+    @property
+    def pandas(self) -> str:
+        """The code that reads the file."""
+        options = [repr(self.path.name), 'comment="#"']
+        options += [f"sep={self.separator!r}"] if self.separator != "," else []
+        options += ['decimal=","'] if self.comma else []
+        options += [] if self.named else [f"names={list(self.columns)!r}"]
+        return f"pd.read_csv({', '.join(options)})"
 
     def column(self, name: str) -> list[str]:
         if name not in self.columns:
@@ -30,83 +45,67 @@ class Table:
             )
         return self.columns[name]
 
+    def plain(self, name: str) -> list[str]:
+        """A column with decimal points, and 1 and 0 for true and false."""
+        column = self.column(name)
+        try:
+            pointed = cells.with_points(column, self.separator)
+        except cells.CellError as error:
+            raise self.error(name, error) from None
+        if pointed is not column:
+            self.comma.add(name)
+        return cells.truth_as_numbers(pointed)
+
     def numbers(self, name: str, *, missing: bool = False) -> np.ndarray:
         """A column as floats; missing cells are nan where they are allowed."""
-        cells = self.column(name)
         try:
-            values = np.array(cells).astype(float)
-        except ValueError:
-            values = np.full(len(cells), np.nan)
-        if np.all(np.abs(values) <= LARGEST):  # false where nan
-            return values
-        values = np.array(
-            [self._number(name, i, cell, missing) for i, cell in enumerate(cells)], dtype=float
-        )
-        if np.all(np.isnan(values)):
-            raise InputError(f"{self.path}: column {name!r} has only missing values")
-        return values
+            return cells.numbers(self.plain(name), missing)
+        except cells.CellError as error:
+            raise self.error(name, error) from None
 
-    def times(self, name: str) -> np.ndarray:
-        """A column of numbers or of ISO dates, the latter as days since 1970-01-01."""
-        cells = self.column(name)
-        if not _DATE.match(next((c for c in cells if c.lower() not in MISSING), "")):
-            return self.numbers(name)
-        stamps = [self._date(name, i, cell) for i, cell in enumerate(cells)]
-        zones = {s.tzinfo for s in stamps}
-        if len(zones) > 1:
-            raise InputError(f"{self.path}: column {name!r} mixes time zones")
-        origin = datetime(1970, 1, 1, tzinfo=zones.pop())
-        return np.array([(s - origin).total_seconds() / 86400 for s in stamps])
-
-    def _date(self, name: str, i: int, cell: str) -> datetime:
-        where = f"{self.path}, row {self.lines[i]}, column {name!r}"
-        if cell.lower() in MISSING:
-            raise InputError(f"{where}: missing value")
+    def times(self, name: str) -> Stamps:
+        """A column of numbers or of dates."""
         try:
-            return datetime.fromisoformat(f"{cell}-01" if len(cell) == 7 else cell)
-        except ValueError:
-            raise InputError(f"{where}: {cell!r} is not a date like 2020-01-31") from None
+            return stamps_of(self.plain(name))
+        except cells.CellError as error:
+            raise self.error(name, error) from None
 
-    def _number(self, name: str, i: int, cell: str, missing: bool) -> float:
-        where = f"{self.path}, row {self.lines[i]}, column {name!r}"
-        if cell.lower() in MISSING:
-            if missing:
-                return float("nan")
-            raise InputError(f"{where}: missing value")
-        try:
-            value = float(cell)
-        except ValueError:
-            raise InputError(f"{where}: {cell!r} is not a number") from None
-        if not np.isfinite(value):
-            raise InputError(f"{where}: {cell!r} is not finite")
-        if abs(value) > LARGEST:
-            raise InputError(f"{where}: {cell!r} is too large to be squared; rescale")
-        return value
+    def error(self, name: str, error: cells.CellError) -> InputError:
+        """What is wrong with a cell of a column, or with all of it."""
+        if error.row is None:
+            return InputError(f"{self.path}: column {name!r} {error}")
+        return InputError(f"{self.path}, row {self.lines[error.row]}, column {name!r}: {error}")
 
 
-def read_csv(path: Path) -> Table:
-    """The table in ``path``: comma, semicolon or tab separated, a header, # for comments.
+def read_csv(path: Path, header: bool | None = None) -> Table:
+    """The table in ``path``: comma, semicolon or tab separated, # for comments.
+
+    Parameters
+    ----------
+    header : bool, optional
+        Whether the first row holds the names of the columns; by default it does, and is refused
+        where it looks like data. Without names columns are called column_1, column_2, ...
 
     Raises
     ------
     InputError
-        If the file cannot be read, is empty, has fewer than two rows of data, has columns without
-        or with the same name, or a row of another length.
+        If the file cannot be read, is empty, has fewer than two rows of data, has columns with the
+        same name, a first row that looks like data, or a row of another length.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise InputError(f"{path}: not a UTF-8 text file") from None
+        raise InputError(f"{path}: not a UTF-8 text file; save it as one") from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
-    numbered = [
+    numbered = [  # other line ends than these are part of a cell
         (number, line)
-        for number, line in enumerate(text.splitlines(), start=1)
+        for number, line in enumerate(text.split("\n"), start=1)
         if line.strip() and not line.lstrip().startswith("#")
     ]
     if not numbered:
         raise InputError(f"{path}: the file is empty")
-    separator = max(",;\t", key=numbered[0][1].count)
+    separator = _separator([line for _, line in numbered[:_FIRST_ROWS]])
     try:
         parsed = list(csv.reader((line for _, line in numbered), delimiter=separator))
     except csv.Error as error:
@@ -115,13 +114,55 @@ def read_csv(path: Path) -> Table:
     lines = [number for number, _ in numbered]
     if len(rows) != len(lines):
         raise InputError(f"{path}: a quoted cell runs over several lines")
-    header = rows[0]
-    if "" in header or len(set(header)) < len(header):
-        raise InputError(f"{path}, row {lines[0]}: every column needs a name of its own: {header}")
+    width = len(rows[0])
     for row, line in zip(rows, lines, strict=True):
-        if len(row) != len(header):
-            raise InputError(f"{path}, row {line}: {len(row)} cells, expected {len(header)}")
-    if len(rows) < 3:
-        raise InputError(f"{path}: {len(rows) - 1} rows of data, need at least 2")
-    columns = {name: [row[j] for row in rows[1:]] for j, name in enumerate(header)}
-    return Table(path, columns, lines[1:])
+        if len(row) != width:
+            raise InputError(f"{path}, row {line}: {len(row)} cells, expected {width}")
+    names = _names(path, lines[0], rows[0], header)
+    if header is not False:
+        rows, lines = rows[1:], lines[1:]
+    if len(rows) < 2:
+        raise InputError(f"{path}: {len(rows)} rows of data, need at least 2")
+    columns = {name: [row[j] for row in rows] for j, name in enumerate(names)}
+    index = names[0] if header is not False and _counts_rows(rows, parsed[0]) else None
+    columns.pop(index or "", None)
+    return Table(path, columns, lines, separator, header is not False, index)
+
+
+def _separator(lines: list[str]) -> str:
+    """The separator that gives all first rows the same number of cells, most of them."""
+
+    def score(separator: str) -> tuple[bool, int]:
+        try:
+            widths = {len(row) for row in csv.reader(lines, delimiter=separator)}
+        except csv.Error:
+            return False, 0
+        return len(widths) == 1 and widths != {1}, lines[0].count(separator)
+
+    return max(_SEPARATORS, key=score)
+
+
+def _names(path: Path, line: int, first: list[str], header: bool | None) -> list[str]:
+    if header is False:
+        return [f"column_{j}" for j in range(1, len(first) + 1)]
+    if header is None and first[0] and _looks_like_data(first):
+        raise InputError(
+            f"{path}, row {line}: {', '.join(first[:4])} looks like data: give the columns names, "
+            "or say --no-header (or --header, if these are the names)"
+        )
+    names = [cell or f"Unnamed: {j}" for j, cell in enumerate(first)]  # as pandas calls them
+    if len(set(names)) < len(names):
+        raise InputError(f"{path}, row {line}: every column needs a name of its own: {first}")
+    return names
+
+
+def _looks_like_data(first: list[str]) -> bool:
+    known = [cell for cell in first if not cells.is_missing(cell)]
+    return bool(known) and all(cells.is_number(c) or is_date(c) for c in known)
+
+
+def _counts_rows(rows: list[list[str]], header: list[str]) -> bool:
+    """Whether the first column has no name and counts rows from 0: what pandas writes."""
+    if header[0].strip() or len(header) < 2:
+        return False
+    return all(row[0] == str(i) for i, row in enumerate(rows))

@@ -10,7 +10,12 @@ import numpy as np
 
 from symbias._version import __version__
 from symbias.cli.read import Table
-from symbias.estimators import DesignedRegressor, DesignedRegressorCV, SeriesFit
+from symbias.estimators import (
+    DesignedClassifier,
+    DesignedRegressor,
+    DesignedRegressorCV,
+    SeriesFit,
+)
 from symbias.report.page import Section
 
 
@@ -41,6 +46,11 @@ class Options:
     solver: str = "auto"
     show_progress: bool = True
     verify: bool = False
+    max_iter: int | None = None
+    tol: float | None = None
+    impute: str | None = None
+    onehot: bool = False
+    classify: bool = False
 
 
 class Outcome(NamedTuple):
@@ -55,20 +65,23 @@ class Outcome(NamedTuple):
     converged: bool
     strengths: np.ndarray | None = None
     errors: np.ndarray | None = None
+    score: str = "mean_squared_error"
 
 
-def outcome_of(model: DesignedRegressor | DesignedRegressorCV) -> Outcome:
-    """The numbers of an estimator."""
+def outcome_of(model: DesignedRegressor | DesignedRegressorCV | DesignedClassifier) -> Outcome:
+    """The numbers of an estimator; of classes one against the rest, added up."""
+    classes = isinstance(model, DesignedClassifier)
     return Outcome(
         float(getattr(model, "strength_", getattr(model, "strength", 0.0))),
         model.strength_max_,
-        model.objective_,
-        model.dual_gap_,
+        float(np.sum(model.objective_)),
+        float(np.sum(model.dual_gap_)),
         int(np.sum(model.support_)),
         model.n_iter_,
         model.converged_,
         getattr(model, "strengths_", None),
-        getattr(model, "mse_path_", None),
+        getattr(model, "loss_path_" if classes else "mse_path_", None),
+        "mean_log_loss" if classes else "mean_squared_error",
     )
 
 
@@ -94,6 +107,7 @@ def record_of(
     record: dict[str, Any] = {
         "symbias": __version__,
         "data": table.path.name,
+        "read": table.pandas,
         "data_sha256": hashlib.sha256(table.path.read_bytes()).hexdigest(),
         "penalty": options.penalty,
         "strength": outcome.strength,
@@ -113,7 +127,7 @@ def record_of(
     if outcome.strengths is not None and outcome.errors is not None:
         record["folds"] = int(outcome.errors.shape[1])
         record["strengths"] = outcome.strengths.tolist()
-        record["mean_squared_error"] = outcome.errors.mean(axis=1).tolist()
+        record[outcome.score] = outcome.errors.mean(axis=1).tolist()
     return record
 
 

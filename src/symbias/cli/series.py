@@ -8,6 +8,7 @@ from symbias.cli.compare import compare_series, train_series
 from symbias.cli.errors import InputError
 from symbias.cli.read import Table
 from symbias.cli.record import Job, Options, csv_of, outcome_of_series, record_of
+from symbias.cli.stamps import Stamps
 from symbias.estimators import SeriesFit, fit_series
 from symbias.report.sections import series_section
 
@@ -15,27 +16,37 @@ from symbias.report.sections import series_section
 def series_job(table: Table, options: Options, found: dict[str, Any], callback: Any) -> Job:
     time_name, target = _series_columns(table, options)
     values = table.numbers(target, missing=True)
-    times = np.arange(len(values), dtype=float) if time_name is None else table.times(time_name)
+    stamps = Stamps.counted(len(values)) if time_name is None else table.times(time_name)
+    written = stamps.written()
+    if len(written) == 1:
+        raise InputError(
+            f"{table.path}: all {len(values)} time stamps are equal ({stamps.cells[0]})"
+        )
     fit = fit_series(
-        times,
+        stamps.values,
         values,
         options.penalty,
         "auto" if options.strength is None else options.strength,
         folds=options.folds,
         solver=options.solver,
+        tol=options.tol or 1e-8,
+        max_iter=options.max_iter,
         callback=callback,
     )
     record = record_of(table, options, outcome_of_series(fit), found)
     record |= {"kind": "series", "time": time_name, "target": target, "n": len(fit.observed)}
     record["missing"] = int(np.sum(np.isnan(values)))
-    record["changes"] = [[float(a), float(b)] for a, b in fit.breaks]
+    record |= {"time_form": stamps.form, "time_pandas": stamps.pandas}
+    changes = [[written[i] for i in pair] for pair in np.searchsorted(fit.times, fit.breaks)]
+    record["changes"] = changes if stamps.dates else [[_number(c) for c in p] for p in changes]
     if options.penalty == "spectral":
         record["strongest_period"] = _strongest_period(fit)
-    record |= compare_series(fit)
+    record |= compare_series(fit, options.verify)
     if options.verify:
         record |= train_series(fit)
-    rows = _series_rows(fit, time_name or "index", target)
-    section = series_section(fit, record, time_name or "index", target)
+    rows = _series_rows(fit, written, time_name or "index", target)
+    axis = (time_name or "index") + " (UTC)" * stamps.form.endswith("UTC")
+    section = series_section(fit, record, changes, (axis, target))
     return Job(record, csv_of(rows), section)
 
 
@@ -60,14 +71,20 @@ def _series_columns(table: Table, options: Options) -> tuple[str | None, str]:
     return time_name, target
 
 
-def _series_rows(fit: SeriesFit, time_name: str, target: str) -> list[list[str]]:
+def _number(cell: str) -> float | int:
+    return int(cell) if cell.lstrip("+-").isdigit() else float(cell)
+
+
+def _series_rows(
+    fit: SeriesFit, written: list[str], time_name: str, target: str
+) -> list[list[str]]:
     """Time, mean of what was observed there (empty if nothing was), and the fit."""
     where = np.searchsorted(fit.times, fit.observed_times)
     count = np.bincount(where, minlength=len(fit.times))
     total = np.bincount(where, weights=fit.observed, minlength=len(fit.times))
     rows = [[time_name, target, "fit"]]
-    for t, n, s, f in zip(fit.times, count, total, fit.fitted, strict=True):
-        rows.append([f"{t:.15g}", f"{s / n:.15g}" if n else "", f"{f:.15g}"])
+    for t, n, s, f in zip(written, count, total, fit.fitted, strict=True):
+        rows.append([t, f"{s / n:.15g}" if n else "", f"{f:.15g}"])
     return rows
 
 

@@ -4,8 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from symbias.cli.classes import fit_classes, labels_of
 from symbias.cli.compare import compare_table, train_table
 from symbias.cli.errors import InputError
+from symbias.cli.features import features_of
 from symbias.cli.read import Table
 from symbias.cli.record import Job, Options, csv_of, outcome_of, record_of
 from symbias.estimators import DesignedRegressor, DesignedRegressorCV
@@ -18,41 +20,63 @@ def table_job(table: Table, options: Options, found: dict[str, Any], callback: A
         raise InputError(
             f"{table.path}: name the column to predict with --target: {', '.join(table.columns)}"
         )
-    y = table.numbers(options.target)
+    y = labels_of(table, options.target) if options.classify else table.numbers(options.target)
     for name in options.drop:
         table.column(name)
-    names = [n for n in table.columns if n != options.target and n not in options.drop]
-    if not names:
+    columns = [n for n in table.columns if n != options.target and n not in options.drop]
+    if not columns:
         raise InputError(f"{table.path}: no column is left besides the target")
-    X = np.column_stack([table.numbers(n) for n in names])
+    features = features_of(table, columns, options.impute, options.onehot)
+    X, names = features.X, features.names
     spread = X.std(axis=0)
-    if constant := [n for n, s in zip(names, spread, strict=True) if s == 0]:
+    if constant := [n for n, s in zip(features.sources, spread, strict=True) if s == 0]:
         raise InputError(f"{table.path}: column {constant[0]!r} is constant; --drop it")
     scaled = (X - X.mean(axis=0)) / spread
-    penalty = _table_penalty(table, options, names)
+    penalty = _table_penalty(table, options, columns, features.sources)
     keywords: dict[str, Any] = {"solver": options.solver, "callback": callback}
+    keywords |= {"max_iter": options.max_iter, "tol": options.tol or 1e-10}
     model: Any
-    if options.strength is None:
+    if options.classify:
+        model = fit_classes(penalty, options, scaled, y, keywords)
+    elif options.strength is None:
         model = DesignedRegressorCV(penalty, cv=min(options.folds, len(y)), **keywords)
+        model.fit(scaled, y)
     else:
-        model = DesignedRegressor(penalty, options.strength, **keywords)
-    model.fit(scaled, y)
+        model = DesignedRegressor(penalty, options.strength, **keywords).fit(scaled, y)
     record = record_of(table, options, outcome_of(model), found)
     record |= {"kind": "table", "target": options.target, "n": len(y), "features": names}
-    record |= compare_table(model, penalty, scaled, y)
+    record |= {"columns": columns, "sources": features.sources, "prepared": features.notes}
+    record |= {"pandas": features.code}
+    if options.classify:
+        kinds, counts = np.unique(y, return_counts=True)
+        record["classes"] = {str(k): int(n) for k, n in zip(kinds, counts, strict=True)}
+    record |= compare_table(model, penalty, scaled, y, options.verify)
     if options.verify:
         record |= train_table(model, penalty, scaled, y)
-    raw = model.coef_ / spread
-    rows = [["feature", "coefficient", "per_standard_deviation"]]
-    rows.append(["(intercept)", f"{model.intercept_ - raw @ X.mean(axis=0):.15g}", ""])
-    for n, a, b in zip(names, raw, model.coef_, strict=True):
-        rows.append([n, f"{a:.15g}", f"{b:.15g}"])
+    rows = _rows(model, names, X.mean(axis=0), spread)
     return Job(record, csv_of(rows), table_section(model, record, names))
 
 
-def _table_penalty(table: Table, options: Options, names: list[str]) -> Penalty:
+def _rows(model: Any, names: list[str], means: np.ndarray, spread: np.ndarray) -> list[list[str]]:
+    """Coefficients in the units of the table; of three classes and more, class by class."""
+    head = ["feature", "coefficient", "per_standard_deviation"]
+    coef, intercept = np.atleast_2d(model.coef_), np.atleast_1d(model.intercept_)
+    several = len(coef) > 1
+    rows = [["class", *head] if several else head]
+    for k, (scaled, level) in enumerate(zip(coef, intercept, strict=True)):
+        raw, first = scaled / spread, [str(model.classes_[k])] if several else []
+        rows.append([*first, "(intercept)", f"{level - raw @ means:.15g}", ""])
+        for n, a, b in zip(names, raw, scaled, strict=True):
+            rows.append([*first, n, f"{a:.15g}", f"{b:.15g}"])
+    return rows
+
+
+def _table_penalty(table: Table, options: Options, names: list[str], sources: list[str]) -> Penalty:
+    """Of groups: all that comes from one column stays together."""
     if options.penalty != "group":
         return as_penalty(options.penalty)
+    if not options.groups and len(set(sources)) < len(sources):
+        return GroupLasso(sources)
     if not options.groups:
         raise InputError(
             'the group penalty needs --groups "a,b;c,d": columns by comma, groups by ;'
@@ -68,4 +92,4 @@ def _table_penalty(table: Table, options: Options, names: list[str]) -> Penalty:
             if labels[member] != member:
                 raise InputError(f"--groups: {member!r} is in two groups; groups may not overlap")
             labels[member] = "+".join(members) if len(members) > 1 else member
-    return GroupLasso([labels[n] for n in names])
+    return GroupLasso([labels[n] for n in sources])

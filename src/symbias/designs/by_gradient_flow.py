@@ -34,6 +34,5 @@ def by_gradient_flow(penalty: Penalty, mechanism: "GradientFlow", shape: Shape) 
             return tree_of(form)
     raise Refused(
         f"gradient flow has no potential like {penalty!r}: products of numbers give l1 (from small "
-        "starts) to l2, alone or behind a linear map; matrix products and groups have none at all. "
-        "Weight decay takes this penalty"
+        "starts) to l2, alone or behind a linear map; matrix products and groups have none at all"
     )

@@ -19,9 +19,11 @@ from symbias.parameterizations import (
     Synthesis,
 )
 from symbias.penalties import (
+    L1,
     Behind,
     Entries,
     Groups,
+    Nuclear,
     Penalty,
     Piece,
     Power,
@@ -55,8 +57,8 @@ def by_label_noise(penalty: Penalty, mechanism: LabelNoise, shape: Shape) -> Par
     plain = isinstance(inner, Piece) and inner.sizes.elementwise and inner.scalar == Power()
     if not isinstance(form, Behind) or not plain or len(form.shape) != 1:
         raise Refused(
-            f"label noise reaches {penalty!r} for a vector and for entries behind an invertible "
-            f"map, not for the shape {form.shape}"
+            f"label noise reaches sums over the entries of a vector behind an invertible map, not "
+            f"{penalty!r} of shape {form.shape}"
         )
     columns = form.linear.columns
     dense = columns if isinstance(columns, np.ndarray) else columns.toarray()
@@ -91,7 +93,8 @@ def _(sizes: Entries, scalar: Scalar) -> Parameterization:
     if not 1 - 1e-3 <= p < 2 - 1e-3:
         raise Refused(
             f"the penalty grows like |w|^{p:.3g} at 0; label noise reaches exponents from 1 to "
-            "below 2 (sb.L1() is the nearest of the sparse ones). Weight decay takes the others"
+            "below 2",
+            near=(L1(),),
         )
     depth = round(2 / (2 - p))
     if isinstance(scalar, Power) and abs(2 - 2 / depth - p) <= 1e-9:
@@ -118,7 +121,8 @@ def _(sizes: Groups, scalar: Scalar) -> Parameterization:
 def _(sizes: SingularValues, scalar: Scalar) -> Parameterization:
     if scalar != Power():
         raise Refused(
-            f"label noise reaches the nuclear norm of a matrix, not sum {scalar.formula('sigma')}"
+            f"label noise reaches the nuclear norm of a matrix, not sum {scalar.formula('sigma')}",
+            near=(Nuclear(),),
         )
     rows, cols = sizes.shape
     return _scaled(2 * (rows * cols) ** 0.5, MatrixProduct(rows, cols, sizes.rank))

@@ -6,7 +6,7 @@ from symbias._core.arrays import Shape
 from symbias._core.refusal import Refused
 from symbias.maps import GaugeLink, PowerLink
 from symbias.parameterizations import Parameterization, Radial
-from symbias.penalties import LogPenalty, Penalty, Piece
+from symbias.penalties import L1, LogPenalty, Penalty, Piece
 
 if TYPE_CHECKING:
     from symbias.mechanisms import Langevin
@@ -35,17 +35,15 @@ def by_langevin(penalty: Penalty, mechanism: "Langevin", shape: Shape) -> Parame
         form = penalty.form(shape)
         if not isinstance(form, Piece) or not form.sizes.elementwise:
             raise Refused(
-                f"gauge design takes penalties sum_i R(|w_i|), such as sb.L1() or sb.Custom(fn), "
-                f"not {penalty!r}"
+                f"gauge design takes penalties sum_i R(|w_i|), not {penalty!r}", near=(L1(),)
             )
         return Radial(shape, 2, GaugeLink(form.scalar.link(), T, 2))
     if mechanism.reference != "predictor":
-        raise Refused(f"no design against the reference {mechanism.reference!r}: ambient works")
+        raise Refused(f"no design is known against the reference {mechanism.reference!r}")
     if not isinstance(penalty, LogPenalty):
         raise Refused(
             f"against dw Langevin noise reaches weight * log w alone (sb.LogPenalty), not "
-            f"{penalty!r}: other links are stiff and fail in practice. "
-            "Langevin(T, reference='ambient') takes it, by gauge design; WeightDecay exactly"
+            f"{penalty!r}: other links are stiff and fail in practice"
         )
     n = 2
     k = mechanism.orbital * (n - 1) + 1

@@ -34,7 +34,9 @@ from symbias.penalties import (
     Piece,
     Placed,
     Power,
+    Ridge,
     Scalar,
+    Schatten,
     SingularValues,
     Sizes,
 )
@@ -101,7 +103,8 @@ def _(sizes: Entries, scalar: Scalar) -> Parameterization:
     if p > 2 + TOLERANCE:
         raise Refused(
             f"the penalty grows like |w|^{p:.3g} at 0: its link is singular there (the derivative "
-            "of the inverse is infinite). Exponents up to 2 work; sb.Ridge() is the nearest"
+            "of the inverse is infinite). Exponents up to 2 work",
+            near=(Ridge(),),
         )
     if p <= 1 + TOLERANCE:
         return Linked(Hadamard(sizes.shape), scalar.link())
@@ -127,7 +130,8 @@ def _(sizes: SingularValues, scalar: Scalar) -> Parameterization:
         near = max(round(2 / p) if 0 < p <= 1 else 0, 2)
         raise Refused(
             f"weight decay on matrix products reaches Schatten-p only for p = 2/depth (1, 2/3, "
-            f"1/2, ...), not p = {p:g}; the nearest is p = 2/{near} = {2 / near:.4g}"
+            f"1/2, ...) and 2, not p = {p:g}",
+            near=(Schatten(2 / near, sizes.rank if sizes.rank < min(sizes.shape) else None),),
         )
     rows, cols = sizes.shape
     return _scaled(scalar, depth, MatrixProduct(rows, cols, sizes.rank, depth=depth))

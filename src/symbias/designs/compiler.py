@@ -1,14 +1,17 @@
 """From a penalty and a training mechanism to the parameterization that has this bias."""
 
+import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from symbias._core.arrays import Shape
+from symbias._core.refusal import Refused
 from symbias.designs.by_gradient_flow import by_gradient_flow
 from symbias.designs.by_label_noise import by_label_noise
 from symbias.designs.by_langevin import by_langevin
 from symbias.designs.by_weight_decay import by_weight_decay
-from symbias.mechanisms import Mechanism
+from symbias.mechanisms import Langevin, Mechanism, WeightDecay
 from symbias.parameterizations import Parameterization, as_shape
 from symbias.penalties import Penalty, as_penalty
 
@@ -42,8 +45,8 @@ def design(
     Raises
     ------
     Refused
-        If no parameterization of the family reaches this penalty; the message says why and what
-        would work.
+        If no parameterization of the family reaches this penalty. The message says why, and what
+        would work: nearer preferences and other mechanisms, each of them tried.
     ValueError
         If the penalty is not defined for this shape.
     TypeError
@@ -54,7 +57,43 @@ def design(
             f"cannot design for {mechanism!r}: expected a mechanism, one of sb.WeightDecay, "
             f"sb.LabelNoise, sb.GradientFlow, sb.Langevin. {_ADAPTIVE}"
         )
-    return _INVERSES[mechanism.name](as_penalty(preference), mechanism, as_shape(shape))
+    penalty, shape = as_penalty(preference), as_shape(shape)
+    inverse = _INVERSES[mechanism.name]
+    try:
+        return inverse(penalty, mechanism, shape)
+    except Refused as refusal:
+        advice = [pair for pair in _instead(refusal, penalty, mechanism) if _works(*pair, shape)]
+        reason = ". ".join([str(refusal), *(_sentence(penalty, *pair) for pair in advice)])
+        raise Refused(reason, advice=tuple(advice)) from None
+
+
+def _instead(
+    refusal: Refused, penalty: Penalty, mechanism: Mechanism
+) -> list[tuple[Penalty, Mechanism]]:
+    """What may work in the place of what was refused, nearest first."""
+    others: list[Mechanism] = [Langevin(1.0, reference="predictor"), WeightDecay(1.0)]
+    if isinstance(mechanism, Langevin):
+        others[0] = replace(mechanism, reference="predictor")
+        others.insert(1, replace(mechanism, reference="ambient", orbital=0.0))
+    pairs = [(near, mechanism) for near in refusal.near]
+    return pairs + [(penalty, other) for other in others if other != mechanism]
+
+
+def _works(penalty: Penalty, mechanism: Mechanism, shape: Shape) -> bool:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of designs that hold locally
+            _INVERSES[mechanism.name](penalty, mechanism, shape)
+    except ValueError:
+        return False
+    return True
+
+
+def _sentence(refused: Penalty, penalty: Penalty, mechanism: Mechanism) -> str:
+    if penalty is not refused:
+        return f"sb.{penalty!r} is the nearest that works"
+    how = f", reference={mechanism.reference!r}" if isinstance(mechanism, Langevin) else ""
+    return f"sb.{type(mechanism).__name__}({'temperature' if how else 'strength'}{how}) takes it"
 
 
 # mechanism -> the inverse of its `induced`

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from symbias._core.jax_only import written_in_jax
 from symbias.dynamics.engine import start
 from symbias.dynamics.problem import Array, Batch, Params, Problem
 from symbias.dynamics.rules import Rule
@@ -35,9 +36,11 @@ def check_shapes(problem: Problem, rule: Rule, data: Batch) -> None:
 
     shapes = {k: tuple(v.shape) for k, v in problem.shapes().items()}
     try:
-        value, params = jax.eval_shape(one, data)
-    except (TypeError, ValueError, KeyError, IndexError) as error:
-        raise ValueError(f"one step fails for parameters {shapes}: {error}") from error
+        with written_in_jax("predict, loss, sampler and params of a Problem"):
+            value, params = jax.eval_shape(one, data)
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+        reason = str(error).split("\n")[0]
+        raise ValueError(f"one step fails for parameters {shapes}: {reason}") from error
     if value.shape != ():
         raise ValueError(f"the loss must be a scalar, got shape {value.shape}")
     for name, new in params.items():
@@ -75,10 +78,12 @@ def check_observable(problem: Problem, name: str, f: Any) -> tuple[int, ...]:
     if not callable(f):
         raise TypeError(f"observable {name!r} must be a function of the parameters, got {f!r}")
     try:
-        seen = jax.eval_shape(lambda p: jnp.asarray(f(p)), problem.shapes())
+        with written_in_jax("it"):
+            seen = jax.eval_shape(lambda p: jnp.asarray(f(p)), problem.shapes())
     except Exception as error:
+        reason = str(error).split("\n")[0]
         raise TypeError(
-            f"observable {name!r} is not a function of the parameters: {error}"
+            f"observable {name!r} is not a function of the parameters: {reason}"
         ) from error
     if jnp.issubdtype(seen.dtype, jnp.complexfloating):
         raise TypeError(f"observable {name!r} is complex: give its real and imaginary parts")

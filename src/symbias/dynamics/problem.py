@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from symbias._core.jax_only import written_in_jax
+
 Array = Any
 Params = dict[str, Array]
 Batch = tuple[Array, Array] | None
@@ -96,7 +98,7 @@ class Problem:
 
     def shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Shapes and dtypes of the parameters of one replica."""
-        with self.precision():
+        with self.precision(), written_in_jax("params of a Problem"):
             return jax.eval_shape(lambda: self.initial(jax.random.key(0)))
 
     def initial(self, key: Array) -> Params:

@@ -135,6 +135,9 @@ class SGD(_Minibatch):
 class Optax(_Minibatch):
     """Any optax transformation on minibatch gradients.
 
+    Those that ask for it (line searches, `optax.lbfgs`, `optax.polyak_sgd`) get the loss of the
+    same batch. `optax.lookahead`, which keeps two sets of parameters, is refused.
+
     Parameters
     ----------
     transformation : optax.GradientTransformation
@@ -153,13 +156,24 @@ class Optax(_Minibatch):
         _check_batch(self.batch_size, self.label_noise)
 
     def init(self, params: Params) -> Any:
-        return self.transformation.init(params)
+        state = self.transformation.init(params)
+        kept = jax.tree.leaves(state, is_leaf=lambda s: isinstance(s, optax.LookaheadState))
+        if any(isinstance(s, optax.LookaheadState) for s in kept):
+            raise ValueError(
+                "optax.lookahead keeps slow and fast parameters, and a run has one set of them"
+            )
+        return state
 
     def step(
         self, problem: Problem, data: Batch, params: Params, state: Any, noise: Any
     ) -> tuple[Params, Any]:
-        grads = jax.grad(problem.objective)(params, data if noise is None else noise)
-        updates, state = self.transformation.update(grads, state, params)
+        def loss(params: Params) -> Array:
+            return problem.objective(params, data if noise is None else noise)
+
+        value, grads = jax.value_and_grad(loss)(params)
+        known = {"value": value, "grad": grads, "value_fn": loss}
+        updater = optax.with_extra_args_support(self.transformation)
+        updates, state = updater.update(grads, state, params, **known)
         return optax.apply_updates(params, updates), state
 
 

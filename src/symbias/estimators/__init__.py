@@ -2,7 +2,7 @@
 
 from symbias.estimators.classifier import DesignedClassifier
 from symbias.estimators.completion import complete
-from symbias.estimators.cross_validation import DesignedRegressorCV
+from symbias.estimators.cross_validation import DesignedRegressorCV, choose
 from symbias.estimators.regressor import DesignedRegressor
 from symbias.estimators.series import SeriesFit, fit_series
 
@@ -11,6 +11,7 @@ __all__ = [
     "DesignedRegressor",
     "DesignedRegressorCV",
     "SeriesFit",
+    "choose",
     "complete",
     "fit_series",
 ]

@@ -61,11 +61,12 @@ def validated(
     loss: Loss,
     folds: int,
     tol: float,
+    max_iter: int | None = None,
     callback: Callable[[int, int, float], None] | None = None,
 ) -> Fitted:
     """Fit at the strength of the one-standard-error rule, over folds that are interleaved."""
     if seen.constant:  # every strength gives the same
-        return fitted(seen, order, grid, loss, 1.0, tol)
+        return fitted(seen, order, grid, loss, 1.0, tol, max_iter)
     parts = interleaved_folds(len(seen.values), folds)
     strength, tried, errors = descend(
         [_fold(seen, order, loss, train, test) for train, test in parts],
@@ -73,7 +74,7 @@ def validated(
         len(seen.values),
         callback,
     )
-    best = fitted(seen, order, grid, loss, strength, tol)
+    best = fitted(seen, order, grid, loss, strength, tol, max_iter)
     return replace(best, strengths=tried, errors=errors)
 
 

@@ -73,11 +73,12 @@ def validated(
     loss: Loss,
     folds: int,
     tol: float,
+    max_iter: int | None = None,
     callback: Callable[[int, int, float], None] | None = None,
 ) -> Fitted:
     """Fit at the strength of the one-standard-error rule, over folds that are interleaved."""
     if seen.constant:  # every strength gives the same
-        return fitted(seen, grid, loss, 1.0, tol)
+        return fitted(seen, grid, loss, 1.0, tol, max_iter)
     size = length(grid)
     parts = interleaved_folds(len(seen.values), folds)
     strength, tried, errors = descend(
@@ -86,7 +87,9 @@ def validated(
         len(seen.values),
         callback,
     )
-    return replace(fitted(seen, grid, loss, strength, tol), strengths=tried, errors=errors)
+    return replace(
+        fitted(seen, grid, loss, strength, tol, max_iter), strengths=tried, errors=errors
+    )
 
 
 def _fold(

@@ -1,5 +1,6 @@
 """Fit a series: missing values are masked, irregular time stamps are taken as they are."""
 
+import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -21,7 +22,8 @@ class SeriesFit(Fitted):
     Attributes
     ----------
     times : array (n,)
-        Distinct time stamps in order, those of missing values included.
+        Distinct time stamps in order, those of missing values included; as they were given:
+        floats, integers or datetime64.
     fitted : array (n,) or (n, channels)
         The fit there.
     observed_times, observed : array (n_observed,), of channels (n_observed, channels)
@@ -29,7 +31,7 @@ class SeriesFit(Fitted):
     penalty : Penalty
         With the spacing of this series.
     step : float
-        The typical (median) time between neighbours.
+        The typical (median) time between neighbours; of dates in days.
     strength, strength_max : float
         From ``strength_max`` on the fit is a constant, or a line.
     objective, dual_gap : float
@@ -55,7 +57,7 @@ class SeriesFit(Fitted):
         """Pairs (before, after) of observed times between which the level jumps (TotalVariation),
         or (at, at) where the slope changes (TrendFilter); shape (k, 2), empty otherwise."""
         if isinstance(self.penalty, Spectral):
-            return np.zeros((0, 2))
+            return np.zeros((0, 2), dtype=self.times.dtype)
         stamps = np.unique(self.observed_times)
         if isinstance(self.penalty, TotalVariation):
             return np.column_stack([stamps[self.changes], stamps[self.changes + 1]])
@@ -63,7 +65,7 @@ class SeriesFit(Fitted):
 
     @property
     def spectrum(self) -> tuple[np.ndarray, np.ndarray]:
-        """Periods (in time units, longest first) and cosine coefficients (Spectral)."""
+        """Periods (in time units, of dates in days, longest first) and cosine coefficients."""
         k = np.arange(1, len(self.coefficients))
         return 2 * len(self.coefficients) * self.step / k, self.coefficients[1:]
 
@@ -75,10 +77,14 @@ class SeriesFit(Fitted):
         """
         if isinstance(self.penalty, Spectral) or not 0 < len(self.changes) < len(self.observed) / 4:
             return None
-        seen = Observed.of(self.observed_times, self.observed)
+        seen = Observed.of(self.in_steps(self.observed_times), self.observed)
         order = 1 if isinstance(self.penalty, TotalVariation) else 2
         again = by_knots.series_of(seen, order, SquaredError()).refit(self.changes - (order - 1))
-        return by_knots.between(order, self.times, seen.times, again).T
+        return by_knots.between(order, self.in_steps(self.times), seen.times, again).T
+
+    def in_steps(self, times: np.ndarray) -> np.ndarray:
+        """Times in typical steps since the first stamp."""
+        return _since(self.times[0], times) / self.step
 
 
 def fit_series(
@@ -111,6 +117,8 @@ def fit_series(
 
     Parameters
     ----------
+    times : array (n,)
+        Numbers, or dates (datetime64, without a zone), whose unit is then the day.
     folds : int
         Of the cross-validation, at least 2.
     loss : "squared", "huber", "poisson" or Loss
@@ -129,58 +137,50 @@ def fit_series(
     """
     penalty = as_penalty(penalty)
     together = getattr(penalty, "joint", False) and getattr(penalty, "axis", None) in (None, 0, -2)
-    stamps, seen = _checked(times, values, together)
+    stamps, positions, seen = _checked(times, values, together)
     if strength != "auto":
         check_strength(float(strength))
     elif folds < 2:
         raise ValueError(f"a cross-validation needs at least 2 folds, got {folds}")
-    step = float(np.median(np.diff(stamps)))
-    penalty = _spaced(penalty, stamps, step)
+    step = float(np.median(np.diff(positions)))
+    grid, at = positions / step, np.searchsorted(positions, seen.times)
+    penalty = _spaced(penalty, np.diff(grid))
     options = {"solver": solver, "tol": tol, "max_iter": max_iter}
     loss = as_loss(loss)
-    grid = (stamps - stamps[0]) / step
-    shifted = replace(seen, times=(seen.times - stamps[0]) / step)
+    shifted = replace(seen, times=grid[at])
     direct = solver == "auto" and seen.mergeable(loss)
     found: Fitted | None = None
     if direct and isinstance(penalty, TotalVariation | TrendFilter) and not _tree(penalty):
         rows = (shifted, 1 if isinstance(penalty, TotalVariation) else 2, grid, loss)
         if strength == "auto":
-            found = by_knots.validated(*rows, folds, tol, callback)
+            found = by_knots.validated(*rows, folds, tol, max_iter, callback)
         else:
             found = by_knots.fitted(*rows, float(strength), tol, max_iter, callback)
     elif direct and by_spectrum.even(penalty, grid):
         waves = (shifted, grid, loss)
         if strength == "auto":
-            found = by_spectrum.validated(*waves, folds, tol, callback)
+            found = by_spectrum.validated(*waves, folds, tol, max_iter, callback)
         else:
             found = by_spectrum.fitted(*waves, float(strength), tol, max_iter, callback)
         if not found.converged and max_iter is None and len(grid) <= by_design.LONGEST:
             found = None  # nearly interpolation: the gaps leave too much open
     if found is None:
         found = by_design.fitted(
-            penalty,
-            grid,
-            np.searchsorted(stamps, seen.times),
-            seen,
-            strength,
-            folds,
-            callback,
-            loss=loss,
-            **options,
+            penalty, grid, at, seen, strength, folds, callback, loss=loss, **options
         )
     return SeriesFit(
         **vars(found),
         times=stamps,
-        observed_times=np.repeat(seen.times, seen.repeats),
+        observed_times=np.repeat(stamps[at], seen.repeats),
         observed=seen.each,
         penalty=penalty,
         step=step,
     )
 
 
-def _checked(times: Any, values: Any, joint: bool) -> tuple[np.ndarray, Observed]:
-    """All distinct stamps, and what was observed."""
-    times, values = np.asarray(times, dtype=float), np.asarray(values, dtype=float)
+def _checked(times: Any, values: Any, joint: bool) -> tuple[np.ndarray, np.ndarray, Observed]:
+    """All distinct stamps, their distances from the first, and what was observed there."""
+    times, values = _stamps(times), np.asarray(values, dtype=float)
     if times.ndim != 1 or values.ndim not in (1, 2) or times.shape != values.shape[:1]:
         raise ValueError(f"times {times.shape} and values {values.shape} must be two equal lists")
     if values.ndim == 2 and not joint:
@@ -190,7 +190,6 @@ def _checked(times: Any, values: Any, joint: bool) -> tuple[np.ndarray, Observed
         )
     if not np.all(np.isfinite(times)) or np.any(np.isinf(values)):
         raise ValueError("times must be finite, and values finite or nan")
-    check_size(times, values)
     known = np.atleast_1d(np.sum(~np.isnan(values), axis=0))
     if not known.size or known.min() < 3:
         where = f" in channel {np.argmin(known)}" if known.size > 1 else ""
@@ -198,19 +197,48 @@ def _checked(times: Any, values: Any, joint: bool) -> tuple[np.ndarray, Observed
         raise ValueError(f"a series needs at least 3 observed values, got {least}{where}")
     stamps = np.unique(times)
     if len(stamps) == 1:
-        raise ValueError(f"all {len(times)} time stamps are equal ({stamps[0]:g})")
+        first = f"{stamps[0]:g}" if stamps.dtype.kind == "f" else stamps[0]
+        raise ValueError(f"all {len(times)} time stamps are equal ({first})")
     if len(stamps) < 3:
         raise ValueError(f"a series needs at least 3 distinct times, got {len(stamps)}")
-    return stamps, Observed.of(times, values)
+    positions = _since(stamps[0], stamps)
+    check_size(positions, values)
+    if not np.all(np.diff(positions) > 0):
+        raise ValueError("time stamps lie so close that rounding hides their distances")
+    return stamps, positions, Observed.of(_since(stamps[0], times), values)
+
+
+def _stamps(times: Any) -> np.ndarray:
+    """Times as floats, whole numbers or dates."""
+    times = np.asarray(times)
+    if times.dtype.kind in "iuM":
+        return times
+    try:
+        return times.astype(float)
+    except (TypeError, ValueError):
+        pass
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # a zone is dropped with a warning
+            return times.astype("datetime64[us]")
+    except (TypeError, ValueError, UserWarning):
+        raise ValueError(
+            "times must be numbers, or dates without a zone (datetime64, in UTC where zones differ)"
+        ) from None
+
+
+def _since(first: Any, times: np.ndarray) -> np.ndarray:
+    """Time since the first stamp as floats: of dates in days."""
+    apart = times - first
+    return apart / np.timedelta64(1, "D") if apart.dtype.kind == "m" else apart.astype(float)
 
 
 def _tree(penalty: Penalty) -> bool:
     return getattr(penalty, "tree", None) is not None
 
 
-def _spaced(penalty: Penalty, stamps: np.ndarray, step: float) -> Penalty:
+def _spaced(penalty: Penalty, spacing: np.ndarray) -> Penalty:
     if isinstance(penalty, TrendFilter):
-        spacing = np.diff(stamps) / step
         return penalty if np.allclose(spacing, 1) else replace(penalty, spacing=spacing)
     if isinstance(penalty, TotalVariation | Spectral):
         return penalty

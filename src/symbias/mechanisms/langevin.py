@@ -24,6 +24,7 @@ from jax.flatten_util import ravel_pytree
 from symbias import dynamics
 from symbias._core.arrays import Array
 from symbias._core.arrays import Params as AnyParams
+from symbias._core.jax_only import written_in_jax
 from symbias._core.refusal import Refused
 from symbias.mechanisms.base import Mechanism
 from symbias.mechanisms.law import Law
@@ -274,7 +275,8 @@ def _probes(p: Parameterization) -> list[dict[str, Array]]:
 def _check_loss(p: Parameterization, loss: Callable[[Array], Array]) -> None:
     if not callable(loss):
         raise TypeError(f"loss must be a function of w, got {loss!r}")
-    value = jax.eval_shape(lambda w: jnp.asarray(loss(w)), jax.ShapeDtypeStruct(p.shape, float))
+    with written_in_jax("loss"):
+        value = jax.eval_shape(lambda w: jnp.asarray(loss(w)), jax.ShapeDtypeStruct(p.shape, float))
     if value.shape != ():
         raise ValueError(f"loss(w) must be one number, it has shape {value.shape}")
 

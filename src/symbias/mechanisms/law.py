@@ -12,6 +12,7 @@ import numpy as np
 from scipy.integrate import cumulative_trapezoid
 
 from symbias._core.arrays import Array
+from symbias._core.jax_only import written_in_jax
 
 # log|w| is scanned this far; e^-160 leaves room for the squares of square roots in float64
 LOG_SMALL, LOG_LARGE = -160.0, 60.0
@@ -58,11 +59,15 @@ class Law:
         with jax.enable_x64(True):
             return float(self._cost(jnp.asarray(np.asarray(w), jnp.float64)))
 
+    def _density(self, point: Any) -> Array:
+        with written_in_jax("log_density"):
+            return self.log_density(point)
+
     @cached_property
     def _cost(self) -> Callable[[Any], Array]:
         def cost(w: Any) -> Array:
             point = w if self.section is None else self.section(w)
-            return -self.temperature * self.log_density(point)
+            return -self.temperature * self._density(point)
 
         return jax.jit(cost)
 
@@ -106,7 +111,7 @@ class Law:
 
     @cached_property
     def _many(self) -> Callable[[Any], Array]:
-        return jax.jit(jax.vmap(self.log_density))
+        return jax.jit(jax.vmap(self._density))
 
     @cached_property
     def _walk(self) -> Callable[..., Array]:
@@ -204,7 +209,7 @@ def _walker(law: Law, steps: int) -> Callable[..., Array]:
     import blackjax
 
     def log_density(flat: Array) -> Array:
-        value = law.log_density(flat.reshape(law.shape))
+        value = law._density(flat.reshape(law.shape))
         return jnp.where(jnp.isfinite(value), value, -jnp.inf)
 
     def walk(key: Array, at: Array, root: Array) -> Array:

@@ -9,6 +9,7 @@ from array_api_compat import array_namespace
 
 from symbias._core.arrays import Array, Shape, constant
 from symbias._core.numbers import number, positive
+from symbias._core.refusal import Refused
 from symbias.maps import Diagonal
 from symbias.penalties.base import Penalty
 from symbias.penalties.form import Behind, Form, Piece
@@ -181,7 +182,7 @@ class LogPenalty(Penalty):
         return self.weight * xp.sum(xp.log(w))
 
     def form(self, shape: Shape) -> Form:
-        raise ValueError(
+        raise Refused(
             "sb.LogPenalty is unbounded below at w = 0: a fit would end there. It is a preference "
-            "under Langevin noise"
+            "under noise, against dw"
         )

@@ -9,7 +9,7 @@ from symbias._core.arrays import Array, Shape
 from symbias.penalties.base import Penalty
 from symbias.penalties.form import Form, Piece
 from symbias.penalties.scalars import Power
-from symbias.penalties.sizes import SingularValues
+from symbias.penalties.sizes import Entries, SingularValues
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +19,7 @@ class Schatten(Penalty):
     Parameters
     ----------
     p : float
-        2 / depth of the product that reaches it: 1 (convex), 2/3, 1/2, ...
+        2 / depth of the product that reaches it: 1 (convex), 2/3, 1/2, ...; or 2, all squares.
     rank : int, optional
         Bound on the rank; none by default. With one the minimum may be cut off.
     """
@@ -45,6 +45,8 @@ class Schatten(Penalty):
     def form(self, shape: Shape) -> Form:
         if len(shape) != 2:
             raise ValueError(f"{self!r} is a penalty on matrices, w has the shape {shape}")
+        if self.p == 2 and self.rank is None:  # the sum of squares of the entries
+            return Piece(Entries(shape), Power(2.0))
         return Piece(SingularValues(shape, self.rank), Power(self.p))
 
 

@@ -93,13 +93,22 @@ class Groups(Sizes):
     ----------
     names : array
         The distinct labels, sorted: the order of the sizes.
+
+    Raises
+    ------
+    ValueError
+        If labels cannot be sorted, such as None among strings.
     """
 
     symbol = "|w_g|_2"
 
     def __init__(self, labels: np.ndarray) -> None:
         self.shape = labels.shape
-        self.names, index = np.unique(labels, return_inverse=True)
+        try:
+            self.names, index = np.unique(labels, return_inverse=True)
+        except TypeError:
+            kinds = ", ".join(sorted({type(label).__name__ for label in labels.flat}))
+            raise ValueError(f"groups hold labels that are not of one kind: {kinds}") from None
         self._labels = index.reshape(-1)
 
     @property

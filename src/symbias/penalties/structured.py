@@ -59,9 +59,9 @@ class TotalVariation(Penalty):
         if len(shape) == 2 and not self.joint and self.axis is None and self.tree is None:
             raise ValueError(
                 f"total variation on a grid, here {shape}, has no exact square synthesis. "
-                "Reachable: sb.TotalVariation(axis=0) or (axis=1), line by line; (joint=True), "
-                "rows that jump together; a spanning tree of the grid (tree=parents of the "
-                "flattened grid); sb.Differences(1, grid=shape), mixed differences; "
+                "Weight decay takes sb.TotalVariation(axis=0) or (axis=1), line by line; "
+                "(joint=True), rows that jump together; and of the flattened w a spanning tree "
+                "(tree=parents), mixed differences, sb.Differences(1, grid=shape), and "
                 "sb.Spectral('haar', image=shape)"
             )
         if len(shape) == 2 and self.tree is None and self.axis in (1, -1):

@@ -31,7 +31,7 @@ def series_figure(
         if refit is not None:
             line = thinned(times, refit)
             ax.plot(*line, color=SOFT, lw=1.2, ls="-.", label="refit, no shrinkage", **style)
-        middles = breaks.mean(axis=1) if len(breaks) else np.zeros(0)
+        middles = breaks[:, 0] + (breaks[:, 1] - breaks[:, 0]) / 2
         if len(middles) <= _LINES:
             for k, middle in enumerate(middles):
                 name = "change" if k == 0 else None
@@ -40,9 +40,20 @@ def series_figure(
             some = middles[:: 1 + len(middles) // _BINS]
             ends = ax.get_xaxis_transform()
             ax.vlines(some, 0, 0.03, color=MARK, lw=0.6, transform=ends, label="changes")
+        if times.dtype.kind == "M":
+            _concise(ax)
         ax.set(xlabel=labels[0], ylabel=labels[1], title="Data and fit")
         ax.legend(ncols=4, loc="best")
         return svg(figure)
+
+
+def _concise(ax: Any) -> None:
+    """Dates on the axis without what all of them share, which stands at its end."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    locator = AutoDateLocator()
+    ax.xaxis.set_major_locator(locator)
+    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
 
 
 def thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -95,7 +106,9 @@ def coefficients_figure(names: list[str], coefficients: np.ndarray) -> str:
         return svg(figure)
 
 
-def validation_figure(strengths: np.ndarray, errors: np.ndarray, chosen: float, rule: str) -> str:
+def validation_figure(
+    strengths: np.ndarray, errors: np.ndarray, chosen: float, rule: str, score: str
+) -> str:
     """Mean error with its standard error over the strengths, and the one that was chosen."""
     with axes(7.2, 2.8) as (figure, ax):
         mean = errors.mean(axis=1)
@@ -105,6 +118,6 @@ def validation_figure(strengths: np.ndarray, errors: np.ndarray, chosen: float, 
         ax.axhline(mean.min() + spread[mean.argmin()], color=DATA, lw=1, ls=":")
         ax.axvline(chosen, color=MARK, ls="--", lw=1.2, label=f"chosen: {rule}")
         ax.set_xscale("log")
-        ax.set(xlabel="strength", ylabel="squared error", title="Cross-validation")
+        ax.set(xlabel="strength", ylabel=score, title="Cross-validation")
         ax.legend()
         return svg(figure)

@@ -26,8 +26,11 @@ def _belief(name: str) -> str:
     return f"Belief: {kind.belief}. Penalty: {kind.formula}."
 
 
-def series_section(fit: SeriesFit, record: dict[str, Any], time: str, target: str) -> Section:
-    """The page of a series."""
+def series_section(
+    fit: SeriesFit, record: dict[str, Any], changes: list[list[str]], labels: tuple[str, str]
+) -> Section:
+    """The page of a series; ``changes`` as they are written in the data, ``labels`` of the axes."""
+    time, target = labels
     steps = record["penalty"] == "tv"
     figures = [
         (
@@ -39,7 +42,7 @@ def series_section(fit: SeriesFit, record: dict[str, Any], time: str, target: st
                 fit.observed,
                 fit.breaks,
                 fit.unshrunk,
-                (time, target),
+                labels,
                 steps,
             ),
         )
@@ -47,34 +50,48 @@ def series_section(fit: SeriesFit, record: dict[str, Any], time: str, target: st
     if record["penalty"] == "spectral":
         periods, coefficients = fit.spectrum
         figures.append(
-            ("Cosine coefficients by period.", spectrum_figure(periods, coefficients, time))
+            (
+                "Cosine coefficients by period.",
+                spectrum_figure(periods, coefficients, _unit(record)),
+            )
         )
-    figures += _validation(fit.strengths, fit.errors, fit.strength)
+    figures += _validation(fit.strengths, fit.errors, fit.strength, "squared error")
     return Section(
         title=f"{target}: {record['penalty']}",
         lead=_belief(record["penalty"]),
-        findings=[*series_findings(fit, record), *_agreement(record)],
+        findings=[*series_findings(fit, record, changes), *_agreement(record)],
         figures=figures,
         tables=[_numbers(record)],
-        code=_series_code(record, time, target),
+        code=_series_code(record),
     )
 
 
 def table_section(model: Any, record: dict[str, Any], names: list[str]) -> Section:
-    """The page of a regression table."""
-    kept = [n for n, c in zip(names, model.coef_, strict=True) if c]
+    """The page of a regression or classification table."""
+    coef = np.atleast_2d(model.coef_)
+    kept = [n for n, used in zip(names, np.abs(coef).max(axis=0), strict=True) if used]
     listed = ", ".join(kept[:12]) + (", ..." if len(kept) > 12 else "")
     finding = f"{len(kept)} of {len(names)} features are kept" + (f": {listed}." if kept else ".")
+    lead = " Features are scaled to unit standard deviation."
+    bars, score = names, "squared error"
+    if classes := record.get("classes"):
+        counted = ", ".join(f"{name} ({count} rows)" for name, count in classes.items())
+        lead += f" Logistic regression of the classes {counted}."
+        score = "log loss"
+    if len(coef) > 1:
+        lead += " One against the rest."
+        bars = [f"{n} ({kind})" for kind in model.classes_ for n in names]
     return Section(
         title=f"{record['target']}: {record['penalty']}",
-        lead=_belief(record["penalty"]) + " Features are scaled to unit standard deviation.",
-        findings=[finding, *_agreement(record)],
+        lead=_belief(record["penalty"]) + lead,
+        findings=[finding, *record["prepared"], *_agreement(record)],
         figures=[
-            ("Coefficients per standard deviation.", coefficients_figure(names, model.coef_)),
+            ("Coefficients per standard deviation.", coefficients_figure(bars, coef.ravel())),
             *_validation(
                 getattr(model, "strengths_", None),
-                getattr(model, "mse_path_", None),
-                getattr(model, "strength_", 0.0),
+                getattr(model, "mse_path_", getattr(model, "loss_path_", None)),
+                record["strength"],
+                score,
             ),
         ],
         tables=[_numbers(record)],
@@ -82,18 +99,25 @@ def table_section(model: Any, record: dict[str, Any], names: list[str]) -> Secti
     )
 
 
-def series_findings(fit: SeriesFit, record: dict[str, Any]) -> list[str]:
+def _unit(record: dict[str, Any]) -> str:
+    return (
+        "days" if record["time_form"] not in ("numbers", "index") else record["time"] or "samples"
+    )
+
+
+def series_findings(fit: SeriesFit, record: dict[str, Any], changes: list[list[str]]) -> list[str]:
     """What the fit says, in sentences."""
     if record["penalty"] == "spectral":
         period = record["strongest_period"]
-        unit = f" (in units of {record['time'] or 'samples'})"
+        unit = _unit(record)
+        unit = unit if unit == "days" else f"(in units of {unit})"
         return [
-            f"The strongest period is {period:.2f}{unit}." if period else "No frequency is kept."
+            f"The strongest period is {period:.2f} {unit}." if period else "No frequency is kept."
         ]
-    count, what = len(fit.breaks), "level" if record["penalty"] == "tv" else "slope"
+    count, what = len(changes), "level" if record["penalty"] == "tv" else "slope"
     if not count:
         return [f"The {what} does not change."]
-    listed = [f"{a:g} and {b:g}" if a != b else f"{a:g}" for a, b in fit.breaks[:8]]
+    listed = [f"{a} and {b}" if a != b else a for a, b in changes[:8]]
     where = "between " if record["penalty"] == "tv" else "at "
     sentence = f"The {what} changes {'once' if count == 1 else f'{count} times'}, {where}"
     found = [sentence + (", ".join(listed) + (", ..." if count > 8 else "")) + "."]
@@ -138,11 +162,11 @@ def _convex(record: dict[str, Any]) -> list[str]:
 
 
 def _validation(
-    strengths: np.ndarray | None, errors: np.ndarray | None, chosen: float
+    strengths: np.ndarray | None, errors: np.ndarray | None, chosen: float, score: str
 ) -> list[tuple[str, str]]:
     if strengths is None or errors is None or errors.shape[1] < 2:
         return []
-    figure = validation_figure(strengths, errors, chosen, "one standard error")
+    figure = validation_figure(strengths, errors, chosen, "one standard error", score)
     return [("Error on left-out data, and the strength that was chosen.", figure)]
 
 
@@ -169,12 +193,13 @@ def _numbers(record: dict[str, Any]) -> tuple[str, list[list[str]]]:
     return "The numbers of this fit.", rows
 
 
-def _series_code(record: dict[str, Any], time: str, target: str) -> str:
-    times = f"data[{time!r}]" if record["time"] else "range(len(data))"
+def _series_code(record: dict[str, Any]) -> str:
+    column = f"data[{record['time']!r}]" if record["time"] else "range(len(data))"
+    times = record["time_pandas"].format(column)
     return (
         "import pandas as pd\nimport symbias as sb\n\n"
-        f'data = pd.read_csv({record["data"]!r}, comment="#")\n'
-        f"fit = sb.fit_series({times}, data[{target!r}], {record['penalty']!r}, "
+        f"data = {record['read']}\n"
+        f"fit = sb.fit_series({times}, data[{record['target']!r}], {record['penalty']!r}, "
         f"strength={record['strength']!r})\n"
         "print(fit.breaks, fit.dual_gap)"
     )
@@ -182,18 +207,28 @@ def _series_code(record: dict[str, Any], time: str, target: str) -> str:
 
 def _table_code(record: dict[str, Any]) -> str:
     penalty = repr(record["penalty"])
+    sources = record["sources"]
     if record["penalty"] == "group":
-        index = {name: str(np.int64(i)) for i, name in enumerate(record["features"])}
-        for k, group in enumerate(record["groups"].split(";")):
-            for member in group.split(","):
-                index[member.strip()] = f"g{k}"
-        penalty = f"sb.GroupLasso({[index[n] for n in record['features']]!r})"
+        group_of = {name: str(np.int64(i)) for i, name in enumerate(record["columns"])}
+        for k, group in enumerate(record.get("groups", "").split(";")):
+            for member in filter(None, map(str.strip, group.split(","))):
+                group_of[member] = f"g{k}"
+        penalty = f"sb.GroupLasso({[group_of[n] for n in sources]!r})"
+    kind = "DesignedClassifier" if "classes" in record else "DesignedRegressor"
+    code = record["pandas"]
+    modules = {
+        "compose": "make_column_transformer",
+        "impute": "SimpleImputer",
+        "pipeline": "make_pipeline",
+    }
+    imports = [f"from sklearn.{m} import {name}\n" for m, name in modules.items() if name in code]
+    scalers = "OneHotEncoder, " * ("OneHotEncoder" in code) + "StandardScaler"
+    imports.append(f"from sklearn.preprocessing import {scalers}\n")
     return (
-        "import pandas as pd\nimport symbias as sb\n"
-        "from sklearn.preprocessing import StandardScaler\n\n"
-        f'data = pd.read_csv({record["data"]!r}, comment="#")\n'
-        f"X = StandardScaler().fit_transform(data[{record['features']!r}])\n"
-        f"model = sb.DesignedRegressor({penalty}, strength={record['strength']!r})\n"
+        "import pandas as pd\nimport symbias as sb\n" + "".join(imports) + "\n"
+        f"data = {record['read']}\n"
+        f"X = {code}\n"
+        f"model = sb.{kind}({penalty}, strength={record['strength']!r})\n"
         f"model.fit(X, data[{record['target']!r}])\n"
         "print(model.coef_, model.dual_gap_)"
     )

@@ -1,6 +1,7 @@
 """Checks a user can ask for: of the values of arrays, and of a claimed symmetry."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,23 @@ def validate(symmetry: Symmetry, params: Params) -> None:
     for name in symmetry.arrays:
         if not bool(xp.all(xp.isfinite(params[name]))):
             raise ValueError(f"array {name!r} holds values that are not finite")
+
+
+@contextmanager
+def decomposing(symmetry: Symmetry, params: Params) -> Iterator[None]:
+    """Name the array that is not finite where a decomposition fails because of it. Eager.
+
+    Raises
+    ------
+    ValueError
+        As `validate` does.
+    """
+    try:
+        yield
+    except (np.linalg.LinAlgError, RuntimeError) as error:  # torch's is a RuntimeError
+        if "LinAlgError" in type(error).__name__:
+            validate(symmetry, params)
+        raise
 
 
 def check_invariance(

@@ -102,7 +102,7 @@ def network_log_det(
             for (a, b), g in blocks.items()
         }
         correction = float(sum(np.log(len(island)) for island in free))
-    dead = sum(xp.sum(xp.astype(d == 0, xp.int64)) for d in diagonal.values())
+    dead = sum(xp.sum(xp.astype(d == 0, xp.int32)) for d in diagonal.values())
     try:
         value, roots = Elimination(xp, diagonal, blocks).log_det()
     except (np.linalg.LinAlgError, RuntimeError):

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from symbias._core.jax_only import written_in_jax
+
 Numpy = np.ndarray[Any, Any]
 Shapes = Mapping[str, tuple[int, ...]]
 Axis = tuple[str, int]
@@ -96,7 +98,11 @@ class Draws:
         self.rng = np.random.default_rng(seed)
 
         def flat(params: Any, inputs: Any) -> Any:
-            return jnp.reshape(predict(params, inputs), (-1,))
+            values = predict(params, inputs)
+            if not (hasattr(values, "dtype") and jnp.issubdtype(values.dtype, jnp.floating)):
+                kind = getattr(values, "dtype", type(values).__name__)
+                raise TypeError(f"predict must return one array of real numbers, got {kind}")
+            return jnp.reshape(values, (-1,))
 
         def double(array: Any) -> Any:
             array = jnp.asarray(array)
@@ -104,8 +110,14 @@ class Draws:
 
         with jax.enable_x64(True):
             self.inputs = jax.tree.map(double, inputs)
-            self.outputs = jax.eval_shape(flat, self._draw(), self.inputs).shape[0]
-        self._jacobian = jax.jit(jax.vmap(jax.jacrev(flat), in_axes=(0, None)))
+            with written_in_jax("predict"):
+                self.outputs = jax.eval_shape(flat, self._draw(), self.inputs).shape[0]
+
+        def both(params: Any, inputs: Any) -> Any:
+            values = flat(params, inputs)
+            return values, values
+
+        self._jacobian = jax.jit(jax.vmap(jax.jacrev(both, has_aux=True), in_axes=(0, None)))
 
     def take(self, count: int) -> Iterator[tuple[dict[str, Numpy], dict[str, Numpy]]]:
         """Gradients and parameters at ``count`` or more draws, one entry per output and draw."""
@@ -115,7 +127,10 @@ class Draws:
             rows = [self._draw() for _ in range(self.BLOCK)]
             params = {name: np.stack([row[name] for row in rows]) for name in self.shapes}
             with jax.enable_x64(True):
-                found = {k: np.asarray(v) for k, v in self._jacobian(params, self.inputs).items()}
+                slopes, values = self._jacobian(params, self.inputs)
+                found = {k: np.asarray(v) for k, v in slopes.items()}
+            if not np.isfinite(values).any():
+                raise ValueError("the predictor is finite nowhere, at random parameters")
             gradients = {k: v.reshape(-1, *v.shape[2:]) for k, v in found.items()}
             if not all(np.isfinite(g).all() for g in gradients.values()):
                 raise ValueError("the predictor's derivative is not finite at random parameters")

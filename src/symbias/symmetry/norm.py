@@ -8,6 +8,7 @@ import numpy as np
 from symbias._core.arrays import Array, Params, at_least_single, from_host
 from symbias.symmetry.balancing import check_balanceable, least_norm
 from symbias.symmetry.bonds import Bond, Symmetry
+from symbias.symmetry.checks import decomposing
 
 
 def induced_norm(symmetry: Symmetry, params: Params) -> Array:
@@ -32,7 +33,8 @@ def induced_norm(symmetry: Symmetry, params: Params) -> Array:
     total: Any = 0.0
     for bonds in symmetry.components:
         if len(bonds) == 1 and not bonds[0].loops:
-            total = total + xp.sum(bonds[0].group.least(xp, *bonds[0].blocks(xp, params)))
+            with decomposing(symmetry, params):
+                total = total + xp.sum(bonds[0].group.least(xp, *bonds[0].blocks(xp, params)))
             for end in bonds[0].ends:
                 zeros = xp.zeros_like(end.unfold(xp, rest[end.name]))
                 rest[end.name] = end.fold(xp, zeros, rest[end.name])
@@ -49,6 +51,8 @@ def _balanced(xp: Any, bonds: Sequence[Bond], params: Params) -> dict[str, Array
         raise ValueError("induced_norm is not available for translations coupled to other bonds")
 
     def gauge(*arrays: np.ndarray) -> list[np.ndarray]:
+        if not all(np.isfinite(a).all() for a in arrays):  # shows in the norm
+            return [g for bond in bonds for g in _identity(bond)]
         work = {name: np.array(a, dtype=float) for name, a in zip(names, arrays, strict=True)}
         found, _ = least_norm(bonds, work, 1e-12, 10_000)
         return [g for bond in bonds for g in found.get(bond.name, _identity(bond))]

@@ -5,11 +5,12 @@ from typing import Any
 
 from symbias._core.arrays import Array, Params
 from symbias.symmetry.bonds import Bond, Symmetry
+from symbias.symmetry.checks import decomposing
 from symbias.symmetry.generators import Generators, generator_matrix
 from symbias.symmetry.groups.base import live_part
 from symbias.symmetry.groups.matrix import rounding
 from symbias.symmetry.lanczos import solve, split
-from symbias.symmetry.volumes import DENSE_COST
+from symbias.symmetry.volumes import DENSE_COST, in_units
 
 
 def horizontal(symmetry: Symmetry, params: Params, tangent: Params) -> dict[str, Array]:
@@ -42,7 +43,9 @@ def horizontal(symmetry: Symmetry, params: Params, tangent: Params) -> dict[str,
     result = dict(tangent)
     for bonds in symmetry.components:
         names = list(dict.fromkeys(name for bond in bonds for name in bond.arrays))
-        vertical = _vertical(xp, bonds, params, {name: tangent[name] for name in names})
+        scaled, _ = in_units(xp, bonds, params)  # the orbit's directions are the same
+        with decomposing(symmetry, {**tangent, **params}):
+            vertical = _vertical(xp, bonds, scaled, {name: tangent[name] for name in names})
         result.update({name: result[name] - vertical[name] for name in names})
     return result
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from symbias._core.arrays import Array, Params, at_least_single, concrete, constant
 from symbias.symmetry.bonds import Bond, Symmetry
+from symbias.symmetry.checks import decomposing
 from symbias.symmetry.elimination import network_log_det
 from symbias.symmetry.generators import generator_matrix
 from symbias.symmetry.groups.base import live_part, sqrt0
@@ -113,37 +114,66 @@ def volume(
         raise ValueError(f"method must be 'auto', 'dense' or 'lanczos', got {method!r}")
     xp = symmetry.check(params)
     params = at_least_single(xp, params)
-    parts = []
-    for bonds in symmetry.components:
-        chosen, network = _choose(xp, bonds, params, method)
-        error = 0.0
-        if chosen == "lanczos":
-            value, zeros, error = lanczos_log_det(xp, bonds, params, probes, seed)
-        elif chosen == "elimination":
-            assert network is not None
-            value, zeros, exact = network_log_det(xp, bonds, network)
-            if not exact and _cost(bonds, params) <= DENSE_COST:
-                chosen = "dense"  # nearly singular: pivots lose digits that singular values keep
-            elif not exact and np.isnan(float(value)):
-                raise ValueError(
-                    f"the orbit Gram of {[b.name for b in bonds]} is singular to working precision "
-                    "and too large for the dense path"
-                )
-        if chosen not in ("lanczos", "elimination"):
-            spectrum, tolerance = _spectrum(xp, chosen, bonds, network, params)
-            live, safe = live_part(xp, spectrum, tolerance)
-            value = xp.sum(xp.log(safe)) / 2
-            zeros = xp.sum(xp.astype(~live, xp.int64))
-        names = tuple(bond.name for bond in bonds)
-        dim = sum(bond.dim for bond in bonds)
-        parts.append(Component(names, chosen, dim, value, zeros, error))
+    with decomposing(symmetry, params):
+        parts = [
+            _component(xp, bonds, params, method, probes, seed) for bonds in symmetry.components
+        ]
     none = constant(0.0, next(iter(params.values())))
     return Volume(
         sum((part.log_volume for part in parts), none),
-        sum((part.stabilizers for part in parts), xp.astype(none, xp.int64)),
+        sum((part.stabilizers for part in parts), xp.astype(none, xp.int32)),
         float(np.sqrt(sum(part.standard_error**2 for part in parts))),
         tuple(parts),
     )
+
+
+def _component(
+    xp: Any, bonds: tuple[Bond, ...], params: Params, method: str, probes: int, seed: int
+) -> Component:
+    """One set of coupled bonds, with its arrays in units of their size: squares do not underflow.
+
+    Generators of linear groups are linear in the arrays: in units of c the volume is without
+    log(c) for every direction that moves something.
+    """
+    params, unit = in_units(xp, bonds, params)
+    chosen, network = _choose(xp, bonds, params, method)
+    error = 0.0
+    if chosen == "lanczos":
+        value, zeros, error = lanczos_log_det(xp, bonds, params, probes, seed)
+    elif chosen == "elimination":
+        assert network is not None
+        value, zeros, exact = network_log_det(xp, bonds, network)
+        if not exact and _cost(bonds, params) <= DENSE_COST:
+            chosen = "dense"  # nearly singular: pivots lose digits that singular values keep
+        elif not exact and np.isnan(float(value)):
+            raise ValueError(
+                f"the orbit Gram of {[b.name for b in bonds]} is singular to working precision "
+                "and too large for the dense path"
+            )
+    if chosen not in ("lanczos", "elimination"):
+        spectrum, tolerance = _spectrum(xp, chosen, bonds, network, params)
+        live, safe = live_part(xp, spectrum, tolerance)
+        value = xp.sum(xp.log(safe)) / 2
+        zeros = xp.sum(xp.astype(~live, xp.int32))
+    names = tuple(bond.name for bond in bonds)
+    dim = sum(bond.dim for bond in bonds)
+    rank: Any = dim - zeros
+    whole = isinstance(rank, int | np.integer)
+    moving = constant(rank, unit) if whole else xp.astype(rank, unit.dtype)
+    return Component(names, chosen, dim, value + moving * xp.log(unit), zeros, error)
+
+
+def in_units(xp: Any, bonds: Sequence[Bond], params: Params) -> tuple[Params, Array]:
+    """The arrays of linear bonds over a power of two near the largest entry, and that number."""
+    names = list(dict.fromkeys(name for bond in bonds for name in bond.arrays))
+    one = constant(1.0, params[names[0]])
+    if not all(bond.group.linear for bond in bonds):
+        return params, one
+    sizes = [xp.max(xp.abs(params[name])) for name in names if 0 not in params[name].shape]
+    largest = xp.max(xp.stack(sizes)) if sizes else one
+    usable = xp.logical_and(largest > 0, xp.isfinite(largest))
+    unit = xp.pow(2 * one, xp.floor(xp.log2(xp.where(usable, largest, one))))
+    return {**params, **{name: params[name] / unit for name in names}}, unit
 
 
 def _cost(bonds: tuple[Bond, ...], params: Params) -> float:

@@ -1,5 +1,10 @@
 """Designs inside PyTorch models: train as always, end with plain weights."""
 
+try:
+    import torch as _torch  # noqa: F401
+except ImportError:
+    raise ImportError("symbias.torch needs PyTorch: install symbias[torch]") from None
+
 from symbias.torch.collapsing import collapse
 from symbias.torch.designing import apply, apply_matching, slices
 from symbias.torch.errors import (

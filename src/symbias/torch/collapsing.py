@@ -4,8 +4,9 @@ import torch
 from torch import nn
 
 from symbias._core.numbers import non_negative
+from symbias.torch.errors import WrappedModel
 from symbias.torch.factors import FactorList
-from symbias.torch.owners import refuse_wrapped
+from symbias.torch.owners import COLLAPSE, SHARDED, refuse_wrapped
 from symbias.torch.surgery import detach
 from symbias.torch.table import Row, Table
 
@@ -37,10 +38,10 @@ def collapse(model: nn.Module, threshold: float = 0.0) -> Table:
         Where nothing is designed, the threshold is negative or not finite, or there is one and a
         weight is not finite, as after training that diverged.
     WrappedModel
-        Where a wrapper for distributed training holds the factors: give what it wraps.
+        Where a wrapper for distributed training holds the factors, or has sharded them.
     """
     non_negative("threshold", threshold)
-    refuse_wrapped(model)
+    refuse_wrapped(model, COLLAPSE)
     places = [
         (f"{path}.{leaf}".lstrip("."), module, leaf, factors)
         for path, module in model.named_modules()
@@ -49,6 +50,10 @@ def collapse(model: nn.Module, threshold: float = 0.0) -> Table:
     ]
     if not places:
         raise ValueError(f"nothing in {type(model).__name__} is designed")
+    for name, *_, factors in places:
+        shapes = factors.factors.design.shapes
+        if any(tuple(t.shape) != shapes[n] for n, t in factors.named().items()):
+            raise WrappedModel(f"the factors of {name!r} are sharded: {SHARDED}")
     for name, *_, factors in places if threshold else ():
         if not all(bool(torch.isfinite(factor).all()) for factor in factors.named().values()):
             raise ValueError(f"{name!r} has factors that are not finite: no threshold applies")

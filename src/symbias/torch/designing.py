@@ -28,6 +28,7 @@ from symbias.torch.owners import (
     refuse_wrapped,
     unknown,
 )
+from symbias.torch.starting import check_start
 from symbias.torch.surgery import attach
 from symbias.torch.table import Row, Table
 
@@ -229,7 +230,7 @@ def _plan(
     theta = factors.section(weight)
     if not all(bool(torch.isfinite(t.to(dtype)).all()) for t in theta.values()):
         raise ValueError(f"the factors of {name!r} at charge {charge} overflow in {dtype}")
-    _check_start(name, p, theta, weight, dtype)
+    check_start(name, p, theta, weight, dtype)
     parametrization = FactorList([factors], weight)
     parametrization.pinned = factor_dtype is not None
     parametrization.replaced = weakref.ref(weight)
@@ -293,34 +294,3 @@ def _check_tensor(name: str, weight: Tensor) -> None:
 def _trainable(dtype: torch.dtype) -> bool:
     """Real floating-point of at least 16 bits."""
     return dtype.is_floating_point and torch.finfo(dtype).bits >= 16
-
-
-def _check_start(
-    name: str, p: Parameterization, theta: dict[str, Tensor], weight: Tensor, dtype: torch.dtype
-) -> None:
-    """The factors give the weight back, and each of its entries can move."""
-    with torch.enable_grad():
-        leaves = {n: t.detach().requires_grad_() for n, t in theta.items()}
-        w = p(leaves)
-        error = float((w - weight).detach().abs().max()) if weight.numel() else 0.0
-        # not(<=) also catches nan
-        if not error <= 1e-7 * max(
-            1e-30, float(weight.detach().abs().max()) if weight.numel() else 1.0
-        ):
-            raise Unreachable(f"{p!r} cannot represent {name!r}: off by {error:.3g}")
-        probe = torch.ones_like(w, requires_grad=True)
-        pulled = torch.autograd.grad(
-            w, list(leaves.values()), probe, create_graph=True, allow_unused=True
-        )
-        generator = torch.Generator(device=w.device).manual_seed(0)
-        along = sum(
-            (g * torch.randn(g.shape, generator=generator, dtype=g.dtype, device=g.device)).sum()
-            for g in pulled
-            if g is not None and g.requires_grad
-        )
-        (moves,) = torch.autograd.grad(along, probe) if torch.is_tensor(along) else (w,)
-    if dead := int((moves == 0).sum()):
-        raise Unreachable(
-            f"{dead} entries of {name!r} could never move under {p!r}: exact zeros of a design "
-            "with one factor. Start them at small random values, or take two factors (sb.L1())"
-        )

@@ -2,7 +2,7 @@
 
 import difflib
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import torch.distributed
@@ -91,14 +91,28 @@ def unknown(root: nn.Module, name: str) -> UnknownParameter:
     return UnknownParameter(f"no parameter {name!r} in {type(root).__name__}; nearest: {near}")
 
 
-def refuse_wrapped(root: nn.Module) -> None:
-    """Raise WrappedModel where a wrapper already holds the weights."""
+_FIRST = "design it first"
+SHARDED = (
+    "load its full state dict into a model that is designed but not wrapped, and collapse that"
+)
+COLLAPSE = {
+    "DistributedDataParallel": "collapse what it wraps, its .module, when training is over",
+    "FullyShardedDataParallel": SHARDED,
+}
+
+
+def refuse_wrapped(root: nn.Module, advice: Mapping[str, str] | None = None) -> None:
+    """Raise WrappedModel where a wrapper already holds the weights.
+
+    ``advice`` says what to do instead, for each wrapper; by default to design first.
+    """
     if not isinstance(root, nn.Module):
         raise TypeError(f"expected a torch.nn.Module, got {type(root).__name__}")
     for path, module in root.named_modules():
         kind = type(module).__name__
-        if kind in ("DistributedDataParallel", "FullyShardedDataParallel"):
-            raise WrappedModel(f"{path or 'the model'} is wrapped by {kind}: design it first")
+        if kind in COLLAPSE:
+            what = (advice or {}).get(kind, _FIRST)
+            raise WrappedModel(f"{path or 'the model'} is wrapped by {kind}: {what}")
 
 
 def refuse_held(root: nn.Module) -> None:

@@ -11,6 +11,16 @@ import scipy.sparse as sp
 _TOLERANCES = ("tol_gap_abs", "tol_gap_rel", "tol_feas")
 
 
+def _clarabel() -> Any:
+    try:
+        import clarabel
+    except ImportError:
+        raise ImportError(
+            "clarabel is not installed, the convex solver that checks fits: install symbias[verify]"
+        ) from None
+    return clarabel
+
+
 class Term(NamedTuple):
     """matrix @ (the variables that begin at ``start``)."""
 
@@ -37,13 +47,13 @@ class Program:
 
     def equal(self, terms: list[Term], constant: np.ndarray) -> None:
         """sum of the terms = constant."""
-        import clarabel
+        clarabel = _clarabel()
 
         self._add(terms, constant, clarabel.ZeroConeT(len(constant)))
 
     def at_most(self, terms: list[Term], constant: np.ndarray) -> None:
         """sum of the terms <= constant."""
-        import clarabel
+        clarabel = _clarabel()
 
         self._add(terms, constant, clarabel.NonnegativeConeT(len(constant)))
 
@@ -61,7 +71,7 @@ class Program:
 
     def norms(self, terms: list[Term], bounds: int, width: int) -> None:
         """|so many rows of the sum of the terms|_2 <= the variables from ``bounds`` on."""
-        import clarabel
+        clarabel = _clarabel()
 
         count = terms[0].matrix.shape[0] // width
         each = sp.eye_array(count, format="csc")
@@ -73,7 +83,7 @@ class Program:
 
     def positive(self, terms: list[Term], side: int) -> None:
         """The symmetric matrix whose scaled upper triangle, by columns, the terms are, is >= 0."""
-        import clarabel
+        clarabel = _clarabel()
 
         negative = [Term(start, -matrix) for start, matrix in terms]
         count = side * (side + 1) // 2
@@ -91,7 +101,7 @@ class Program:
         ValueError
             If the solver fails.
         """
-        import clarabel
+        clarabel = _clarabel()
 
         squares, costs = np.concatenate(self._squares), np.concatenate(self._costs)
         blocks, constants = [], []
