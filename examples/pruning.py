@@ -24,13 +24,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from networks import NETWORKS, shrink, size, unit_norms, unit_scores
 from pruning_report import draw, table
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 
 import symbias.torch as st
-from networks import NETWORKS, shrink, size, unit_norms, unit_scores
 
 LR, MOMENTUM, BATCH, EPOCHS, TUNING = 0.1, 0.9, 64, 60, 5
 STRENGTHS = {

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from networks import NETWORKS
 
 METHODS = ("design", "proximal", "magnitude", "dense")
