@@ -159,7 +159,11 @@ class SingularValues(Sizes):
         return None
 
     def of(self, w: Array) -> Array:
-        return array_namespace(w).linalg.svdvals(w)
+        """The singular values; zero where rounding hides whether they are."""
+        xp = array_namespace(w)
+        s = xp.linalg.svdvals(w)
+        rounding = float(xp.finfo(s.dtype).eps) * max(self.shape)
+        return xp.where(s > rounding * xp.max(s, axis=-1, keepdims=True), s, xp.zeros_like(s))
 
     def resize(self, w: np.ndarray, change: Change) -> np.ndarray:
         u, s, vt = np.linalg.svd(w, full_matrices=False)
