@@ -11,7 +11,7 @@ from symbias.designs.by_gradient_flow import by_gradient_flow
 from symbias.designs.by_label_noise import by_label_noise
 from symbias.designs.by_langevin import by_langevin
 from symbias.designs.by_weight_decay import by_weight_decay
-from symbias.mechanisms import Langevin, Mechanism, WeightDecay
+from symbias.mechanisms import Mechanism, WeightDecay
 from symbias.parameterizations import Parameterization, as_shape
 from symbias.penalties import Penalty, as_penalty
 
@@ -71,6 +71,8 @@ def _instead(
     refusal: Refused, penalty: Penalty, mechanism: Mechanism
 ) -> list[tuple[Penalty, Mechanism]]:
     """What may work in the place of what was refused, nearest first."""
+    from symbias.mechanisms import Langevin  # with JAX, which a design that works needs not
+
     others: list[Mechanism] = [Langevin(1.0, reference="predictor"), WeightDecay(1.0)]
     if isinstance(mechanism, Langevin):
         others[0] = replace(mechanism, reference="predictor")
@@ -92,7 +94,8 @@ def _works(penalty: Penalty, mechanism: Mechanism, shape: Shape) -> bool:
 def _sentence(refused: Penalty, penalty: Penalty, mechanism: Mechanism) -> str:
     if penalty is not refused:
         return f"sb.{penalty!r} is the nearest that works"
-    how = f", reference={mechanism.reference!r}" if isinstance(mechanism, Langevin) else ""
+    reference = getattr(mechanism, "reference", None)
+    how = f", reference={reference!r}" if reference else ""
     return f"sb.{type(mechanism).__name__}({'temperature' if how else 'strength'}{how}) takes it"
 
 
