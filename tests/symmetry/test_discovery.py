@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import symbias as sb
-from symbias.symmetry.discovery import _null
-from symbias.symmetry.equations import Draws, Unknowns, null_space
+from symbias.symmetry.discovery.search import _null
+from symbias.symmetry.discovery.equations import Draws, Unknowns, null_space
 from tests.symmetry.architectures import NETWORKS, Network, layers, normal
 from tests.symmetry.backends import backend
 from tests.symmetry.cases import definition

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from symbias.symmetry.equations import Axis, Numpy, Unknowns, null_space
+from symbias.symmetry.discovery.equations import Axis, Numpy, Unknowns, null_space
 
 Coordinate = tuple[Axis, int]
 

@@ -10,7 +10,7 @@ from scipy.optimize import linprog
 
 from symbias.symmetry.bonds import Bond
 from symbias.symmetry.ends import EndSpec
-from symbias.symmetry.equations import Axis, Numpy, Unknowns
+from symbias.symmetry.discovery.equations import Axis, Numpy, Unknowns
 from symbias.symmetry.groups import Rescaling, UniformScale
 
 Scale = dict[Axis, dict[int, int]]  # sign of every coordinate it moves

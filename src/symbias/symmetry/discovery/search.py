@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from symbias.symmetry.bonds import Bond, Symmetry
-from symbias.symmetry.equations import (
+from symbias.symmetry.discovery.equations import (
     Draws,
     Numpy,
     Shapes,
@@ -16,8 +16,8 @@ from symbias.symmetry.equations import (
     normalised,
     null_space,
 )
-from symbias.symmetry.naming import name_linear, span_without
-from symbias.symmetry.shifts import name_shifts
+from symbias.symmetry.discovery.naming import name_linear, span_without
+from symbias.symmetry.discovery.shifts import name_shifts
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from symbias.symmetry.blocks import Block, find_blocks, generator_columns, joined
+from symbias.symmetry.discovery.blocks import Block, find_blocks, generator_columns, joined
 from symbias.symmetry.bonds import Bond
 from symbias.symmetry.ends import EndSpec
-from symbias.symmetry.equations import Axis, Numpy, Unknowns, confirmed
+from symbias.symmetry.discovery.equations import Axis, Numpy, Unknowns, confirmed
 from symbias.symmetry.groups import ComplexScaling, GeneralLinear, Group, Orthogonal
-from symbias.symmetry.sparse import name_scales
+from symbias.symmetry.discovery.scales import name_scales
 
 
 def name_linear(unknowns: Unknowns, found: Numpy, trivial: Numpy) -> list[Bond]:
