@@ -5,7 +5,7 @@ others by ``g^-T`` (covector ends), as on the bond of a tensor network, so contr
 bond do not change. Every end unfolds its array to one block of shape ``(heads, r, rest)``.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -112,12 +112,21 @@ class Bond:
         stacks: list[Array] = []
         for dual in (False, True):
             parts = [leg.read(xp, params) for leg in self.legs if leg.dual is dual]
-            if not parts:
-                like = params[self.ends[0].name]
-                empty = np.zeros((self.heads or 1, self.group.size, 0))
-                parts = [constant(empty, like)]
-            stacks.append(self.group.stack(xp, parts))
+            empty = np.zeros((self.heads or 1, self.group.size, 0))
+            none = constant(empty, params[self.ends[0].name])
+            stacks.append(self.group.stack(xp, parts) if parts else none)
         return stacks[0], stacks[1]
+
+    def renamed(self, rename: Callable[[str], str]) -> "Bond":
+        """The same bond on arrays of other names; its own name changes alike."""
+
+        def spec(end: EndSpec) -> Any:
+            names = end[0]
+            new = rename(names) if isinstance(names, str) else tuple(map(rename, names))
+            return (new, *end[1:])
+
+        left, right = ([spec(end) for end in side] for side in (self.vectors, self.covectors))
+        return Bond(self.group, left, right, heads=self.heads, name=rename(self.name))
 
     def moved(self, xp: Any, pair: Sequence[Array], params: Params) -> dict[str, Array]:
         """All parameters after an element: vector legs by ``pair[0]``, covector by ``pair[1]``."""

@@ -1,66 +1,66 @@
 """Blocks: the coordinates that one irreducible matrix group mixes.
 
 Off-diagonal generators of the known groups have disjoint supports, so the projector on all of them
-falls apart into single generators; those that share coordinates form one block.
+falls apart into single generators; those that do not commute form one block.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from symbias.symmetry.discovery.equations import Axis, Numpy, Unknowns, null_space
+from symbias.symmetry.discovery.equations import Numpy, Unknowns, null_space
+from symbias.symmetry.groups import (
+    ComplexScaling,
+    GeneralLinear,
+    Group,
+    IndefiniteOrthogonal,
+    Orthogonal,
+)
 
-Coordinate = tuple[Axis, int]
+Side = tuple[int, bool]  # a space of coordinates; whether they are covectors
+Generator = dict[tuple[int, int], float]  # by row and column coordinate
 
 
 @dataclass
 class Block:
-    """Coordinates that one irreducible group mixes: their labels, axis by axis."""
+    """Coordinates that one irreducible group mixes: their labels, side by side."""
 
-    kind: str
-    size: int
-    labels: dict[Axis, dict[int, int]]
-    duals: dict[Axis, bool] = field(default_factory=dict)
+    group: Group
+    labels: dict[Side, dict[int, int]]
 
     def generators(self, unknowns: Unknowns) -> Numpy:
         """All generators as columns over the unknowns."""
-        return generator_columns(unknowns, _algebra(self.kind, self.size), self.labels, self.duals)
-
-
-def _algebra(kind: str, size: int) -> list[Numpy]:
-    units = [np.outer(a, b) for a in np.eye(size) for b in np.eye(size)]
-    if kind == "linear":
-        return units
-    turns = [unit - unit.T for unit in units if np.triu(unit, 1).any()]
-    return [*turns, np.eye(size)] if kind == "complex" else turns
+        return generator_columns(unknowns, self.group.matrix_basis(), self.labels)
 
 
 def generator_columns(
-    unknowns: Unknowns,
-    algebra: Sequence[Numpy],
-    labels: dict[Axis, dict[int, int]],
-    duals: dict[Axis, bool],
+    unknowns: Unknowns, algebra: Sequence[Numpy], labels: dict[Side, dict[int, int]]
 ) -> Numpy:
     """Algebra elements spread over labelled coordinates; copies of a label go in order."""
     columns = np.zeros((unknowns.count, len(algebra)))
-    for axis, labelled in labels.items():
-        n, start = unknowns.axes[axis]
-        seen: dict[int, int] = defaultdict(int)
-        copies = {}
-        for i in sorted(labelled):
-            copies[i] = seen[labelled[i]]
-            seen[labelled[i]] += 1
-        for i, a in labelled.items():
-            for j, b in labelled.items():
-                if copies[i] == copies[j]:
-                    for k, matrix in enumerate(algebra):
-                        value = -matrix[b, a] if duals.get(axis) else matrix[a, b]
-                        columns[start + i * n + j, k] += value
+    stacked = np.stack(algebra, axis=-1)
+    for (_, dual), labelled in labels.items():
+        for copy in _copies_of(labelled):
+            for i in copy:
+                for j in copy:
+                    a, b = labelled[i], labelled[j]
+                    value = -stacked[b, a] if dual else stacked[a, b]
+                    columns[unknowns.position[i, j]] += value
     return columns
+
+
+def _copies_of(labelled: dict[int, int]) -> list[list[int]]:
+    """Coordinates by copy: the first of every label, the second, and so on."""
+    copies: dict[int, list[int]] = defaultdict(list)
+    turn: dict[int, int] = defaultdict(int)
+    for i in sorted(labelled):
+        copies[turn[labelled[i]]].append(i)
+        turn[labelled[i]] += 1
+    return list(copies.values())
 
 
 def within(space: Numpy, columns: Numpy, tolerance: float = 1e-6) -> bool:
@@ -77,17 +77,17 @@ def joined(*spaces: Numpy) -> Numpy:
 
 def find_blocks(unknowns: Unknowns, off: Numpy, explained: Numpy, found: Numpy) -> Iterator[Block]:
     """Blocks of off-diagonal generators that belong to a known group."""
-    generators = []
+    rows, columns = unknowns.places
+    generators: list[Generator] = []
     for support in _supports(off):
-        rows = off[support]
-        u, s, _ = np.linalg.svd(rows, full_matrices=False)
+        u, s, _ = np.linalg.svd(off[support], full_matrices=False)
         if np.sum(s > 1e-6) == 1:
             column = np.zeros(len(off))
             column[support] = u[:, 0] / u[np.argmax(np.abs(u[:, 0])), 0]
             if not within(explained, column[:, None]):
-                generators.append({unknowns.places[k]: column[k] for k in support})
-    for group in _by_coordinates(generators):
-        block = _read(group)
+                generators.append({(int(rows[k]), int(columns[k])): column[k] for k in support})
+    for ideal in _ideals(generators, len(unknowns.spaces)):
+        block = _read(unknowns, ideal)
         if block is not None:
             block = _with_complex_scale(unknowns, block, found)
             if within(found, block.generators(unknowns)):
@@ -105,67 +105,101 @@ def _supports(off: Numpy) -> Iterator[Numpy]:
         yield live[labels == label]
 
 
-Generator = dict[tuple[Axis, int, int], float]
+def _ideals(generators: list[Generator], size: int) -> list[list[Generator]]:
+    """Generators, grouped so that those of different groups commute.
 
-
-def _by_coordinates(generators: list[Generator]) -> list[list[Generator]]:
-    """Generators, grouped by shared coordinates."""
-    owners: dict[Coordinate, list[int]] = defaultdict(list)
-    for k, generator in enumerate(generators):
-        for axis, i, j in generator:
-            owners[axis, i].append(k)
-            owners[axis, j].append(k)
-    edges = [(ks[0], k) for ks in owners.values() for k in ks]
-    if not edges:
+    With random x and z, ``z [A, B] x`` vanishes for all that commute and almost surely for no
+    others.
+    """
+    if not generators:
         return []
-    i, j = np.array(edges).T
-    graph = csr_array((np.ones(len(i)), (i, j)), shape=(len(generators),) * 2)
-    labels = connected_components(graph, directed=False)[1]
+    x, z = np.random.default_rng(0).standard_normal((2, size))
+    right, left = np.zeros((2, len(generators), size))
+    for k, generator in enumerate(generators):
+        for (i, j), value in generator.items():
+            right[k, i] += value * x[j]
+            left[k, j] += value * z[i]
+    tied = np.abs(left @ right.T - right @ left.T) > 1e-9
+    labels = connected_components(csr_array(tied), directed=False)[1]
     return [
         [g for g, label in zip(generators, labels, strict=True) if label == k]
         for k in range(labels.max() + 1)
     ]
 
 
-def _read(generators: list[Generator]) -> Block | None:
-    """Match coordinates across axes by the generators whose rows and columns they index."""
+def _read(unknowns: Unknowns, generators: list[Generator]) -> Block | None:
+    """Match coordinates across copies by the generators whose rows and columns they index."""
     values = np.array([v for generator in generators for v in generator.values()])
     if np.max(np.abs(np.abs(values) - 1)) > 1e-5:
         return None
-    axes = sorted({axis for generator in generators for axis, _, _ in generator})
-    signs = [next(v for (axis, _, _), v in sorted(g.items())) for g in generators]
-    rows: dict[Coordinate, set[tuple[int, int]]] = defaultdict(set)
-    columns: dict[Coordinate, set[tuple[int, int]]] = defaultdict(set)
+    rows: dict[int, set[tuple[int, int]]] = defaultdict(set)
+    columns: dict[int, set[tuple[int, int]]] = defaultdict(set)
     for k, generator in enumerate(generators):
-        for (axis, i, j), value in generator.items():
-            rows[axis, i].add((k, round(value * signs[k])))
-            columns[axis, j].add((k, round(value * signs[k])))
-    keys: dict[frozenset[tuple[int, int]], int] = {}
-    labels: dict[Axis, dict[int, int]] = {axis: {} for axis in axes}
-    duals: dict[Axis, bool] = {}
-    for axis, i in sorted(set(rows) | set(columns)):
-        own = frozenset(rows[axis, i])
-        other = frozenset((k, -sign) for k, sign in columns[axis, i])
-        if axis == axes[0]:
-            keys.setdefault(own, len(keys))
-        dual = own not in keys
-        key = other if dual else own
-        if key not in keys or duals.setdefault(axis, dual) != dual:
+        sign = next(v for _, v in sorted(generator.items()))
+        for (i, j), value in generator.items():
+            rows[i].add((k, round(value * sign)))
+            columns[j].add((k, -round(value * sign)))
+    keys: dict[tuple[frozenset[tuple[int, int]], int], int] = {}
+    labels: dict[Side, dict[int, int]] = defaultdict(dict)
+    copies = _copies(generators, len(unknowns.spaces))
+    for copy in copies:
+        for dual, sets in enumerate((rows, columns)):
+            named = _ranked([frozenset(sets[i]) for i in copy])
+            keys = keys or {key: label for label, key in enumerate(named)}
+            if set(named) == set(keys):
+                side = (int(unknowns.spaces[copy[0]]), bool(dual))
+                labels[side] |= {i: keys[key] for i, key in zip(copy, named, strict=True)}
+                break
+        else:
             return None
-        labels[axis][i] = keys[key]
     size = len(keys)
-    kind = {size * (size - 1): "linear", size * (size - 1) // 2: "turns"}.get(len(generators))
-    return Block(kind, size, labels, duals) if kind and size > 1 else None
+    if size > 1 and len(generators) == size * (size - 1):
+        return Block(GeneralLinear(size), dict(labels))
+    if size > 1 and len(generators) == size * (size - 1) // 2:
+        return _with_signs(Block(Orthogonal(size), dict(labels)), generators, copies[0])
+    return None
+
+
+def _copies(generators: list[Generator], size: int) -> list[list[int]]:
+    """Coordinates that generators lead to one another, in order."""
+    i, j = np.array([place for generator in generators for place in generator]).T
+    graph = csr_array((np.ones(len(i)), (i, j)), shape=(size, size))
+    labels = connected_components(graph, directed=False)[1]
+    found: dict[int, list[int]] = defaultdict(list)
+    for coordinate in sorted({*i.tolist(), *j.tolist()}):
+        found[labels[coordinate]].append(coordinate)
+    return list(found.values())
+
+
+def _ranked(sets: list[frozenset[tuple[int, int]]]) -> list[tuple[frozenset[tuple[int, int]], int]]:
+    """Sets that are equal, numbered."""
+    return [(s, sets[:k].count(s)) for k, s in enumerate(sets)]
+
+
+def _with_signs(block: Block, generators: list[Generator], copy: list[int]) -> Block:
+    """Symmetric generators are boosts, between components of different signs."""
+    plus = [True] * len(copy)
+    for generator in generators:
+        for (i, j), value in generator.items():
+            if i == copy[0] and generator.get((j, i), 0) * value > 0:
+                plus[copy.index(j)] = False
+    if all(plus):
+        return block
+    order = {label: k for k, label in enumerate(np.argsort(np.logical_not(plus), kind="stable"))}
+    labels = {side: {i: order[k] for i, k in at.items()} for side, at in block.labels.items()}
+    return Block(IndefiniteOrthogonal(sum(plus), len(plus) - sum(plus)), labels)
 
 
 def _with_complex_scale(unknowns: Unknowns, block: Block, found: Numpy) -> Block:
     """A plane that turns and scales is complex; the scale says which ends are covectors."""
-    if block.kind != "turns" or block.size != 2:
+    if block.group != Orthogonal(2):
         return block
-    parts = [
-        generator_columns(unknowns, [np.eye(2)], {axis: labelled}, {})
-        for axis, labelled in block.labels.items()
+    copies = [
+        (side, {i: labelled[i] for i in copy})
+        for side, labelled in block.labels.items()
+        for copy in _copies_of(labelled)
     ]
+    parts = [generator_columns(unknowns, [np.eye(2)], {side: copy}) for side, copy in copies]
     columns = np.concatenate(parts, axis=1)
     weights = null_space(columns - found @ (found.T @ columns), 1e-6)
     if weights.shape[1] != 1:
@@ -173,5 +207,7 @@ def _with_complex_scale(unknowns: Unknowns, block: Block, found: Numpy) -> Block
     signs = weights[:, 0] / weights[0, 0] if abs(weights[0, 0]) > 1e-6 else weights[:, 0]
     if np.max(np.abs(np.abs(signs) - 1)) > 1e-5:
         return block
-    duals = {axis: bool(s < 0) for axis, s in zip(block.labels, signs, strict=True)}
-    return Block("complex", 2, block.labels, duals)
+    labels: dict[Side, dict[int, int]] = defaultdict(dict)
+    for ((space, _), copy), sign in zip(copies, signs, strict=True):
+        labels[space, bool(sign < 0)] |= copy
+    return Block(ComplexScaling(2), dict(labels))

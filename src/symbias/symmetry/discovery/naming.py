@@ -2,87 +2,92 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from symbias.symmetry.discovery.blocks import Block, find_blocks, generator_columns, joined
-from symbias.symmetry.bonds import Bond
-from symbias.symmetry.ends import EndSpec
-from symbias.symmetry.discovery.equations import Axis, Numpy, Unknowns, confirmed
-from symbias.symmetry.groups import ComplexScaling, GeneralLinear, Group, Orthogonal
+from symbias.symmetry.action import act
+from symbias.symmetry.bonds import Bond, Symmetry
+from symbias.symmetry.discovery.blocks import Block, Side, find_blocks, joined
+from symbias.symmetry.discovery.equations import Axis, Draws, Numpy, Unknowns, null_space
 from symbias.symmetry.discovery.scales import name_scales
+from symbias.symmetry.ends import EndSpec
+from symbias.symmetry.groups import ComplexScaling, Group, Orthogonal
+
+Named = tuple[Bond, Numpy]  # a bond and its generators, as columns over the unknowns
 
 
-def name_linear(unknowns: Unknowns, found: Numpy, trivial: Numpy) -> list[Bond]:
+def name_linear(unknowns: Unknowns, found: Numpy, trivial: Numpy) -> list[Named]:
     """The bonds whose generators lie in the space ``found``, larger groups first."""
     on = np.zeros(unknowns.count, dtype=bool)
     on[unknowns.diagonal] = True
-    entries = np.eye(unknowns.count)
-    diagonal, off = confirmed(found, entries[~on]), confirmed(found, entries[on])
+    diagonal, off = _vanishing(found, ~on), _vanishing(found, on)
     blocks = list(find_blocks(unknowns, off, joined(trivial, diagonal), found))
     named = [block.generators(unknowns) for block in blocks]
     scales = name_scales(unknowns, diagonal, joined(trivial, *named))
     return [*_bonds(unknowns, blocks), *scales]
 
 
-def span_without(unknowns: Unknowns, found: Numpy, trivial: Numpy, bonds: Sequence[Bond]) -> Numpy:
-    """What the bonds leave of the found space, orthogonal to them and to the trivial part."""
-    known = joined(trivial, *(_bond_columns(unknowns, bond) for bond in bonds))
-    left = found - known @ (known.T @ found)
-    u, s, _ = np.linalg.svd(left, full_matrices=False)
+def _vanishing(found: Numpy, where: Numpy) -> Numpy:
+    """The part of a space that is zero at some positions."""
+    return found @ null_space(found[where], 1e-7)
+
+
+def left_of(found: Numpy, *known: Numpy) -> Numpy:
+    """What known generators leave of a space, orthogonal to them."""
+    span = joined(np.zeros((len(found), 0)), *known)
+    u, s, _ = np.linalg.svd(found - span @ (span.T @ found), full_matrices=False)
     return u[:, s > 1e-6]
 
 
-def _bond_columns(unknowns: Unknowns, bond: Bond) -> Numpy:
-    """Generators of a bond over the unknowns."""
-    columns = []
-    for head in range(bond.heads or 1):
-        labels: dict[Axis, dict[int, int]] = {}
-        duals: dict[Axis, bool] = {}
-        for end in bond.ends:
-            axis = (end.name, end.axis or 0)
-            n = unknowns.axes[axis][0]
-            if end.rows is not None:
-                rows = end.rows
-            elif end.axis is None:
-                rows = np.arange(n).reshape(bond.heads or 1, bond.group.size, -1)
-            else:
-                rows = np.arange(n).reshape(bond.heads or 1, -1, bond.group.size)
-                rows = np.swapaxes(rows, 1, 2)
-            labels[axis] = {
-                int(i): component for component, row in enumerate(rows[head]) for i in row if i >= 0
-            }
-            duals[axis] = end.dual
-        basis = bond.group.matrix_basis()
-        columns.append(generator_columns(unknowns, basis, labels, duals))
-    return np.concatenate(columns, axis=1)
+def without_false_reflections(bond: Bond, draws: Draws) -> Bond:
+    """The bond, of a special group where a reflection moves the predictor."""
+    group = bond.group
+    if not isinstance(group, Orthogonal):
+        return bond
+    mirrors = np.broadcast_to(np.eye(group.size), (bond.heads or 1, group.size, group.size)).copy()
+    mirrors[:, 0, 0] = -1
+    one = Symmetry([bond])
+    if draws.keeps(lambda params: act(one, {bond.name: mirrors}, params)):
+        return bond
+    return replace(bond, group=replace(group, special=True))
 
 
-Ends = tuple[tuple[Axis, bool], ...]
+def named_apart(bonds: Sequence[Bond]) -> list[Bond]:
+    """The same bonds, numbered where names are equal."""
+    seen: dict[str, int] = defaultdict(int)
+    result = []
+    for bond in bonds:
+        seen[bond.name] += 1
+        again = f"{bond.name} {seen[bond.name]}"
+        result.append(bond if seen[bond.name] == 1 else replace(bond, name=again))
+    return result
 
 
-def _bonds(unknowns: Unknowns, blocks: list[Block]) -> Iterator[Bond]:
+Ends = tuple[tuple[tuple[Axis, ...], bool], ...]  # axes that one end acts on, and its side
+
+
+def _bonds(unknowns: Unknowns, blocks: list[Block]) -> Iterator[Named]:
     """Blocks with the same ends are heads of one bond, or planes of one complex scaling."""
-    alike: dict[tuple[str, int, Ends], list[Block]] = defaultdict(list)
+    alike: dict[tuple[Group, Ends], list[Block]] = defaultdict(list)
     for block in blocks:
-        ends = tuple((axis, block.duals.get(axis, False)) for axis in block.labels)
-        alike[block.kind, block.size, ends].append(block)
-    for (kind, size, ends), group in alike.items():
-        group.sort(key=lambda block: min(block.labels[ends[0][0]]))
-        count = len(group)
-        if kind == "complex":
-            shapes: list[tuple[Group, int | None]] = [
-                (ComplexScaling(2 * count), None),
-                (ComplexScaling(2 * count, layout="half"), None),
-            ]
-        else:
-            make = GeneralLinear if kind == "linear" else Orthogonal
-            shapes = [(make(size), count if count > 1 else None)]
-        yield min((_bond(unknowns, group, ends, *shape) for shape in shapes), key=_labelled)
+        ends = tuple((_axes(unknowns, block, side), side[1]) for side in block.labels)
+        alike[block.group, ends].append(block)
+    for (group, ends), same in alike.items():
+        first = next(iter(same[0].labels))
+        same.sort(key=lambda block: min(block.labels.get(first, {0: 0})))
+        count = len(same)
+        shapes: list[tuple[Group, int | None]] = [(group, count if count > 1 else None)]
+        if isinstance(group, ComplexScaling):
+            layouts = (ComplexScaling(2 * count), ComplexScaling(2 * count, layout="half"))
+            shapes = [(layout, None) for layout in layouts]
+        made = [_bond(unknowns, same, ends, *shape) for shape in shapes]
+        bond = min(made, key=lambda bond: sum(end.rows is not None for end in bond.ends))
+        yield bond, np.concatenate([block.generators(unknowns) for block in same], axis=1)
 
 
-def _labelled(bond: Bond) -> int:
-    return sum(end.rows is not None for end in bond.ends)
+def _axes(unknowns: Unknowns, block: Block, side: Side) -> tuple[Axis, ...]:
+    return tuple(dict.fromkeys(unknowns.axis(i)[0] for i in sorted(block.labels[side])))
 
 
 def _bond(
@@ -90,15 +95,23 @@ def _bond(
 ) -> Bond:
     sides: tuple[list[EndSpec], list[EndSpec]] = ([], [])
     half = isinstance(group, ComplexScaling) and group.layout == "half"
-    for axis, dual in ends:
-        name, position = axis
-        labels = np.full(unknowns.axes[axis][0], -1)
+    for axes, dual in ends:
+        labels = {axis: np.full(unknowns.axes[axis][0], -1) for axis in axes}
         for k, block in enumerate(blocks):
-            for i, label in block.labels[axis].items():
-                labels[i] = label * len(blocks) + k if half else k * block.size + label
-        plain = _plain_labels(len(labels), group.size, heads)
-        same = plain is not None and np.array_equal(labels, plain)
-        sides[dual].append((name, position) if same else (name, position, labels))
+            for side, labelled in block.labels.items():
+                for i, label in labelled.items() if side[1] == dual else ():
+                    axis, place = unknowns.axis(i)
+                    if axis in labels:
+                        own = block.group.size
+                        labels[axis][place] = label * len(blocks) + k if half else k * own + label
+        if len(axes) > 1:
+            names = tuple(name for name, _ in axes)
+            sides[dual].append((names, None, tuple(labels.values())))
+            continue
+        name, position = unknowns.place(axes[0])
+        plain = _plain_labels(len(labels[axes[0]]), group.size, heads)
+        same = plain is not None and np.array_equal(labels[axes[0]], plain)
+        sides[dual].append((name, position) if same else (name, position, labels[axes[0]]))
     return Bond(group, *sides, heads=heads)
 
 

@@ -1,7 +1,7 @@
 """The orthogonal group."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,8 +22,10 @@ class Orthogonal(MatrixGroup):
 
     Orbit Gram: eigenvalues ``(k_i + k_j) / 2``, ``i < j``, with ``k`` the squared singular values
     of all ends stacked. No symmetric generators, hence no charge; norms are constant on orbits.
+    ``special=True`` leaves reflections out; the algebra is the same.
     """
 
+    special: bool = field(default=False, kw_only=True)
     compact: ClassVar[bool] = True
     two_sided: ClassVar[bool] = False
 
@@ -39,7 +41,7 @@ class Orthogonal(MatrixGroup):
 
     def random(self, rng: np.random.Generator, heads: int, scale: float) -> Numpy:
         g = super().random(rng, heads, scale)
-        if scale > 0.1:
+        if scale > 0.1 and not self.special:
             g[:, 0, :] *= rng.choice([-1.0, 1.0], (heads, 1))
         return g
 
