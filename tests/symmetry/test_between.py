@@ -226,11 +226,11 @@ def test_gradient_flow_conserves_the_charges_that_are_found(name: str) -> None:
     with backend("jax") as make:
         x = make({"x": model.inputs})["x"]
         target = jnp.cos(jnp.arange(model.predict(make(start), x).size))
-        loss = jax.jit(
-            jax.grad(
-                lambda t: jnp.mean((jnp.reshape(model.predict(named(t), x), -1) - target) ** 2)
-            )
-        )
+
+        def loss(t: Any) -> Any:
+            return jnp.mean((jnp.reshape(model.predict(named(t), x), -1) - target) ** 2)
+
+        slope = jax.jit(jax.grad(loss))
         theta = np.concatenate([start[k].reshape(-1) for k in model.shapes])
         flow = solve_ivp(
             lambda _, t: -np.asarray(slope(jnp.asarray(t))), (0, 3), theta, rtol=1e-10, atol=1e-11
