@@ -104,6 +104,18 @@ def test_fresh_draws_remove_what_too_few_draws_left() -> None:
     assert _null(few, unknowns, longest=0).shape[1] == 22  # 20 units, two trivial directions
 
 
+def test_one_of_many_outputs_sees_an_array() -> None:
+    """Forty draws give forty equations for the 144 unknowns of b, of however many outputs."""
+
+    def predict(p: Any, x: Any) -> Any:
+        return jnp.concatenate([jnp.tanh(x * p["a"]), jnp.sum(p["b"] ** 4, keepdims=True)])
+
+    shapes = {"a": (), "b": (12,)}
+    draws = Draws(predict, shapes, normal(60), seed=0)
+    assert _null(draws, Unknowns(shapes), longest=12).shape[1] == 0
+    assert sb.discover(predict, shapes, normal(60)).dim == 0
+
+
 def test_layers_of_width_one() -> None:
     net = layers([3, 1, 1, 2], lambda x: jnp.maximum(x, 0), biases=False)
     assert names(sb.discover(*net).symmetry) == ("Rescaling(1)", "Rescaling(1)")

@@ -146,6 +146,19 @@ def confirmed(basis: Numpy, rows: Numpy, tolerance: float = 1e-7) -> Numpy:
     return basis @ null_space(rows @ basis, tolerance)
 
 
+def held_out(basis: Numpy, batches: Iterator[Numpy], tolerance: float = 1e-7) -> Numpy:
+    """The part of a space that satisfies batches of equations until a whole one removes nothing.
+
+    Where few of many outputs see an array, no fixed number of draws pins what moves it.
+    """
+    for rows in batches:
+        kept = confirmed(basis, rows, tolerance)
+        if kept.shape[1] == basis.shape[1]:
+            break
+        basis = kept
+    return basis
+
+
 class Draws:
     """Random parameters with the gradients of every output there, ``outputs`` per draw."""
 
@@ -197,6 +210,11 @@ class Draws:
             if not all(np.isfinite(g).all() for g in gradients.values()):
                 raise ValueError("the predictor's derivative is not finite at random parameters")
             yield gradients, {k: np.repeat(v, self.outputs, axis=0) for k, v in params.items()}
+
+    def batches(self) -> Iterator[tuple[dict[str, Numpy], dict[str, Numpy]]]:
+        """Fresh draws without end, a block at a time."""
+        while True:
+            yield from self.take(1)
 
     def keeps(self, move: Callable[[dict[str, Numpy]], Mapping[str, Numpy]]) -> bool:
         """Whether a map of the parameters leaves the predictor where it is, at two draws."""

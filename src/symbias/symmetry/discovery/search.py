@@ -16,6 +16,7 @@ from symbias.symmetry.discovery.equations import (
     Shapes,
     Unknowns,
     confirmed,
+    held_out,
     normalised,
     null_space,
 )
@@ -183,23 +184,21 @@ def _null(draws: Draws, unknowns: Unknowns, longest: int) -> Numpy:
         if len(rows) > 4 * unknowns.count:
             rows = np.asarray(np.linalg.qr(rows, mode="r"))
     basis = null_space(rows, 1e-9)
-    fresh = [unknowns.rows(*pair) for pair in draws.take(longest + 8)]
-    return confirmed(basis, np.concatenate(fresh))
+    return held_out(basis, (unknowns.rows(*pair) for pair in draws.batches()))
 
 
 def _shifts(draws: Draws, shapes: Shapes, longest: int) -> Numpy:
     """Directions of parameter space along which the predictor never changes, as columns."""
     size = sum(int(np.prod(shape)) for shape in shapes.values())
 
-    def rows(count: int) -> Numpy:
-        blocks = []
-        for gradients, _ in draws.take(count):
-            flat = [gradients[name].reshape(len(gradients[name]), -1) for name in shapes]
-            blocks.append(normalised(np.concatenate(flat, axis=1)))
-        return np.concatenate(blocks)
+    def rows(gradients: Mapping[str, Numpy]) -> Numpy:
+        flat = [gradients[name].reshape(len(gradients[name]), -1) for name in shapes]
+        return normalised(np.concatenate(flat, axis=1))
 
-    basis = null_space(rows(max(longest, -(-2 * size // draws.outputs))), 1e-9)
-    return confirmed(basis, rows(longest + 8))
+    count = max(longest, -(-2 * size // draws.outputs))
+    first = np.concatenate([rows(gradients) for gradients, _ in draws.take(count)])
+    basis = null_space(first, 1e-9)
+    return held_out(basis, (rows(gradients) for gradients, _ in draws.batches()))
 
 
 def _trivial_equations(

@@ -12,7 +12,13 @@ from scipy.linalg import eigh, null_space
 
 from symbias.symmetry.discovery import equations
 from symbias.symmetry.discovery.blocks import joined
-from symbias.symmetry.discovery.equations import Draws, Numpy, Unknowns, normalised
+from symbias.symmetry.discovery.equations import (
+    Draws,
+    Numpy,
+    Unknowns,
+    held_out,
+    normalised,
+)
 
 MOST_UNKNOWNS = 3_500
 MOST_PARAMETERS = 250
@@ -57,23 +63,16 @@ def whole_algebra(draws: Draws, seen: Numpy) -> Numpy | str:
     if not maps:
         return np.zeros((size**2, 0))
     algebra = joined(np.stack(maps, axis=1))
-    algebra = _confirmed(draws, seen, algebra)
+    algebra = held_out(algebra, _equations(draws, seen))
     lifted = seen @ np.moveaxis(algebra.reshape(n, n, -1), 2, 0) @ seen.T
     return np.moveaxis(lifted, 0, 2).reshape(size**2, -1)
 
 
-def _confirmed(draws: Draws, seen: Numpy, algebra: Numpy) -> Numpy:
-    """What holds at fresh draws, until a whole batch of them removes nothing."""
+def _equations(draws: Draws, seen: Numpy) -> Iterator[Numpy]:
+    """What a matrix must satisfy, ``df(theta)[A theta] = 0``, a block of draws at a time."""
     while True:
         fresh = _jacobians(draws, seen, draws.BLOCK)
-        parts = [
-            (rows[:, :, None] * theta).reshape(len(rows), theta.size**2) @ algebra
-            for theta, rows, _ in fresh
-        ]
-        kept = equations.null_space(np.concatenate(parts), 1e-7)
-        if kept.shape[1] == algebra.shape[1]:
-            return algebra
-        algebra = algebra @ kept
+        yield np.concatenate([(r[:, :, None] * t).reshape(len(r), t.size**2) for t, r, _ in fresh])
 
 
 def _jacobians(draws: Draws, seen: Numpy, count: int) -> Iterator[tuple[Numpy, Numpy, Numpy]]:
