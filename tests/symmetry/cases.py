@@ -335,6 +335,13 @@ def recurrent_relu() -> Any:
     return sb.Symmetry([bond]), normal(W=(4, 4), W_in=(4, 2), W_out=(2, 4))
 
 
+@case
+def recurrent_island() -> Any:
+    """Nothing goes in or out: one scale for all units moves nothing."""
+    sym, params = recurrent_relu()
+    return sym, params | {"W_in": np.zeros((4, 2)), "W_out": np.zeros((2, 4))}
+
+
 def boosts(n: int) -> sb.Symmetry:
     """The symmetry of u^2 - v^2."""
     labels = (2 * np.arange(n), 2 * np.arange(n) + 1)
