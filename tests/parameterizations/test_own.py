@@ -28,7 +28,7 @@ CASES = {
         {"u": 3, "v": 3},
         lambda w: np.abs(w).sum() / 2,
         "sum 0.5 |w_i|",
-        0,  # the boosts act between arrays, where discovery does not look
+        3,  # boosts of the pairs (u_i, v_i)
         lambda w: 4 * np.abs(w).sum(),  # |dw/du|^2 + |dw/dv|^2 = 4 (u^2 + v^2), v = 0
     ),
     "u v s": Own(

@@ -146,7 +146,7 @@ def conv_relu() -> Network:
 
     bond = sb.Bond(sb.Rescaling(4), [("C0", 0), ("c0", 0)], [("C1", 1)])
     shapes = {"C0": (4, 2, 3, 3), "c0": (4,), "C1": (2, 4, 2, 2)}
-    return Network(predict, shapes, normal(2, 2, 4, 4), bonds(bond), 4, ("Rescaling(4)",))
+    return Network(predict, shapes, normal(6, 2, 4, 4), bonds(bond), 4, ("Rescaling(4)",))
 
 
 @network
@@ -223,7 +223,7 @@ def rms_norm_residual_stream() -> Network:
     shapes = {"E": (3, 4), "A0": (5, 4), "B0": (4, 5), "A1": (3, 4), "B1": (4, 3), "U": (2, 4)}
     grows = [("E", None), ("B0", None), ("B1", None)]
     sym = bonds(sb.Bond(sb.Orthogonal(4), ends), sb.Bond(sb.UniformScale(), grows, [("U", None)]))
-    return Network(predict, shapes, normal(12, 3), sym, 7, ("Orthogonal(4)", "UniformScale()"))
+    return Network(predict, shapes, normal(48, 3), sym, 7, ("Orthogonal(4)", "UniformScale()"))
 
 
 # ------------------------------------------------------------------------------- attention

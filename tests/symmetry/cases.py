@@ -13,10 +13,12 @@ CASES: dict[str, Callable[[], tuple[sb.Symmetry, Params]]] = {}
 # every group and layout once, for libraries that are slow call by call
 FEW = ["shared_heads", "rotary_half", "rotary_partial", "groups_of_unequal_size", "orthogonal"]
 FEW += ["layer_norm_shift", "deep_linear", "hadamard_deep", "island"]
+FEW += ["boosts_of_pairs", "lorentz", "products_added", "weighted_units", "weighted_three"]
 # coupled bonds, and singular orbits of single ones
 COUPLED = ["product_wide_null", "residual_stream", "orthogonal_thin", "hadamard_deep", "relu_four"]
 COUPLED += ["dead_units", "island", "conv", "normalised_channels", "layer_norm_shift"]
 COUPLED += ["deep_linear", "deep_linear_four", "ring", "recurrent_linear", "recurrent_relu"]
+COUPLED += ["boosts_on_the_cone", "lorentz_wide", "weighted_layers"]
 
 
 def case(make: Callable[[], Any]) -> Callable[[], Any]:
@@ -333,6 +335,108 @@ def recurrent_relu() -> Any:
     return sb.Symmetry([bond]), normal(W=(4, 4), W_in=(4, 2), W_out=(2, 4))
 
 
+@case
+def recurrent_island() -> Any:
+    """Nothing goes in or out: one scale for all units moves nothing."""
+    sym, params = recurrent_relu()
+    return sym, params | {"W_in": np.zeros((4, 2)), "W_out": np.zeros((2, 4))}
+
+
+def boosts(n: int) -> sb.Symmetry:
+    """The symmetry of u^2 - v^2."""
+    labels = (2 * np.arange(n), 2 * np.arange(n) + 1)
+    group = sb.IndefiniteOrthogonal(1, 1)
+    return sb.Symmetry([sb.Bond(group, [(("u", "v"), None, labels)], heads=n, name="boosts")])
+
+
+@case
+def boosts_of_pairs() -> Any:
+    return boosts(4), normal(u=(2, 2), v=(4,))
+
+
+@case
+def boosts_on_the_cone() -> Any:
+    params = normal(u=(4,), v=(4,))
+    params["u"][1] = params["v"][1]
+    params["u"][2] = -params["v"][2]
+    params["u"][3] = params["v"][3] = 0
+    return boosts(4), params
+
+
+@case
+def lorentz() -> Any:
+    group = sb.IndefiniteOrthogonal(2, 1)
+    return sb.Symmetry([sb.Bond(group, [("A", 0)], [("B", 1)])]), normal(A=(3, 2), B=(4, 3))
+
+
+@case
+def lorentz_wide() -> Any:
+    """Two signs each and one column: the invariant has rank one."""
+    group = sb.IndefiniteOrthogonal(2, 2)
+    return sb.Symmetry([sb.Bond(group, [(("a", "b"), 0, ([0, 2], [3, 1]))])]), normal(
+        a=(2, 1), b=(2, 1)
+    )
+
+
+@case
+def turns_between_arrays() -> Any:
+    labels = ([0, 2, 4], [1, 3, 5])
+    return sb.Symmetry([sb.Bond(sb.Orthogonal(2), [(("u", "v"), None, labels)], heads=3)]), normal(
+        u=(3,), v=(3,)
+    )
+
+
+@case
+def products_added() -> Any:
+    """P Q + R S = [P R] [Q; S]."""
+    labels = ([0, 1], [2, 3, 4])
+    ends = [(("Q", "S"), 0, labels)], [(("P", "R"), 1, labels)]
+    return sb.Symmetry([sb.Bond(sb.GeneralLinear(5), *ends)]), normal(
+        P=(4, 2), R=(4, 3), Q=(2, 6), S=(3, 6)
+    )
+
+
+@case
+def weighted_pairs() -> Any:
+    """u^2 v."""
+    group = sb.WeightedRescaling(5, (1, 2))
+    return sb.Symmetry([sb.Bond(group, [("u", 0)], [("v", 0)])]), normal(u=(5,), v=(5,))
+
+
+@case
+def weighted_units() -> Any:
+    """Squared ReLU: a relu(W x + b)^2; one unit is dead on one side."""
+    group = sb.WeightedRescaling(5, (1, 1, 2))
+    params = normal(W=(5, 3), b=(5,), a=(2, 5))
+    params["a"][:, 3] = 0
+    return sb.Symmetry([sb.Bond(group, [("W", 0), ("b", 0)], [("a", 1)])]), params
+
+
+@case
+def weighted_three() -> Any:
+    """u v^3 / s^... of a real power: no closed form for the balanced point."""
+    group = sb.WeightedRescaling(3, (1, 3, 0.5))
+    labels = np.array([0, 1, 1, 2])
+    ends = [("u", None), ("v", 1)], [("s", 0, labels)]
+    return sb.Symmetry([sb.Bond(group, *ends)]), normal(u=(3,), v=(2, 3), s=(4, 2))
+
+
+@case
+def weighted_whole() -> Any:
+    bond = sb.Bond(sb.WeightedRescaling(1, (1, 2)), [("U", None)], [("V", None)])
+    return sb.Symmetry([bond]), normal(U=(2, 3), V=(4,))
+
+
+@case
+def weighted_layers() -> Any:
+    """Two layers of squared ReLU: coupled."""
+    bonds = [
+        sb.Bond(sb.WeightedRescaling(4, (1, 2)), [("W0", 0)], [("W1", 1)]),
+        sb.Bond(sb.WeightedRescaling(3, (1, 2)), [("W1", 0)], [("W2", 1)]),
+    ]
+    return sb.Symmetry(bonds), normal(W0=(4, 3), W1=(3, 4), W2=(2, 3))
+
+
 PAIRS = [(name, "numpy") for name in CASES]
 PAIRS += [(name, "torch") for name in CASES]
 PAIRS += [(name, library) for name in FEW for library in ("jax", "strict")]
@@ -341,15 +445,35 @@ PAIRS += [(name, library) for name in FEW for library in ("jax", "strict")]
 # ------------------------------------------------- the definition, written without the library
 
 
-def axis_matrix(bond: sb.Bond, end: Any, length: int, head: int, a: np.ndarray) -> np.ndarray:
+def ends_of(bond: sb.Bond) -> list[tuple[Any, bool, float]]:
+    """Every end as it was given, whether it is a covector, and its power."""
+    sides = [(spec, False) for spec in bond.vectors] + [(spec, True) for spec in bond.covectors]
+    powers = getattr(bond.group, "weights", None) or [1.0] * len(sides)
+    return [(spec, dual, p) for (spec, dual), p in zip(sides, powers, strict=True)]
+
+
+def fronts(spec: Any, params: Params) -> list[np.ndarray]:
+    """The arrays of an end with its axis first."""
+    names, axis = (spec[0],) if isinstance(spec[0], str) else spec[0], spec[1]
+    arrays = [params[n].reshape(-1) if axis is None else params[n] for n in names]
+    return [np.moveaxis(a, axis or 0, 0) for a in arrays]
+
+
+def back(spec: Any, moved: np.ndarray, params: Params) -> Params:
+    """The inverse of `fronts`, for arrays laid end to end."""
+    names, axis = (spec[0],) if isinstance(spec[0], str) else spec[0], spec[1]
+    cuts = np.cumsum([len(a) for a in fronts(spec, params)])[:-1]
+    parts = zip(names, np.split(moved, cuts), strict=True)
+    return {n: np.moveaxis(p, 0, axis or 0).reshape(params[n].shape) for n, p in parts}
+
+
+def axis_matrix(bond: sb.Bond, spec: Any, length: int, head: int, a: np.ndarray) -> np.ndarray:
     """The algebra element ``a`` of one head as a matrix over all entries of an axis."""
     r, heads = bond.group.size, bond.heads or 1
-    spec = (bond.covectors if end.dual else bond.vectors)[0]
-    spec = next(
-        s for s in (bond.covectors if end.dual else bond.vectors) if s[:2] == (end.name, end.axis)
-    )
     if len(spec) == 3:
-        labels = list(spec[2])
+        labels = [
+            int(i) for i in (spec[2] if isinstance(spec[0], str) else np.concatenate(spec[2]))
+        ]
     else:
         copies = length // (heads * r)
         labels = [h * r + i for h in range(heads) for _ in range(copies) for i in range(r)]
@@ -372,6 +496,17 @@ def basis(group: Any) -> list[np.ndarray]:
     r = group.size
     if isinstance(group, sb.GeneralLinear):
         return [np.outer(np.eye(r)[i], np.eye(r)[j]) for i in range(r) for j in range(r)]
+    if isinstance(group, sb.IndefiniteOrthogonal):
+        sign = [1] * group.plus + [-1] * group.minus
+        units = [(i, j) for i in range(r) for j in range(i + 1, r)]
+        return [
+            (
+                np.outer(np.eye(r)[i], np.eye(r)[j])
+                - sign[i] * sign[j] * np.outer(*np.eye(r)[[j, i]])
+            )
+            / np.sqrt(2)
+            for i, j in units
+        ]
     if isinstance(group, sb.Orthogonal):
         pairs = [(i, j) for i in range(r) for j in range(i + 1, r)]
         return [
@@ -403,16 +538,13 @@ def definition(symmetry: sb.Symmetry, params: Params) -> np.ndarray:
         for head in range(bond.heads or 1):
             for a in basis(bond.group):
                 tangent = {name: np.zeros(params[name].shape) for name in symmetry.arrays}
-                for end in bond.ends:
-                    x = params[end.name]
-                    if end.axis is None:
-                        x = x.reshape(-1)
-                    axis = end.axis or 0
-                    m = axis_matrix(bond, end, x.shape[axis], head, -a.T if end.dual else a)
+                for spec, dual, power in ends_of(bond):
+                    x = np.concatenate(fronts(spec, params))
+                    m = power * axis_matrix(bond, spec, len(x), head, -a.T if dual else a)
                     if isinstance(bond.group, sb.Translation):
                         x = np.ones(x.shape)
-                    moved = np.moveaxis(np.tensordot(m, x, axes=(1, axis)), 0, axis)
-                    tangent[end.name] += moved.reshape(params[end.name].shape)
+                    for name, moved in back(spec, np.tensordot(m, x, 1), params).items():
+                        tangent[name] += moved
                 rows.append(np.concatenate([t.reshape(-1) for t in tangent.values()]))
     return np.stack(rows)
 

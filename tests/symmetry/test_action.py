@@ -11,8 +11,11 @@ from tests.symmetry.cases import (
     PAIRS,
     Params,
     axis_matrix,
+    back,
     basis,
     definition,
+    ends_of,
+    fronts,
     normal,
     product,
 )
@@ -33,24 +36,22 @@ def test_action_is_multiplication_by_the_element(name: str, library: str) -> Non
             np.testing.assert_array_equal(host(value), params[key])
     expected = dict(params)
     for bond in sym:
-        for end in bond.ends:
-            x = expected[end.name]
-            x = x.reshape(-1) if end.axis is None else x
-            axis = end.axis or 0
-            total = np.zeros((x.shape[axis], x.shape[axis]))
+        for spec, dual, power in ends_of(bond):
+            x = np.concatenate(fronts(spec, expected))
+            total = np.zeros((len(x), len(x)))
             for head, g in enumerate(element[bond.name]):
-                g = np.diag(g) if g.ndim == 1 else g
+                g = np.diag(g**power) if g.ndim == 1 else g
                 if not isinstance(bond.group, sb.Translation):
-                    g = np.linalg.inv(g).T if end.dual else g
+                    g = np.linalg.inv(g).T if dual else g
                 else:
-                    g = -g if end.dual else g
-                total += axis_matrix(bond, end, x.shape[axis], head, g)
+                    g = -g if dual else g
+                total += axis_matrix(bond, spec, len(x), head, g)
             if isinstance(bond.group, sb.Translation):
-                x = x + np.moveaxis(np.diag(total).reshape(-1, *[1] * (x.ndim - 1)), 0, axis)
+                x = x + np.diag(total).reshape(-1, *[1] * (x.ndim - 1))
             else:
                 untouched = np.diag((total == 0).all(axis=1).astype(float))
-                x = np.moveaxis(np.tensordot(total + untouched, x, axes=(1, axis)), 0, axis)
-            expected[end.name] = x.reshape(expected[end.name].shape)
+                x = np.tensordot(total + untouched, x, 1)
+            expected |= back(spec, x, expected)
     for key in params:
         np.testing.assert_allclose(moved[key], expected[key], rtol=1e-10, atol=1e-12)
 
@@ -88,6 +89,12 @@ def test_charges_are_moments_of_the_symmetric_generators(name: str, library: str
         if isinstance(bond.group, sb.GeneralLinear):
             matrices = np.einsum("hd,dij->hij", moment, np.stack(basis(bond.group)))
             np.testing.assert_allclose(q, matrices, atol=1e-12)
+        elif isinstance(bond.group, sb.IndefiniteOrthogonal):
+            matrices = np.einsum("hd,dij->hij", moment, np.stack(basis(bond.group)))
+            plus = bond.group.plus
+            np.testing.assert_allclose(q, matrices[:, :plus, plus:], atol=1e-12)
+            matrices[:, :plus, plus:] = matrices[:, plus:, :plus] = 0
+            np.testing.assert_allclose(matrices, 0, atol=1e-12)
         elif isinstance(bond.group, sb.Orthogonal):
             assert q.shape == (heads, 0)
             np.testing.assert_allclose(moment, 0, atol=1e-12)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import symbias as sb
-from symbias.symmetry.discovery import _null
-from symbias.symmetry.equations import Draws, Unknowns, null_space
+from symbias.symmetry.discovery.equations import Draws, Unknowns, null_space
+from symbias.symmetry.discovery.search import _null
 from tests.symmetry.architectures import NETWORKS, Network, layers, normal
 from tests.symmetry.backends import backend
 from tests.symmetry.cases import definition
@@ -104,6 +104,18 @@ def test_fresh_draws_remove_what_too_few_draws_left() -> None:
     assert _null(few, unknowns, longest=0).shape[1] == 22  # 20 units, two trivial directions
 
 
+def test_one_of_many_outputs_sees_an_array() -> None:
+    """Forty draws give forty equations for the 144 unknowns of b, of however many outputs."""
+
+    def predict(p: Any, x: Any) -> Any:
+        return jnp.concatenate([jnp.tanh(x * p["a"]), jnp.sum(p["b"] ** 4, keepdims=True)])
+
+    shapes = {"a": (), "b": (12,)}
+    draws = Draws(predict, shapes, normal(60), seed=0)
+    assert _null(draws, Unknowns(shapes), longest=12).shape[1] == 0
+    assert sb.discover(predict, shapes, normal(60)).dim == 0
+
+
 def test_layers_of_width_one() -> None:
     net = layers([3, 1, 1, 2], lambda x: jnp.maximum(x, 0), biases=False)
     assert names(sb.discover(*net).symmetry) == ("Rescaling(1)", "Rescaling(1)")
@@ -116,15 +128,16 @@ def test_another_seed_agrees() -> None:
 
 
 def test_what_fits_no_group_is_listed() -> None:
-    """u^2 v: scaling u by c and v by c^-2; and shear, A of one off-diagonal entry."""
+    """(u + v)(u - 2 v): a boost of coordinates that are not orthogonal; and shear."""
 
-    def powers(p: Any, x: Any) -> Any:
-        return x * p["u"] ** 2 * p["v"]
+    def skew(p: Any, x: Any) -> Any:
+        return x * (p["u"] + p["v"]) * (p["u"] - 2 * p["v"])
 
-    found = sb.discover(powers, {"u": (2,), "v": (2,)}, normal(3, 2))
+    found = sb.discover(skew, {"u": (2,), "v": (2,)}, normal(3, 2))
     assert found.symmetry.dim == 0
     assert found.dim == len(found.unnamed) == 2
-    assert all(set(g) == {("u", 0), ("v", 0)} for g in found.unnamed)
+    assert all(set(g) == {(a, b) for a in "uv" for b in "uv"} for g in found.unnamed)
+    assert "without a name: 2" in repr(found)
 
     def shear(p: Any, x: Any) -> Any:
         return x * p["w"][1] * (1 + p["w"][1] ** 2) + x**2 * p["v"][0] * (1 + p["v"][0] ** 2)

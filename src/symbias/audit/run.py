@@ -194,6 +194,11 @@ def reading_of(
         if claim.bond.name in names:
             raise CheckpointError(f"two bonds are named {shown(claim.bond.name)!r}")
         names.add(claim.bond.name)
+        if any(len(leg.ends) > 1 or leg.power != 1 for leg in claim.bond.legs):
+            raise CheckpointError(
+                f"bond {shown(claim.bond.name)!r}: ends over several arrays and weighted scales "
+                "are not audited"
+            )
         try:
             check_fit(model, claim)
         except (ValueError, TypeError) as error:

@@ -16,8 +16,6 @@ from symbias.parameterizations.recognition import recognise
 from symbias.penalties import Form, Piece
 from symbias.symmetry import Symmetry, discover
 
-MOST_UNKNOWNS = 3_000  # of a discovery, whose cost is their cube
-
 
 class Own(Parameterization):
     """w = fn(theta), by `Parameterization.of`; see there."""
@@ -119,12 +117,6 @@ class Own(Parameterization):
         Refused
             For factors too large to search: find the symmetry of the same map with small ones.
         """
-        unknowns = sum(n * n for shape in self._shapes.values() for n in shape)
-        if unknowns > MOST_UNKNOWNS:
-            raise Refused(
-                f"{self!r}: discovery would have {unknowns} unknowns, at most {MOST_UNKNOWNS} are "
-                "searched; take the same function with smaller factors"
-            )
         return discover(lambda theta, _: self.fn(theta), self._shapes, np.zeros(1)).symmetry
 
     def _effective(self, params: Params) -> Array:

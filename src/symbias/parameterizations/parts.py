@@ -13,7 +13,7 @@ from symbias.parameterizations.base import Parameterization, as_shape
 from symbias.parameterizations.inputs import whole
 from symbias.parameterizations.normal import NormalForm
 from symbias.penalties import Added, Form, Placed
-from symbias.symmetry import Bond, Symmetry
+from symbias.symmetry import Symmetry
 
 
 class Parts(Parameterization):
@@ -207,11 +207,8 @@ def _split(
 
 def _union(designs: Sequence[Parameterization]) -> Symmetry:
     """All bonds, with the arrays of design k under their names "k.name"."""
-    bonds = []
-    for k, p in enumerate(designs):
-        for b in p.symmetry:
-            vectors, covectors = (
-                [(f"{k}.{end[0]}", *end[1:]) for end in ends] for ends in (b.vectors, b.covectors)
-            )
-            bonds.append(Bond(b.group, vectors, covectors, heads=b.heads, name=f"{k}.{b.name}"))
-    return Symmetry(bonds)
+    return Symmetry(
+        bond.renamed(lambda name, k=k: f"{k}.{name}")  # type: ignore[misc]
+        for k, p in enumerate(designs)
+        for bond in p.symmetry
+    )

@@ -10,10 +10,12 @@ from symbias.symmetry.generators import gram
 from symbias.symmetry.groups import (
     ComplexScaling,
     GeneralLinear,
+    IndefiniteOrthogonal,
     Orthogonal,
     Rescaling,
     Translation,
     UniformScale,
+    WeightedRescaling,
 )
 from symbias.symmetry.norm import induced_norm
 from symbias.symmetry.projection import horizontal
@@ -27,12 +29,14 @@ __all__ = [
     "EndSpec",
     "Gauge",
     "GeneralLinear",
+    "IndefiniteOrthogonal",
     "Orthogonal",
     "Rescaling",
     "Symmetry",
     "Translation",
     "UniformScale",
     "Volume",
+    "WeightedRescaling",
     "act",
     "balance",
     "charges",

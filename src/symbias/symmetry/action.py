@@ -41,14 +41,11 @@ def act(symmetry: Symmetry, element: Element, params: Params) -> dict[str, Array
     for bond in symmetry:
         if bond.name not in element:
             continue
-        for end in bond.ends:
-            x = end.unfold(xp, moved[end.name])
-            g = constant(element[bond.name], x)
-            wanted = bond.element_shape
-            if tuple(g.shape) != wanted:
-                raise ValueError(f"element of {bond.name!r}: shape {g.shape}, wanted {wanted}")
-            g = bond.group.dual(xp, g) if end.dual else g
-            moved[end.name] = end.fold(xp, bond.group.apply(xp, g, x), moved[end.name])
+        g = constant(element[bond.name], moved[bond.ends[0].name])
+        wanted = bond.element_shape
+        if tuple(g.shape) != wanted:
+            raise ValueError(f"element of {bond.name!r}: shape {g.shape}, wanted {wanted}")
+        moved = bond.moved(xp, (g, bond.group.dual(xp, g)), moved)
     return moved
 
 

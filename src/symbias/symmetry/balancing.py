@@ -101,8 +101,7 @@ def least_norm(
 def check_balanceable(symmetry: Symmetry) -> None:
     """Raise where a least norm on the orbit would not keep the predictor."""
     for bond in symmetry:
-        free = bond.group.compact or not bond.group.linear
-        if not free and (not bond.vectors or not bond.covectors):
+        if bond.group.two_sided and (not bond.vectors or not bond.covectors):
             raise ValueError(
                 f"bond {bond.name!r}: {bond.group} acts on one side only, so its orbit has no "
                 "point of least norm; leave it out of the symmetry to balance the rest"
@@ -118,12 +117,6 @@ def to_numpy(name: str, array: Array) -> Numpy:
     return copy
 
 
-def _move(bond: Bond, work: dict[str, Numpy], g: Numpy, h: Numpy) -> None:
-    for end in bond.ends:
-        block = bond.group.apply(np, h if end.dual else g, end.unfold(np, work[end.name]))
-        work[end.name] = end.fold(np, block, work[end.name])
-
-
 def _sweep(
     bonds: Sequence[Bond], work: dict[str, Numpy], tolerance: float, max_sweeps: int
 ) -> tuple[Gauge, int]:
@@ -135,7 +128,7 @@ def _sweep(
             return gauge, sweep
         for bond in bonds:
             step = bond.group.balancing(*bond.blocks(np, work))
-            _move(bond, work, *step)
+            work.update(bond.moved(np, step, work))
             done = gauge.get(bond.name)
             gauge[bond.name] = step if done is None else bond.group.compose(step, done)
     return gauge, max_sweeps
@@ -164,7 +157,7 @@ def _newton(
     for a, bond in enumerate(bonds):
         scales = np.stack([np.exp(logs[a]), np.exp(-logs[a])]) * live[a]
         g, h = scales.reshape(2, *bond.element_shape)
-        _move(bond, work, g, h)
+        work.update(bond.moved(np, (g, h), work))
         gauge[bond.name] = g, h
     return gauge, steps
 

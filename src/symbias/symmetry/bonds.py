@@ -5,7 +5,7 @@ others by ``g^-T`` (covector ends), as on the bond of a tensor network, so contr
 bond do not change. Every end unfolds its array to one block of shape ``(heads, r, rest)``.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from symbias._core.arrays import Array, Params, constant, namespace
-from symbias.symmetry.ends import End, EndSpec, is_integer, read_end
+from symbias.symmetry.ends import End, EndSpec, Leg, is_integer, read_leg
 from symbias.symmetry.groups import Group
 
 
@@ -24,14 +24,16 @@ class Bond:
     Parameters
     ----------
     group
-        ``GeneralLinear(r)``, ``Rescaling(r)``, ``Orthogonal(r)``, ``ComplexScaling(r)``,
+        ``GeneralLinear(r)``, ``Rescaling(r)``, ``WeightedRescaling(r, weights)``,
+        ``Orthogonal(r)``, ``IndefiniteOrthogonal(p, q)``, ``ComplexScaling(r)``,
         ``UniformScale()`` or ``Translation(r)``.
     vectors, covectors
         The ends, ``(array name, axis)`` each. ``axis=None`` takes the whole array, flattened.
         A third entry gives integer labels of the axis' length: entry ``i`` is component
         ``labels[i]`` of the group (of ``heads * r``), -1 leaves it outside the bond. Components
         may own several entries; for groups other than ``Rescaling`` all the same number. Memory
-        grows with the size of the group times the most entries of one component.
+        grows with the size of the group times the most entries of one component. A tuple of
+        names, with labels for each, is one end whose components lie in several arrays.
     heads
         Independent copies of the group along the axis, one after the other. An axis of
         ``heads * c * r`` entries holds ``c`` copies of each head side by side, as query heads
@@ -55,6 +57,7 @@ class Bond:
     covectors: Sequence[EndSpec] = ()
     heads: int | None = None
     name: str = ""
+    legs: tuple[Leg, ...] = field(init=False, repr=False)
     ends: tuple[End, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -64,19 +67,21 @@ class Bond:
             raise ValueError(f"heads must be a positive integer or None, got {self.heads!r}")
         if not self.vectors and not self.covectors:
             raise ValueError(f"bond {self.name!r} over {self.group} has no ends")
-        ends = tuple(
-            read_end(spec, dual, self.group, self.heads or 1)
-            for specs, dual in ((self.vectors, False), (self.covectors, True))
-            for spec in specs
+        sides = [(spec, False) for spec in self.vectors] + [(spec, True) for spec in self.covectors]
+        legs = tuple(
+            read_leg(spec, dual, self.group, self.heads or 1, power)
+            for (spec, dual), power in zip(sides, self.group.powers(len(sides)), strict=True)
         )
+        ends = tuple(end for leg in legs for end in leg.ends)
         for i, end in enumerate(ends):
             if any(end.meets(e) for e in ends[:i] if (e.name, e.axis) == (end.name, end.axis)):
                 place = "the whole array" if end.axis is None else f"axis {end.axis}"
                 raise ValueError(f"bond {self.name!r} acts twice on {place} of {end.name!r}")
+        object.__setattr__(self, "legs", legs)
         object.__setattr__(self, "ends", ends)
         if not self.name:
-            sides = ([e.name for e in ends if e.dual is dual] for dual in (False, True))
-            object.__setattr__(self, "name", "|".join("+".join(dict.fromkeys(s)) for s in sides))
+            named = ([e.name for e in ends if e.dual is dual] for dual in (False, True))
+            object.__setattr__(self, "name", "|".join("+".join(dict.fromkeys(n)) for n in named))
 
     @property
     def dim(self) -> int:
@@ -106,13 +111,29 @@ class Bond:
         """The stacked vector ends and the stacked covector ends, ``(heads, r, rest)`` each."""
         stacks: list[Array] = []
         for dual in (False, True):
-            parts = [e.unfold(xp, params[e.name]) for e in self.ends if e.dual is dual]
-            if not parts:
-                like = params[self.ends[0].name]
-                empty = np.zeros((self.heads or 1, self.group.size, 0))
-                parts = [constant(empty, like)]
-            stacks.append(parts[0] if len(parts) == 1 else xp.concat(parts, axis=-1))
+            parts = [leg.read(xp, params) for leg in self.legs if leg.dual is dual]
+            empty = np.zeros((self.heads or 1, self.group.size, 0))
+            none = constant(empty, params[self.ends[0].name])
+            stacks.append(self.group.stack(xp, parts) if parts else none)
         return stacks[0], stacks[1]
+
+    def renamed(self, rename: Callable[[str], str]) -> "Bond":
+        """The same bond on arrays of other names; its own name changes alike."""
+
+        def spec(end: EndSpec) -> Any:
+            names = end[0]
+            new = rename(names) if isinstance(names, str) else tuple(map(rename, names))
+            return (new, *end[1:])
+
+        left, right = ([spec(end) for end in side] for side in (self.vectors, self.covectors))
+        return Bond(self.group, left, right, heads=self.heads, name=rename(self.name))
+
+    def moved(self, xp: Any, pair: Sequence[Array], params: Params) -> dict[str, Array]:
+        """All parameters after an element: vector legs by ``pair[0]``, covector by ``pair[1]``."""
+        result = dict(params)
+        for leg in self.legs:
+            result.update(leg.moved(xp, self.group, pair, result))
+        return result
 
 
 class Symmetry:
@@ -160,8 +181,8 @@ class Symmetry:
             With the bond, the array and what was expected.
         """
         for bond in self.bonds:
-            for end in bond.ends:
-                end.check(params, bond.name, bond.group, bond.heads)
+            for leg in bond.legs:
+                leg.check(params, bond.name, bond.group, bond.heads)
         return namespace({name: params[name] for name in self.arrays} or params)
 
     @cached_property

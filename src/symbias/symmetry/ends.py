@@ -1,4 +1,4 @@
-"""The ends of a bond: which entries of an array it acts on, and how they form a block."""
+"""The ends of a bond: which entries of its arrays it acts on, and how they form a block."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from symbias._core.arrays import Array, Params, constant, namespace
-from symbias.symmetry.groups import Group, Rescaling
+from symbias.symmetry.groups import Group, Rescaling, WeightedRescaling
 
-EndSpec = tuple[str, int | None] | tuple[str, int | None, Any]
+Names = str | tuple[str, ...]
+EndSpec = tuple[Names, int | None] | tuple[Names, int | None, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,24 +117,92 @@ class End:
             )
 
 
-def read_end(spec: EndSpec, dual: bool, group: Group, heads: int) -> End:
-    """An end from ``(array name, axis)`` or ``(array name, axis, labels)``.
+@dataclass(frozen=True, eq=False)
+class Leg:
+    """Where a group element enters a bond's arrays: one end, or one block spread over several.
+
+    A vector leg is multiplied by ``g``, a covector leg by ``g^-T``; scales take a power of it.
+    """
+
+    ends: tuple[End, ...]
+    dual: bool
+    power: float = 1.0
+
+    def read(self, xp: Any, params: Params) -> Array:
+        """The block ``(heads, r, rest)``; what other arrays hold of it is added."""
+        parts = [end.unfold(xp, params[end.name]) for end in self.ends]
+        return sum(parts[1:], parts[0])
+
+    def write(self, xp: Any, block: Array, params: Params, batch: int = 0) -> dict[str, Array]:
+        """The arrays of the leg with their share of the block replaced."""
+        changed: dict[str, Array] = {}
+        for end in self.ends:
+            array = changed.get(end.name, params[end.name])
+            changed[end.name] = end.fold(xp, block, array, batch)
+        return changed
+
+    def moved(self, xp: Any, group: Group, pair: Sequence[Array], params: Params) -> Params:
+        """The arrays after the element ``pair[0]``, of which ``pair[1]`` moves covector legs."""
+        g = pair[self.dual]
+        g = g if self.power == 1 else g**self.power
+        return self.write(xp, group.apply(xp, g, self.read(xp, params)), params)
+
+    def vary(self, xp: Any, group: Group, c: Array, params: Params) -> Array:
+        """The block of the generator with coefficients ``c``."""
+        c = c if self.power == 1 else c * self.power
+        return group.vary(xp, c, self.read(xp, params), self.dual)
+
+    def adjoint(self, xp: Any, group: Group, tangent: Params, params: Params) -> Array:
+        """The transpose of :meth:`vary` in ``c``."""
+        t, x = self.read(xp, tangent), self.read(xp, params)
+        c = group.adjoint(xp, t, x, self.dual)
+        return c if self.power == 1 else c * self.power
+
+    def check(self, params: Params, bond: str, group: Group, heads: int | None) -> None:
+        """Raise unless its arrays are there and fit the group and one another."""
+        for end in self.ends:
+            end.check(params, bond, group, heads)
+        rests = {
+            prod(shape) // (prod(shape) if end.axis is None else shape[end.axis])
+            for end in self.ends
+            for shape in (tuple(params[end.name].shape),)
+        }
+        if len(rests) > 1:
+            names = [end.name for end in self.ends]
+            raise ValueError(f"bond {bond!r}: {names} have no common shape beside the axis")
+
+
+def read_leg(spec: EndSpec, dual: bool, group: Group, heads: int, power: float) -> Leg:
+    """A leg from ``(array name, axis)`` or ``(array name, axis, labels)``, or of several arrays.
 
     Raises
     ------
     ValueError, TypeError
         If it is malformed.
     """
-    if not isinstance(spec, tuple) or len(spec) not in (2, 3) or not isinstance(spec[0], str):
+    if not isinstance(spec, tuple) or len(spec) not in (2, 3):
         raise TypeError(f"an end is (array name, axis) or (name, axis, labels), got {spec!r}")
-    name, axis = spec[:2]
+    names = (spec[0],) if isinstance(spec[0], str) else spec[0]
+    if not isinstance(names, tuple) or not names or not all(isinstance(n, str) for n in names):
+        raise TypeError(f"an end is (array name, axis) or (name, axis, labels), got {spec!r}")
+    axis = spec[1]
     if axis is not None and (not is_integer(axis) or axis < 0):
-        raise ValueError(f"axis of {name!r} must be a non-negative integer or None: {axis!r}")
-    if len(spec) == 2:
-        return End(name, axis, dual, heads, group.size)
-    labels = np.asarray(spec[2])
-    rows = _rows_of_labels(name, labels, heads, group)
-    return End(name, axis, dual, heads, group.size, rows, labels.size)
+        raise ValueError(f"axis of {spec[0]!r} must be a non-negative integer or None: {axis!r}")
+    if len(spec) == 2 and len(names) == 1:
+        return Leg((End(names[0], axis, dual, heads, group.size),), dual, power)
+    given: Any = spec[2] if len(spec) == 3 else ()
+    given = [given] if isinstance(spec[0], str) else given
+    if len(given) != len(names):
+        raise ValueError(f"an end over {names!r} needs labels for each of these arrays")
+    labels = [np.asarray(part) for part in given]
+    rows = _rows_of_labels(", ".join(names), np.concatenate(labels), heads, group)
+    ends, start = [], 0
+    for name, part in zip(names, labels, strict=True):
+        inside = (rows >= start) & (rows < start + part.size)
+        own = np.where(inside, rows - start, -1)
+        ends.append(End(name, axis, dual, heads, group.size, own, part.size))
+        start += part.size
+    return Leg(tuple(ends), dual, power)
 
 
 def is_integer(value: Any) -> bool:
@@ -147,7 +216,8 @@ def _rows_of_labels(name: str, labels: np.ndarray, heads: int, group: Group) -> 
     if labels.size == 0 or labels.min() < -1 or labels.max() >= count:
         raise ValueError(f"labels of {name!r} must lie in -1 ... {count - 1}")
     sizes = np.bincount(labels[labels >= 0], minlength=count)
-    if not isinstance(group, Rescaling) and len(set(sizes.tolist())) > 1:
+    scales = isinstance(group, Rescaling | WeightedRescaling)
+    if not scales and len(set(sizes.tolist())) > 1:
         raise ValueError(f"labels of {name!r}: {group} needs every component equally often")
     rows = np.full((count, max(sizes.max(), 1)), -1)
     order = np.argsort(labels, kind="stable")[np.sum(labels < 0) :]

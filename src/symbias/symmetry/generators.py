@@ -34,25 +34,28 @@ def generator_matrix(xp: Any, bonds: Sequence[Bond], params: Params) -> Array:
     Its singular values keep what squaring them in the Gram matrix would lose.
     """
     names = list(dict.fromkeys(name for bond in bonds for name in bond.arrays))
-    rows = [[_generators(xp, bond, name, params[name]) for name in names] for bond in bonds]
-    return xp.concat([xp.concat(row, axis=1) for row in rows], axis=0)
+    rows = []
+    for bond in bonds:
+        found = _generators(xp, bond, {name: params[name] for name in names})
+        rows.append(xp.concat([found[name] for name in names], axis=1))
+    return xp.concat(rows, axis=0)
 
 
-def _generators(xp: Any, bond: Bond, name: str, array: Array) -> Array:
-    """All generators of one bond at one array, ``(bond.dim, array.size)``."""
+def _generators(xp: Any, bond: Bond, params: Params) -> dict[str, Array]:
+    """All generators of one bond at every array, ``(bond.dim, array.size)``."""
     heads, dim, size = bond.heads or 1, bond.group.dim, bond.group.size
-    zeros = array[..., None] * constant(np.zeros(heads * dim), array)
-    mask = constant(np.eye(heads)[:, None, None, :, None], array)
-    total = zeros
-    for end in bond.ends:
-        if end.name == name:
-            x = end.unfold(xp, array)
-            basis = np.broadcast_to(np.eye(dim)[:, None, :], (dim, heads, dim))
-            varied = bond.group.vary(xp, constant(basis.copy(), array), x, end.dual)
-            block = xp.permute_dims(varied, (1, 2, 3, 0))[..., None, :] * mask
-            block = xp.reshape(block, (heads, size, x.shape[-1] * heads * dim))
-            total = total + end.fold(xp, block, zeros, batch=1)
-    return xp.permute_dims(xp.reshape(total, (-1, heads * dim)), (1, 0))
+    like = params[bond.ends[0].name]
+    zeros = {k: a[..., None] * constant(np.zeros(heads * dim), a) for k, a in params.items()}
+    mask = constant(np.eye(heads)[:, None, None, :, None], like)
+    basis = constant(np.broadcast_to(np.eye(dim)[:, None, :], (dim, heads, dim)).copy(), like)
+    total = dict(zeros)
+    for leg in bond.legs:
+        varied = leg.vary(xp, bond.group, basis, params)
+        block = xp.permute_dims(varied, (1, 2, 3, 0))[..., None, :] * mask
+        block = xp.reshape(block, (heads, size, varied.shape[3] * heads * dim))
+        for name, moved in leg.write(xp, block, zeros, batch=1).items():
+            total[name] = total[name] + moved
+    return {k: xp.permute_dims(xp.reshape(t, (-1, heads * dim)), (1, 0)) for k, t in total.items()}
 
 
 class Generators:
@@ -68,11 +71,11 @@ class Generators:
         result = {name: xp.zeros_like(self.params[name]) for name in self.arrays}
         for bond, c in zip(self.bonds, coefficients, strict=True):
             c = xp.reshape(c, (bond.heads or 1, bond.group.dim))
-            for end in bond.ends:
-                array = self.params[end.name]
-                block = bond.group.vary(xp, c, end.unfold(xp, array), end.dual)
-                zeros = xp.zeros_like(array)
-                result[end.name] = result[end.name] + end.fold(xp, block, zeros)
+            zeros = {name: xp.zeros_like(self.params[name]) for name in bond.arrays}
+            for leg in bond.legs:
+                block = leg.vary(xp, bond.group, c, self.params)
+                for name, moved in leg.write(xp, block, zeros).items():
+                    result[name] = result[name] + moved
         return result
 
     def adjoint(self, tangent: Params) -> list[Array]:
@@ -80,15 +83,7 @@ class Generators:
         xp = self.xp
         result = []
         for bond in self.bonds:
-            parts = [
-                bond.group.adjoint(
-                    xp,
-                    end.unfold(xp, tangent[end.name]),
-                    end.unfold(xp, self.params[end.name]),
-                    end.dual,
-                )
-                for end in bond.ends
-            ]
+            parts = [leg.adjoint(xp, bond.group, tangent, self.params) for leg in bond.legs]
             result.append(xp.reshape(sum(parts[1:], parts[0]), (-1,)))
         return result
 

@@ -35,9 +35,8 @@ def induced_norm(symmetry: Symmetry, params: Params) -> Array:
         if len(bonds) == 1 and not bonds[0].loops:
             with decomposing(symmetry, params):
                 total = total + xp.sum(bonds[0].group.least(xp, *bonds[0].blocks(xp, params)))
-            for end in bonds[0].ends:
-                zeros = xp.zeros_like(end.unfold(xp, rest[end.name]))
-                rest[end.name] = end.fold(xp, zeros, rest[end.name])
+            for leg in bonds[0].legs:
+                rest.update(leg.write(xp, xp.zeros_like(leg.read(xp, rest)), rest))
         else:
             rest.update(_balanced(xp, bonds, rest))
     return total + sum(xp.sum(array * array) for array in rest.values()) / 2
@@ -61,10 +60,7 @@ def _balanced(xp: Any, bonds: Sequence[Bond], params: Params) -> dict[str, Array
     pairs = from_host(gauge, shapes, [params[name] for name in names])
     moved = {name: params[name] for name in names}
     for i, bond in enumerate(bonds):
-        for end in bond.ends:
-            x = end.unfold(xp, moved[end.name])
-            block = bond.group.apply(xp, pairs[2 * i + end.dual], x)
-            moved[end.name] = end.fold(xp, block, moved[end.name])
+        moved = bond.moved(xp, pairs[2 * i : 2 * i + 2], moved)
     return moved
 
 

@@ -1,6 +1,6 @@
 """What a group must know to sit on a bond."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -25,7 +25,7 @@ class Group:
     size: int
     compact: ClassVar[bool] = False  # norms are constant on orbits: balanced everywhere
     linear: ClassVar[bool] = True  # fixes the origin
-    tied: ClassVar[bool] = False  # one component may own an axis of any length
+    two_sided: ClassVar[bool] = True  # with ends of one side only there is no least norm
 
     def __post_init__(self) -> None:
         if isinstance(self.size, bool) or not isinstance(self.size, int | np.integer):
@@ -37,6 +37,19 @@ class Group:
     def dim(self) -> int:
         """Dimension of the Lie algebra."""
         return self.size
+
+    def powers(self, count: int) -> tuple[float, ...]:
+        """The power of the element that each of ``count`` ends is moved by; scales only."""
+        return (1.0,) * count
+
+    def stack(self, xp: Any, parts: Sequence[Array]) -> Array:
+        """The blocks ``(heads, r, k)`` of the ends of one side as one."""
+        return parts[0] if len(parts) == 1 else xp.concat(list(parts), axis=-1)
+
+    @property
+    def tied(self) -> bool:
+        """Whether one component may own an axis of any length."""
+        return False
 
     @property
     def element_shape(self) -> tuple[int, ...]:

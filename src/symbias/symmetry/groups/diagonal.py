@@ -70,11 +70,14 @@ class UniformScale(Rescaling):
     """
 
     size: int = 1
-    tied: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.size != 1:
             raise ValueError("UniformScale has size 1; use Rescaling(r) for one scale per row")
+
+    @property
+    def tied(self) -> bool:
+        return True
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ class Translation(Group):
     """
 
     linear: ClassVar[bool] = False
+    two_sided: ClassVar[bool] = False
 
     def random(self, rng: np.random.Generator, heads: int, scale: float) -> Numpy:
         return scale * rng.standard_normal((heads, self.size))

@@ -1,7 +1,7 @@
 """The orthogonal group."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,9 +22,12 @@ class Orthogonal(MatrixGroup):
 
     Orbit Gram: eigenvalues ``(k_i + k_j) / 2``, ``i < j``, with ``k`` the squared singular values
     of all ends stacked. No symmetric generators, hence no charge; norms are constant on orbits.
+    ``special=True`` leaves reflections out; the algebra is the same.
     """
 
+    special: bool = field(default=False, kw_only=True)
     compact: ClassVar[bool] = True
+    two_sided: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -38,7 +41,7 @@ class Orthogonal(MatrixGroup):
 
     def random(self, rng: np.random.Generator, heads: int, scale: float) -> Numpy:
         g = super().random(rng, heads, scale)
-        if scale > 0.1:
+        if scale > 0.1 and not self.special:
             g[:, 0, :] *= rng.choice([-1.0, 1.0], (heads, 1))
         return g
 
@@ -54,19 +57,28 @@ class Orthogonal(MatrixGroup):
         flat = xp.reshape(sums, (k.shape[0], self.size**2))
         return xp.take(flat, constant(upper, k, index=True), axis=-1)
 
+    def _joined(self, xp: Any, x: Array, y: Array) -> Array:
+        """All ends as vectors."""
+        return xp.concat([x, y], axis=-1)
+
+    def _eta(self, xp: Any, x: Array) -> Array:
+        """The sign of every component: algebra elements are eta K, K antisymmetric."""
+        return x
+
     def spectrum(self, xp: Any, x: Array, y: Array) -> tuple[Array, float]:
-        z = xp.concat([x, y], axis=-1)
+        z = self._joined(xp, x, y)
         return self._pairs(xp, squared_singular_values(xp, z)), rounding(xp, z)
 
     def whiten(self, xp: Any, x: Array, y: Array) -> Callable[[Array], Array]:
-        z = xp.concat([x, y], axis=-1)
+        z = self._joined(xp, x, y)
         u, k = left_singular(xp, z)
         factors = inverse_roots(xp, self._pairs(xp, k), rounding(xp, z))
+        weights = 2**0.5 * xp.abs(self.matrix(xp, factors))
 
         def apply(c: Array) -> Array:
-            a = xp.matrix_transpose(u) @ self.matrix(xp, c) @ u
-            a = self.matrix(xp, self.coefficients(xp, a) * factors)
-            return self.coefficients(xp, u @ a @ xp.matrix_transpose(u))
+            a = xp.matrix_transpose(u) @ self._eta(xp, self.matrix(xp, c)) @ u
+            a = u @ (a * weights) @ xp.matrix_transpose(u)
+            return self.coefficients(xp, self._eta(xp, a))
 
         return apply
 

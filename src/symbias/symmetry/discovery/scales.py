@@ -9,25 +9,37 @@ import numpy as np
 from scipy.optimize import linprog
 
 from symbias.symmetry.bonds import Bond
+from symbias.symmetry.discovery.equations import Axis, Numpy, Unknowns
 from symbias.symmetry.ends import EndSpec
-from symbias.symmetry.equations import Axis, Numpy, Unknowns
-from symbias.symmetry.groups import Rescaling, UniformScale
+from symbias.symmetry.groups import Rescaling, UniformScale, WeightedRescaling
 
-Scale = dict[Axis, dict[int, int]]  # sign of every coordinate it moves
+MOST_DENOMINATOR = 12
+
+Scale = dict[Axis, dict[int, float]]  # weight of every coordinate it moves
 
 
-def name_scales(unknowns: Unknowns, diagonal: Numpy, known: Numpy) -> list[Bond]:
-    """Bonds for the diagonal generators that ``known`` does not span already."""
+def name_scales(unknowns: Unknowns, diagonal: Numpy, known: Numpy) -> list[tuple[Bond, Numpy]]:
+    """Bonds, with their generators, for the diagonal part that ``known`` does not span already."""
+    columns = [_whole_numbers(column) for column in _sparsest(unknowns, diagonal)]
     scales = []
-    for column in _sparsest(unknowns, diagonal):
-        if np.max(np.abs(np.abs(column[column != 0]) - 1)) > 1e-5:
-            continue  # powers other than one: no group of ours
+    for column in sorted(columns, key=lambda c: bool(np.max(np.abs(c), initial=0) > 1)):
         new = column - known @ (known.T @ column)
         norm = np.linalg.norm(new)
         if norm > 1e-6 * np.linalg.norm(column):
             known = np.concatenate([known, new[:, None] / norm], axis=1)
-            scales.append(_scale(unknowns, column))
+            scales.append(column)
     return list(_bonds(unknowns, scales))
+
+
+def _whole_numbers(column: Numpy) -> Numpy:
+    """The generator with the smallest whole weights, or real ones from 1 up if none fit."""
+    least = np.min(np.abs(column[column != 0]), initial=np.inf)
+    weights = column / least if np.isfinite(least) else column
+    for factor in range(1, MOST_DENOMINATOR + 1):
+        whole = np.round(factor * weights)
+        if np.max(np.abs(factor * weights - whole), initial=0) < 1e-5:
+            return whole
+    return np.round(weights, 10)
 
 
 def _sparsest(unknowns: Unknowns, diagonal: Numpy) -> list[Numpy]:
@@ -57,15 +69,12 @@ def _sparsest(unknowns: Unknowns, diagonal: Numpy) -> list[Numpy]:
 
 def _motion(unknowns: Unknowns) -> Numpy:
     """Rate of every array entry, from those of its coordinates on all axes."""
-    starts = dict(
-        zip(unknowns.axes, np.cumsum([0, *(n for n, _ in unknowns.axes.values())]), strict=False)
-    )
     blocks = []
     for name, shape in unknowns.shapes.items():
         index = np.indices(shape or (1,)).reshape(len(shape or (1,)), -1)
         block = np.zeros((index.shape[1], len(unknowns.diagonal)))
         for axis, row in enumerate(index):
-            block[np.arange(len(row)), starts[name, axis] + row] = 1
+            block[np.arange(len(row)), unknowns.axes[name, axis][1] + row] = 1
         blocks.append(block)
     return np.concatenate(blocks)
 
@@ -110,65 +119,72 @@ def _most_common(values: Numpy) -> float:
 
 def _scale(unknowns: Unknowns, column: Numpy) -> Scale:
     scale: Scale = defaultdict(dict)
-    for k in np.flatnonzero(column):
-        axis, i, _ = unknowns.places[k]
-        scale[axis][i] = round(float(column[k]))
-    return dict(sorted(scale.items(), key=lambda item: list(unknowns.axes).index(item[0])))
-
-
-def _bonds(unknowns: Unknowns, scales: list[Scale]) -> Iterator[Bond]:
-    """Scales with the same ends are components of one bond; those of whole arrays stand alone."""
-    alike: dict[tuple[tuple[ScaleEnd, ...], int], list[Scale]] = defaultdict(list)
-    for number, scale in enumerate(scales):
-        ends = _ends(unknowns, scale)
-        if ends is not None:
-            alone = number if any(end.whole for end in ends) else -1
-            alike[ends, alone].append(scale)
-    for (ends, _), group in alike.items():
-        yield _bond(unknowns, ends, group)
+    for i in np.flatnonzero(column[unknowns.diagonal]):
+        axis, place = unknowns.axis(int(i))
+        scale[axis][place] = float(column[unknowns.diagonal][i])
+    return dict(scale)
 
 
 class ScaleEnd(NamedTuple):
+    """Coordinates of one axis that a scale moves by one weight; the first end is a vector."""
+
     axis: Axis
     dual: bool
+    weight: float
     whole: bool
 
 
-def _ends(unknowns: Unknowns, scale: Scale) -> tuple[ScaleEnd, ...] | None:
-    """The axes a scale acts on, or None if it acts both ways on one of them."""
+def _bonds(unknowns: Unknowns, scales: list[Numpy]) -> Iterator[tuple[Bond, Numpy]]:
+    """Scales with the same ends are components of one bond; those of whole arrays stand alone."""
+    alike: dict[tuple[tuple[ScaleEnd, ...], int], list[int]] = defaultdict(list)
+    parts = [_ends(unknowns, _scale(unknowns, column)) for column in scales]
+    for k, ends in enumerate(parts):
+        alone = k if any(end.whole for end, _ in ends) else -1
+        alike[tuple(end for end, _ in ends), alone].append(k)
+    for (kinds, _), group in alike.items():
+        group.sort(key=lambda k: [min(places) for _, places in parts[k]])
+        bond = _bond(unknowns, kinds, [[places for _, places in parts[k]] for k in group])
+        yield bond, np.stack([scales[k] for k in group], axis=1)
+
+
+def _ends(unknowns: Unknowns, scale: Scale) -> list[tuple[ScaleEnd, list[int]]]:
+    """The ends a scale acts on, with their coordinates."""
     first = next(iter(next(iter(scale.values())).values()))
     ends = []
-    for axis, signs in scale.items():
-        if len(set(signs.values())) > 1:
-            return None
-        whole = len(signs) == unknowns.axes[axis][0] > 1
-        ends.append(ScaleEnd(axis, next(iter(signs.values())) != first, whole))
-    return tuple(ends)
+    for axis, weights in scale.items():
+        for weight in sorted(set(weights.values()), key=lambda w: (w * first < 0, abs(w))):
+            places = [i for i, w in weights.items() if w == weight]
+            whole = len(places) == unknowns.axes[axis][0] > 1
+            ends.append((ScaleEnd(axis, weight * first < 0, abs(weight), whole), places))
+    return ends
 
 
-def _bond(unknowns: Unknowns, ends: tuple[ScaleEnd, ...], group: list[Scale]) -> Bond:
-    group = sorted(group, key=lambda scale: [min(signs) for signs in scale.values()])
+def _bond(unknowns: Unknowns, ends: tuple[ScaleEnd, ...], group: list[list[list[int]]]) -> Bond:
     sides: tuple[list[EndSpec], list[EndSpec]] = ([], [])
-    one_sided = not any(end.dual for end in ends)
+    weights: tuple[list[float], list[float]] = ([], [])
+    weighted = any(end.weight != 1 for end in ends)
+    tied = not any(end.dual for end in ends) and not weighted
     count = len(group)
-    uniform = one_sided or any(end.whole for end in ends)
-    for axis, dual, whole in ends:
-        name, position = axis
+    for k, (axis, dual, weight, whole) in enumerate(ends):
         labels = np.full(unknowns.axes[axis][0], -1)
-        for k, scale in enumerate(group):
-            labels[list(scale[axis])] = k
-        place = position if unknowns.shapes[name] else None
+        for component, parts in enumerate(group):
+            labels[parts[k]] = component
+        name, place = unknowns.place(axis)
         if whole:
             sides[dual].append((name, None))
-        elif _plain(labels, count, one_sided):
+        elif _plain(labels, count, tied):
             sides[dual].append((name, place))
         else:
             sides[dual].append((name, place, labels))
-    heads = count if one_sided and count > 1 else None
+        weights[dual].append(int(weight) if weight == round(weight) else weight)
+    if weighted:
+        return Bond(WeightedRescaling(count, (*weights[0], *weights[1])), *sides)
+    uniform = tied or any(end.whole for end in ends)
+    heads = count if tied and count > 1 else None
     return Bond(UniformScale() if uniform else Rescaling(count), *sides, heads=heads)
 
 
-def _plain(labels: Numpy, count: int, one_sided: bool) -> bool:
+def _plain(labels: Numpy, count: int, tied: bool) -> bool:
     """Whether an axis with these labels needs none."""
-    copies = len(labels) // count if one_sided else 1
+    copies = len(labels) // count if tied else 1
     return np.array_equal(labels, np.repeat(np.arange(count), copies))

@@ -21,33 +21,65 @@ Axis = tuple[str, int]
 
 @dataclass(frozen=True)
 class Unknowns:
-    """One matrix per axis of every array, all flattened into a vector. Scalars have one axis."""
+    """One matrix per axis of every array, all flattened into a vector. Scalars have one axis.
+
+    A *coordinate* is an entry of an axis, numbered through all axes; a *position* is an unknown,
+    which moves its row coordinate by its column coordinate.
+    """
 
     shapes: dict[str, tuple[int, ...]]
 
     @cached_property
     def axes(self) -> dict[Axis, tuple[int, int]]:
-        """Length of each axis, and where its matrix starts in the vector."""
-        result, start = {}, 0
+        """Length of each axis, and its first coordinate."""
+        result, first = {}, 0
         for name, shape in self.shapes.items():
             for axis, n in enumerate(shape or (1,)):
-                result[name, axis] = (n, start)
-                start += n * n
+                result[name, axis] = (n, first)
+                first += n
         return result
 
     @property
     def count(self) -> int:
+        """Number of unknowns."""
         return sum(n * n for n, _ in self.axes.values())
 
     @cached_property
-    def diagonal(self) -> Numpy:
-        """Positions of the diagonal entries."""
-        return np.concatenate([start + np.arange(n) * (n + 1) for n, start in self.axes.values()])
+    def spaces(self) -> Numpy:
+        """Number of the space that each coordinate lies in: unknowns mix within one space."""
+        return np.repeat(np.arange(len(self.axes)), [n for n, _ in self.axes.values()])
 
     @cached_property
-    def places(self) -> list[tuple[Axis, int, int]]:
-        """Axis, row and column of every position."""
-        return [(axis, k // n, k % n) for axis, (n, _) in self.axes.items() for k in range(n * n)]
+    def places(self) -> tuple[Numpy, Numpy]:
+        """Row and column coordinate of every position."""
+        parts = [first + np.indices((n, n)).reshape(2, -1) for n, first in self.axes.values()]
+        rows, columns = np.concatenate(parts, axis=1)
+        return rows, columns
+
+    @cached_property
+    def diagonal(self) -> Numpy:
+        """Positions of the diagonal entries, in the order of coordinates."""
+        rows, columns = self.places
+        return np.flatnonzero(rows == columns)
+
+    @cached_property
+    def position(self) -> dict[tuple[int, int], int]:
+        """Position of a pair of coordinates."""
+        return {(int(i), int(j)): k for k, (i, j) in enumerate(zip(*self.places, strict=True))}
+
+    def axis(self, coordinate: int) -> tuple[Axis, int]:
+        """Axis of a coordinate, and its place there."""
+        axis = list(self.axes)[np.searchsorted(self._firsts, coordinate, side="right") - 1]
+        return axis, coordinate - self.axes[axis][1]
+
+    @cached_property
+    def _firsts(self) -> Numpy:
+        return np.array([first for _, first in self.axes.values()])
+
+    def place(self, axis: Axis) -> tuple[str, int | None]:
+        """Array and axis as the end of a bond names them."""
+        name, position = axis
+        return name, position if self.shapes[name] else None
 
     def rows(self, gradients: Mapping[str, Numpy], params: Mapping[str, Numpy]) -> Numpy:
         """One equation per gradient: ``<gradient, A applied to params> = 0``.
@@ -64,6 +96,35 @@ class Unknowns:
             ]
             parts.append((front[0] @ np.swapaxes(front[1], 1, 2)).reshape(count, n * n))
         return normalised(np.concatenate(parts, axis=1))
+
+
+class Entries(Unknowns):
+    """One matrix over all entries of all arrays: every linear map of the parameters."""
+
+    def __init__(self, shapes: Shapes) -> None:
+        super().__init__({name: (int(np.prod(shape)),) for name, shape in shapes.items()})
+        object.__setattr__(self, "_flat", {k for k, shape in shapes.items() if len(shape) == 1})
+
+    @property
+    def size(self) -> int:
+        """Number of parameters."""
+        return sum(n for n, _ in self.axes.values())
+
+    @property
+    def count(self) -> int:
+        return self.size**2
+
+    @cached_property
+    def spaces(self) -> Numpy:
+        return np.zeros(self.size, dtype=int)
+
+    @cached_property
+    def places(self) -> tuple[Numpy, Numpy]:
+        rows, columns = np.indices((self.size, self.size)).reshape(2, -1)
+        return rows, columns
+
+    def place(self, axis: Axis) -> tuple[str, int | None]:
+        return axis[0], 0 if axis[0] in self.__dict__["_flat"] else None
 
 
 def normalised(rows: Numpy) -> Numpy:
@@ -83,6 +144,19 @@ def null_space(rows: Numpy, tolerance: float) -> Numpy:
 def confirmed(basis: Numpy, rows: Numpy, tolerance: float = 1e-7) -> Numpy:
     """The part of a space, given by orthonormal columns, that satisfies more equations."""
     return basis @ null_space(rows @ basis, tolerance)
+
+
+def held_out(basis: Numpy, batches: Iterator[Numpy], tolerance: float = 1e-7) -> Numpy:
+    """The part of a space that satisfies batches of equations until a whole one removes nothing.
+
+    Where few of many outputs see an array, no fixed number of draws pins what moves it.
+    """
+    for rows in batches:
+        kept = confirmed(basis, rows, tolerance)
+        if kept.shape[1] == basis.shape[1]:
+            break
+        basis = kept
+    return basis
 
 
 class Draws:
@@ -117,6 +191,7 @@ class Draws:
             values = flat(params, inputs)
             return values, values
 
+        self._values = jax.jit(flat)
         self._jacobian = jax.jit(jax.vmap(jax.jacrev(both, has_aux=True), in_axes=(0, None)))
 
     def take(self, count: int) -> Iterator[tuple[dict[str, Numpy], dict[str, Numpy]]]:
@@ -135,6 +210,24 @@ class Draws:
             if not all(np.isfinite(g).all() for g in gradients.values()):
                 raise ValueError("the predictor's derivative is not finite at random parameters")
             yield gradients, {k: np.repeat(v, self.outputs, axis=0) for k, v in params.items()}
+
+    def batches(self) -> Iterator[tuple[dict[str, Numpy], dict[str, Numpy]]]:
+        """Fresh draws without end, a block at a time."""
+        while True:
+            yield from self.take(1)
+
+    def keeps(self, move: Callable[[dict[str, Numpy]], Mapping[str, Numpy]]) -> bool:
+        """Whether a map of the parameters leaves the predictor where it is, at two draws."""
+        import jax
+
+        with jax.enable_x64(True):
+            for params in (self._draw(), self._draw()):
+                here, there = (
+                    np.asarray(self._values(p, self.inputs)) for p in (params, dict(move(params)))
+                )
+                if not np.allclose(here, there, rtol=0, atol=1e-9 * np.max(np.abs(here))):
+                    return False
+        return True
 
     def _draw(self) -> dict[str, Numpy]:
         return {

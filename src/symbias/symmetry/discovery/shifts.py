@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 
 from symbias.symmetry.bonds import Bond
-from symbias.symmetry.equations import Numpy, Shapes
+from symbias.symmetry.discovery.equations import Numpy, Shapes
 from symbias.symmetry.groups import Translation
 
 
