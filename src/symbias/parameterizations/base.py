@@ -51,7 +51,9 @@ class Parameterization(ABC):
         Raises
         ------
         TypeError, ValueError
-            If fn is no function, fails or is not finite on random factors; with what it raised.
+            If fn is no function, fails, is not finite or not real floating-point on random
+            factors (float64 for float64, whatever precision is set globally), does not depend on
+            them, changes them, gives two values for the same, or others in JAX than in NumPy.
 
         Examples
         --------

@@ -10,6 +10,7 @@ import numpy as np
 from symbias._core.arrays import Array, Params, Shape, concrete, constant, from_host
 from symbias._core.refusal import Refused
 from symbias.parameterizations.base import Parameterization, as_shape
+from symbias.parameterizations.checks import check_function
 from symbias.parameterizations.fibre import Least, least_on_fibre, point_on_fibre
 from symbias.parameterizations.inputs import compressed, measurements
 from symbias.parameterizations.recognition import recognise
@@ -31,7 +32,7 @@ class Own(Parameterization):
         self._shapes = {str(name): as_shape(shape) for name, shape in shapes.items()}
         self._sizes = [math.prod(shape) for shape in self._shapes.values()]
         self.size = sum(self._sizes)
-        self.shape = self._check()
+        self.shape = check_function(fn, self._shapes)
 
     def __repr__(self) -> str:
         name = getattr(self.fn, "__name__", "fn").replace("<lambda>", "fn")
@@ -40,34 +41,6 @@ class Own(Parameterization):
     @property
     def shapes(self) -> dict[str, Shape]:
         return dict(self._shapes)
-
-    def _check(self) -> Shape:
-        theta = self._named(np.random.default_rng(0).normal(size=self.size))
-        try:
-            w = self.fn(theta)
-        except Exception as error:
-            raise ValueError(
-                f"the function fails on random factors: {type(error).__name__}: {error}"
-            ) from error
-        if not hasattr(w, "shape"):
-            raise ValueError(f"the function must return an array, got {type(w).__name__}")
-        if not np.all(np.isfinite(np.asarray(w))):
-            raise ValueError("the function is not finite at random factors")
-        self._check_traceable()
-        return tuple(int(n) for n in w.shape)
-
-    def _check_traceable(self) -> None:
-        import jax
-
-        like = {n: jax.ShapeDtypeStruct(s, float) for n, s in self._shapes.items()}
-        try:
-            jax.eval_shape(self.fn, like)
-        except Exception as error:
-            reason = str(error).split("\n")[0]
-            raise ValueError(
-                f"the function runs on NumPy arrays, but not in JAX, which its derivatives take: "
-                f"{type(error).__name__}: {reason}"
-            ) from error
 
     def _named(self, flat: Any) -> dict[str, Any]:
         """Flat factors (NumPy or JAX) under their names."""
