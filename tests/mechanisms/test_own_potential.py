@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import symbias as sb
-from symbias.mechanisms.dual_flow import DualFlow, FlatMap, flat_map
+from symbias.mechanisms.dual_flow import DualFlow
+from symbias.parameterizations import flat_map, flatten
 
 of = sb.Parameterization.of
 W = np.array([0.3, -2.0, 0.0])
@@ -139,7 +140,7 @@ def test_the_number_is_that_of_two_flows() -> None:
     """Shared scale s v: along a then b by hand. v' = s nu, s' = nu.v: hyperbolic rotations."""
     p = of(*PATHS["shared scale"])
     theta0 = {"u": np.array([0.5, -0.3, 0.2]), "s": np.array([0.7])}
-    flow = DualFlow("", flat_map(p), FlatMap.flatten(p, theta0))
+    flow = DualFlow("", flat_map(p), flatten(p, theta0))
     a, b = np.array([0.4, 0.0, 0.3]), np.array([-0.2, 0.5, 0.0])
 
     def boost(u: np.ndarray, s: float, nu: np.ndarray) -> tuple[np.ndarray, float]:

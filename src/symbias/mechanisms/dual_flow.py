@@ -18,22 +18,15 @@ Then any path will do, and the straight one *in w*, the horizontal lift
 orbits stay as they are, errors along them change at the rate at which theta does.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from scipy.integrate import solve_ivp
 
-from symbias._core.arrays import Array
 from symbias._core.refusal import Refused
-from symbias.parameterizations import Parameterization
-
-Function = Callable[[np.ndarray], np.ndarray]
+from symbias.parameterizations import FlatMap, Parameterization, flat_map, flatten
 
 FINE, COARSE = 1e-11, 1e-8  # relative tolerances of the solver
 ABSOLUTE = 1e-3  # of those, relative to the start
@@ -41,39 +34,6 @@ PATHS, LEG = 3, 0.2  # a leg starts at a speed of this part of |theta|
 SAME_END = 1e-6  # of the way of w, within which paths end together
 RANK, STUCK = 1e-12, 1e-8
 POLISH = 4
-
-
-class FlatMap(NamedTuple):
-    """w, flat, and its Jacobian, as functions of the factors side by side in one array."""
-
-    w: Function
-    jacobian: Function
-    traced: Callable[[Array], Array]  # w in JAX
-
-    @staticmethod
-    def flatten(p: Parameterization, theta: Mapping[str, Array]) -> np.ndarray:
-        return np.concatenate([np.ravel(np.asarray(theta[k], float)) for k in p.shapes])
-
-
-@lru_cache(maxsize=32)
-def flat_map(p: Parameterization) -> FlatMap:
-    """`FlatMap` of p, compiled once."""
-    stops = np.cumsum([math.prod(shape) for shape in p.shapes.values()])[:-1]
-
-    def w(flat: Array) -> Array:
-        parts = zip(p.shapes.items(), jnp.split(flat, stops), strict=True)
-        return jnp.ravel(p({name: v.reshape(shape) for (name, shape), v in parts}))
-
-    def on_host(program: Callable[[Array], Array]) -> Function:
-        compiled = jax.jit(program)
-
-        def call(flat: np.ndarray) -> np.ndarray:
-            with jax.enable_x64(True):
-                return np.asarray(compiled(jnp.asarray(flat, jnp.float64)))
-
-        return call
-
-    return FlatMap(on_host(w), on_host(jax.jacobian(w)), w)
 
 
 class Lifted(NamedTuple):
@@ -118,7 +78,7 @@ class DualFlow:
         Refused
             Where they do, with how far apart two paths to the same nu end.
         """
-        flow = cls(repr(p), flat_map(p), FlatMap.flatten(p, theta0))
+        flow = cls(repr(p), flat_map(p), flatten(p, theta0))
         apart = flow.path_dependence()
         if apart > SAME_END:
             from symbias.mechanisms.potentials import flow_bracket

@@ -22,10 +22,17 @@ from symbias._core.arrays import Array, concrete, constant
 from symbias._core.numbers import positive
 from symbias._core.refusal import Refused
 from symbias.mechanisms.base import Mechanism
-from symbias.mechanisms.dual_flow import DualFlow, FlatMap, flat_map
+from symbias.mechanisms.dual_flow import DualFlow
 from symbias.mechanisms.linked_mirror import mirror_of
 from symbias.mechanisms.potentials import synthesis_matrix
-from symbias.parameterizations import Parameterization, Products, check_inputs, measurements
+from symbias.parameterizations import (
+    Parameterization,
+    Products,
+    check_inputs,
+    flat_map,
+    flatten,
+    measurements,
+)
 
 RTOL, ATOL, LONGEST = 1e-11, 1e-16, 1e14
 
@@ -284,7 +291,7 @@ class GradientFlow(Mechanism):
             If the residuals do not get there.
         """
         rows, target, count = _data(p, inputs, y)
-        start, effective = FlatMap.flatten(p, self._start(p, theta0)), flat_map(p)
+        start, effective = flatten(p, self._start(p, theta0)), flat_map(p)
         with jax.enable_x64(True):
             a, b = jnp.asarray(rows), jnp.asarray(target)
 

@@ -1,7 +1,7 @@
 """What may move without changing the predictor, and how much room it has."""
 
 from symbias.symmetry.action import act, charges, random_element
-from symbias.symmetry.balancing import Balanced, balance
+from symbias.symmetry.balancing import Balanced, balance, check_balanceable
 from symbias.symmetry.bonds import Bond, Symmetry
 from symbias.symmetry.checks import check_invariance, validate
 from symbias.symmetry.discovery import Discovery, discover
@@ -33,6 +33,7 @@ __all__ = [
     "act",
     "balance",
     "charges",
+    "check_balanceable",
     "check_invariance",
     "discover",
     "gram",
