@@ -114,7 +114,7 @@ class Potential:
         seen = concrete(w)
         if seen is None:
             raise Refused(f"no closed form is known for {p!r}: its potential cannot be traced")
-        seen = np.asarray(seen, dtype=float)
+        seen = _in_tables(p, np.asarray(seen, dtype=float))
         if self.products is None:
             return constant(self.flow.divergence(seen.ravel()), w)
         mirror = mirror_of(self.products)
@@ -269,7 +269,7 @@ class GradientFlow(Mechanism):
                 raise ValueError(f"the projection did not converge: {off:.1e} from y")
         else:
             z = mirror_of(found).project(features, target, tolerance * scale)
-        return (synthesis @ z).reshape(p.shape)
+        return _in_tables(p, (synthesis @ z).reshape(p.shape))
 
     def interpolator(
         self,
@@ -319,7 +319,7 @@ class GradientFlow(Mechanism):
                 raise ValueError(
                     f"the flow ends {left(0.0, end):.1e} from the data: {flow.message}"
                 )
-            return effective.w(end).reshape(p.shape)
+            return _in_tables(p, effective.w(end).reshape(p.shape))
 
 
 def _depth_two(coordinates: Array, factors: np.ndarray, plain: np.ndarray) -> Array:
@@ -333,6 +333,13 @@ def _depth_two(coordinates: Array, factors: np.ndarray, plain: np.ndarray) -> Ar
     if count:
         total = total + xp.sum((coordinates[:count] - constant(plain, w)) ** 2) / 2
     return total
+
+
+def _in_tables(p: Parameterization, w: np.ndarray) -> np.ndarray:
+    """w, refused beyond the table of a link."""
+    if not bool(p.within_tables(w)):
+        raise ValueError(f"|w| goes up to {np.abs(w).max():.4g}, beyond the table of {p!r}")
+    return w
 
 
 def _data(p: Parameterization, inputs: Any, y: Any) -> tuple[np.ndarray, np.ndarray, int]:

@@ -214,7 +214,7 @@ class Langevin(dynamics.Langevin, Mechanism):
             _assume(open_bonds),
             self.temperature,
             None if reference == "predictor" else partial(_section, p),
-            _formula(p, reference),
+            _formula(p, reference, self.orbital),
             _coordinates(p),
             p.within_tables if isinstance(p, FullParameterization) else None,
         )
@@ -243,9 +243,10 @@ def _balances(bond: Bond) -> bool:
     return isinstance(bond.group, Rescaling | GeneralLinear)
 
 
-def _formula(p: Parameterization, reference: str) -> str:
+def _formula(p: Parameterization, reference: str, orbital: float) -> str:
     if reference == "predictor":
-        return getattr(p, "law_formula", "numerical")
+        ratio = f" - {orbital:g} T log volume of the orbit" if orbital and p.symmetry.dim else ""
+        return getattr(p, "law_formula", "numerical") + ratio
     if reference == "ambient":
         return "(1 - rho) T log volume of the orbit"
     return "-T log density on theta"
