@@ -69,7 +69,8 @@ def _check_traceable(fn: Function, shapes: Mapping[str, Shape]) -> None:
 
     like = {n: jax.ShapeDtypeStruct(s, float) for n, s in shapes.items()}
     try:
-        jax.eval_shape(fn, like)
+        with jax.enable_x64(True):
+            jax.eval_shape(fn, like)
     except Exception as error:
         reason = str(error).split("\n")[0]
         raise ValueError(
@@ -84,11 +85,13 @@ def _check_jax(fn: Function, draws: list[dict[str, np.ndarray]], first: np.ndarr
     import jax.numpy as jnp
 
     rng, moves = np.random.default_rng(1), False
+    # compiled: eager operations on NumPy constants remember the precision of their first call
+    program = jax.jit(lambda at, along: jax.jvp(fn, (at,), (along,)))
     with jax.enable_x64(True):
         for k, theta in enumerate(draws):
             along: Any = {n: jnp.asarray(rng.normal(size=a.shape)) for n, a in theta.items()}
             at = {n: jnp.asarray(a) for n, a in theta.items()}
-            w, rate = (np.asarray(a) for a in jax.jvp(fn, (at,), (along,)))
+            w, rate = (np.asarray(a) for a in program(at, along))
             if k == 0 and not np.allclose(w, first, rtol=AGREEMENT, atol=AGREEMENT):
                 raise ValueError("the function has another value in JAX than on NumPy arrays")
             if not np.all(np.isfinite(rate)):
