@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -130,8 +131,14 @@ def test_the_card_answers_for_every_mechanism() -> None:
     rows = {row.mechanism: row for row in sb.card(of(case.fn, case.shapes)).rows}
     assert rows["weight decay"].status == "exact"
     assert rows["label noise"].value is not None
-    assert "no potential" in rows["gradient flow"].note
+    assert isinstance(rows["gradient flow"].value, sb.Potential)
     assert rows["Langevin, against dw"].status in ("refused", "exact in the limit of small steps")
+
+
+def in_place(t: Any) -> Any:
+    u = t["u"]
+    u *= 2
+    return u
 
 
 @pytest.mark.parametrize(
@@ -144,11 +151,28 @@ def test_the_card_answers_for_every_mechanism() -> None:
         (lambda t: 1.0, {"u": 2}, "must return an array, got float"),
         (lambda t: t["u"] / 0.0 * np.inf, {"u": 2}, "not finite"),
         (lambda t: t["u"], {"u": -2}, "non-negative integers"),
+        (lambda t: t["u"] + np.random.default_rng().normal(), {"u": 2}, "is random"),
+        (lambda t: 0.0 * t["u"] + 1.0, {"u": 2}, "is constant"),
+        (lambda t: t["u"] // 1.0, {"u": 2}, "is constant"),
+        (lambda t: t["u"] / (t["u"] * 0.0), {"u": 2}, "not finite"),
+        (lambda t: t["u"] > 0, {"u": 2}, "real floating-point numbers, got bool"),
+        (lambda t: t["u"] + 1j, {"u": 2}, "real floating-point numbers, got complex128"),
+        (lambda t: t["u"].astype(int), {"u": 2}, "real floating-point numbers, got int64"),
+        (in_place, {"u": 2}, "changes the factors"),
+        (lambda t: t.pop("u"), {"u": 2}, "changes the factors"),
+        (lambda t: t.setdefault("v", t["u"]) * t["u"], {"u": 2}, "changes the factors"),
+        (lambda t: jnp.sin(t["u"]), {"u": 2}, "returns float32 for float64 factors"),
+        (lambda t: (t["u"] * t["u"]).astype("float32"), {"u": 2}, "returns float32 for float64"),
+        (lambda t: t["u"] * (1.0 + isinstance(t["u"], np.ndarray)), {"u": 2}, "in JAX than on"),
+        (lambda t: abs(t["u"] - t["u"]) ** 0.5 + t["u"], {"u": 2}, "derivative .* not finite"),
+        ([np.ones(2)], {"u": 2}, "expected a function"),
+        (lambda t: [t["u"]], {"u": 2}, "must return an array, got list"),
     ],
 )
 def test_bad_input(fn: Any, shapes: Any, message: str) -> None:
-    with np.errstate(all="ignore"), pytest.raises((TypeError, ValueError), match=message):
+    with np.errstate(all="ignore"), pytest.raises((TypeError, ValueError), match=message) as caught:
         of(fn, shapes)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_w_out_of_range_is_refused() -> None:

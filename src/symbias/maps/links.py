@@ -6,7 +6,7 @@ would have the derivative 0 in automatic differentiation, and training would fre
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 from typing import Any
 
 from array_api_compat import array_namespace
@@ -15,7 +15,12 @@ from symbias._core.arrays import Array
 
 
 class Link(ABC):
-    """An odd, increasing function h with h(0) = 0, applied elementwise."""
+    """An odd, increasing function h with h(0) = 0, applied elementwise.
+
+    `high` is the largest |w| that it knows: that of a table ends.
+    """
+
+    high: float = inf
 
     @abstractmethod
     def forward(self, z: Array) -> Array:

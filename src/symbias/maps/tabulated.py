@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from array_api_compat import array_namespace
 
-from symbias._core.arrays import Array, constant
+from symbias._core.arrays import Array, concrete, constant
 from symbias.maps.links import Link
 
 _DEGREE = 7
@@ -23,9 +23,10 @@ class TabulatedLink(Link):
 
     Both directions are piecewise polynomials of degree 7 in log|z| and log|w|, refined until they
     are accurate to 1e-10 relative to the value for |w| in [low, high], kinks included (or to what
-    rounding in G leaves); beyond, they go on as the powers that they end with. Derivatives are
-    those of the polynomials. Works in every array library, under jit and grad; G itself is called
-    on NumPy arrays, here only.
+    rounding in G leaves). The inverse of a larger |w| is refused, or NaN while it is traced;
+    training may pass through there: `forward` goes on as the power that it ends with. Derivatives
+    are those of the polynomials. Works in every array library, under jit and grad; G itself is
+    called on NumPy arrays, here only.
 
     Parameters
     ----------
@@ -48,7 +49,16 @@ class TabulatedLink(Link):
         return _odd(z, self._t, self._to_s)
 
     def inverse(self, w: Array) -> Array:
-        return _odd(w, self._s, self._to_t)
+        """z, for |w| up to `high`; raises ValueError beyond, or gives NaN while it is traced."""
+        seen, end = concrete(w), self.high * (1 + 1e-6)
+        if seen is not None and np.abs(seen).max(initial=0.0) > end:
+            raise ValueError(
+                f"|w| goes up to {np.abs(seen).max():.4g}, beyond {self.high:.4g} where the table "
+                f"of {self!r} ends: rescale, or give the penalty a larger `high`"
+            )
+        z = _odd(w, self._s, self._to_t)
+        xp = array_namespace(w)
+        return z if seen is not None else xp.where(xp.abs(w) > end, xp.full_like(z, xp.nan), z)
 
     def slope(self, z: Array) -> Array:
         return _odd_slope(z, self._t, self._to_s)

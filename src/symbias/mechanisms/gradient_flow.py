@@ -7,10 +7,10 @@ Arora, "Implicit bias of gradient descent on reparametrized models: on equivalen
 descent", NeurIPS 2022.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,11 +22,37 @@ from symbias._core.arrays import Array, concrete, constant
 from symbias._core.numbers import positive
 from symbias._core.refusal import Refused
 from symbias.mechanisms.base import Mechanism
+from symbias.mechanisms.dual_flow import DualFlow
 from symbias.mechanisms.linked_mirror import mirror_of
-from symbias.mechanisms.potentials import products_of, synthesis_matrix
-from symbias.parameterizations import Parameterization, check_inputs, measurements
+from symbias.mechanisms.potentials import synthesis_matrix
+from symbias.parameterizations import (
+    Parameterization,
+    Products,
+    check_inputs,
+    flat_map,
+    flatten,
+    measurements,
+)
 
 RTOL, ATOL, LONGEST = 1e-11, 1e-16, 1e14
+
+
+class Divergence(NamedTuple):
+    """What a `Potential` says of one w.
+
+    Attributes
+    ----------
+    value : float
+        D(w, w(0)).
+    dual : array, of the shape of w
+        grad psi(w) - grad psi(w(0)): the integral of -dL/dw along any flow that ends at w.
+    error : float
+        Estimate of the error of the value; 0 in closed form, where it is rounding.
+    """
+
+    value: float
+    dual: np.ndarray
+    error: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +62,9 @@ class Potential:
     Call it with w, of `shape`: in any array library and differentiable for products of depth 2
     (and syntheses of them); NumPy inside for other depths, links, and starts with u = v. Infinite
     where the sign of an entry is frozen and another.
+
+    Without a closed form it is computed by flows of the dual variable (`evaluate` gives an error
+    estimate), after a test that their order does not matter; what they do not reach is refused.
 
     Attributes
     ----------
@@ -52,13 +81,24 @@ class Potential:
         """Of w."""
         return self.parameterization.shape
 
+    @cached_property
+    def products(self) -> Products | None:
+        """The coordinates of w as products of numbers, where they are."""
+        return self.parameterization.products(self.theta0)
+
+    @cached_property
+    def flow(self) -> DualFlow:
+        """Flows of the dual variable; raises Refused where the limit depends on the path."""
+        return DualFlow.of(self.parameterization, self.theta0)
+
     @property
     def formula(self) -> str:
         """Read on the coordinates of w."""
-        factors, plain, link = products_of(self.parameterization, self.theta0)
-        if link is None and len(factors) == 2:
+        found = self.products
+        if found is not None and found.link is None and len(found.factors) == 2:
             product = "psi'(w) = asinh(2 w / |c|) / 2: l2 for large c, l1 as c -> 0"
-            terms = [product] * bool(factors.size) + ["|w - w(0)|^2 / 2"] * bool(plain.size)
+            terms = [product] * bool(found.factors.size)
+            terms += ["|w - w(0)|^2 / 2"] * bool(found.plain.size)
             return "; ".join(terms)
         return "numerical"
 
@@ -66,15 +106,30 @@ class Potential:
         p = self.parameterization
         if tuple(w.shape) != p.shape:
             raise ValueError(f"w has shape {tuple(w.shape)}, expected {p.shape}")
-        factors, plain, link = products_of(p, self.theta0)
-        charge = factors[0] ** 2 - factors[1] ** 2
-        if link is None and len(factors) == 2 and factors.size and np.all(charge != 0):
-            return _depth_two(p.flat_coordinates(w), factors, plain)
+        if self.products is not None and self.products.link is None:
+            factors, plain, _ = self.products
+            charge = factors[0] ** 2 - factors[1] ** 2
+            if len(factors) == 2 and factors.size and np.all(charge != 0):
+                return _depth_two(p.flat_coordinates(w), factors, plain)
         seen = concrete(w)
         if seen is None:
             raise Refused(f"no closed form is known for {p!r}: its potential cannot be traced")
-        mirror = mirror_of(p, self.theta0)
+        seen = _in_tables(p, np.asarray(seen, dtype=float))
+        if self.products is None:
+            return constant(self.flow.divergence(seen.ravel()), w)
+        mirror = mirror_of(self.products)
         return constant(np.sum(mirror.bregman(np.asarray(p.flat_coordinates(seen)))), w)
+
+    def evaluate(self, w: Array) -> Divergence:
+        """The value at w, its gradient, and an error estimate, in float64."""
+        p, seen = self.parameterization, np.asarray(w, dtype=float)
+        value = float(self(seen))
+        if self.products is None:
+            value, dual, error = self.flow.evaluate(seen.ravel())
+            return Divergence(value, dual.reshape(p.shape), error)
+        dual = mirror_of(self.products).dual(np.asarray(p.flat_coordinates(seen)))
+        dual = np.linalg.solve(synthesis_matrix(p).T, dual).reshape(p.shape)
+        return Divergence(value, dual, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,9 +145,9 @@ class GradientFlow(Mechanism):
     and, among all w that fit the data, the flow selects the one with the least Bregman divergence
     :math:`\psi(w) - \psi(w_0) - \psi'(w_0)(w - w_0)`: close to the least l2 norm for a large
     start, to the least l1 norm for a small one. A potential exists where the gradient flows of
-    different entries of w commute: products of numbers. Matrix products and groups of more than
-    one entry have none and are refused. Behind a synthesis w = A z the potential is one of z, and
-    free coordinates have z^2/2.
+    different entries of w commute, as for products of numbers; in other cases that is tested, and
+    the potential integrated. Matrix products and groups of more than one entry have none and are
+    refused. Behind a synthesis w = A z the potential is one of z, and free coordinates have z^2/2.
 
     Parameters
     ----------
@@ -145,20 +200,19 @@ class GradientFlow(Mechanism):
         Raises
         ------
         Refused
-            Where no potential exists, with the measured brackets, or none is known.
+            Where no potential exists, with the distance at which two paths end.
         """
-        start = self._start(p, None)
-        products_of(p, start)
-        return Potential(p, start)
+        found = Potential(p, self._start(p, None))
+        if found.products is None:
+            _ = found.flow
+        return found
 
     def potential(
         self, p: Parameterization, w: Array, theta0: Mapping[str, Array] | None = None
     ) -> Array:
         """Bregman divergence D(w, w(0)), a scalar: what the flow minimises among interpolators.
 
-        In any array library and differentiable for Hadamard products of depth 2 (and syntheses of
-        them); NumPy inside for other depths and starts with u = v. Infinite where the sign of an
-        entry is frozen and another.
+        See `Potential`, which also gives its gradient and an error estimate.
 
         Parameters
         ----------
@@ -169,8 +223,8 @@ class GradientFlow(Mechanism):
 
         Raises
         ------
-        ValueError
-            Where no potential exists, with the measured brackets, or none is known.
+        Refused
+            Where no potential exists, with the distance at which two paths end.
         """
         return Potential(p, self._start(p, theta0))(w)
 
@@ -201,14 +255,21 @@ class GradientFlow(Mechanism):
             As for `potential`, and for data that no w fits.
         """
         rows, target, _ = _data(p, inputs, y)
-        mirror = mirror_of(p, self._start(p, theta0))
-        synthesis = synthesis_matrix(p)
+        potential = Potential(p, self._start(p, theta0))
+        found = potential.products
+        synthesis = np.eye(rows.shape[1]) if found is None else synthesis_matrix(p)
         features = rows @ synthesis
         if np.linalg.matrix_rank(features) < len(features):
             raise ValueError(f"the {len(features)} predictions are not linearly independent")
         scale = max(1.0, float(np.abs(target).max(initial=0.0)))
-        z = mirror.project(features, target, tolerance * scale)
-        return (synthesis @ z).reshape(p.shape)
+        if found is None:
+            flow = potential.flow
+            z = flow.map.w(flow.lift(rows, target).theta)
+            if (off := np.abs(rows @ z - target).max(initial=0.0)) > tolerance * scale:
+                raise ValueError(f"the projection did not converge: {off:.1e} from y")
+        else:
+            z = mirror_of(found).project(features, target, tolerance * scale)
+        return _in_tables(p, (synthesis @ z).reshape(p.shape))
 
     def interpolator(
         self,
@@ -230,30 +291,23 @@ class GradientFlow(Mechanism):
             If the residuals do not get there.
         """
         rows, target, count = _data(p, inputs, y)
-        theta0 = self._start(p, theta0)
-        names = list(p.shapes)
-        sizes = np.cumsum([math.prod(p.shapes[k]) for k in names])[:-1]
+        start, effective = flatten(p, self._start(p, theta0)), flat_map(p)
         with jax.enable_x64(True):
             a, b = jnp.asarray(rows), jnp.asarray(target)
 
-            def effective(flat: Array) -> Array:
-                parts = zip(names, jnp.split(flat, sizes), strict=True)
-                return jnp.ravel(p({k: v.reshape(p.shapes[k]) for k, v in parts}))
-
             def loss(flat: Array) -> Array:
-                return jnp.sum((a @ effective(flat) - b) ** 2) / (2 * count)
+                return jnp.sum((a @ effective.traced(flat) - b) ** 2) / (2 * count)
 
             slope, curvature = jax.jit(jax.grad(loss)), jax.jit(jax.hessian(loss))
-            predict = jax.jit(effective)
 
             def left(_: float, flat: np.ndarray) -> float:
-                return float(np.abs(rows @ np.asarray(predict(flat)) - target).max()) - tolerance
+                return float(np.abs(rows @ effective.w(flat) - target).max()) - tolerance
 
             left.terminal = True  # type: ignore[attr-defined]
             flow = solve_ivp(
                 lambda _, flat: -np.asarray(slope(flat)),
                 (0.0, LONGEST),
-                np.concatenate([theta0[k].ravel() for k in names]),
+                start,
                 method="LSODA",
                 jac=lambda _, flat: -np.asarray(curvature(flat)),
                 events=left,
@@ -265,7 +319,7 @@ class GradientFlow(Mechanism):
                 raise ValueError(
                     f"the flow ends {left(0.0, end):.1e} from the data: {flow.message}"
                 )
-            return np.asarray(predict(end)).reshape(p.shape)
+            return _in_tables(p, effective.w(end).reshape(p.shape))
 
 
 def _depth_two(coordinates: Array, factors: np.ndarray, plain: np.ndarray) -> Array:
@@ -279,6 +333,13 @@ def _depth_two(coordinates: Array, factors: np.ndarray, plain: np.ndarray) -> Ar
     if count:
         total = total + xp.sum((coordinates[:count] - constant(plain, w)) ** 2) / 2
     return total
+
+
+def _in_tables(p: Parameterization, w: np.ndarray) -> np.ndarray:
+    """w, refused beyond the table of a link."""
+    if not bool(p.within_tables(w)):
+        raise ValueError(f"|w| goes up to {np.abs(w).max():.4g}, beyond the table of {p!r}")
+    return w
 
 
 def _data(p: Parameterization, inputs: Any, y: Any) -> tuple[np.ndarray, np.ndarray, int]:

@@ -13,6 +13,7 @@ arXiv 2601.06597, for the effective loss.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any, ClassVar, Protocol
 
@@ -28,6 +29,7 @@ from symbias._core.jax_only import written_in_jax
 from symbias._core.refusal import Refused
 from symbias.mechanisms.base import Mechanism
 from symbias.mechanisms.law import Law
+from symbias.mechanisms.potentials import synthesis_matrix
 from symbias.parameterizations import Parameterization as FullParameterization
 from symbias.parameterizations import jacobian
 from symbias.symmetry import (
@@ -42,7 +44,8 @@ from symbias.symmetry import (
     log_volume,
 )
 
-PROBES = 3  # random points at which the assumptions of a law are checked
+PROBES, TRIES = 3, 100  # random points at which the assumptions of a law are checked
+INVERSE = 1e-8  # relative, to which a section is one
 COMPACT = ("ambient", "quotient", "predictor")
 OPEN = ("slice", "quotient", "predictor", "conditioned")
 
@@ -189,7 +192,11 @@ class Langevin(dynamics.Langevin, Mechanism):
         balanced slice, if the noise does not itself drive the charges there; it has a density
         against the quotient of the slice (flat), dw, and the volume of the slice. "conditioned"
         is not a law of the dynamics: it is exp(-L/T) d theta conditioned on Q = 0 by a delta
-        function, against the volume of the slice, given for comparison.
+        function, against the volume of the slice, given for comparison. Compact bonds beside
+        others have no charge: they take their own log vol from "slice" and "conditioned" alike.
+
+        Against dw the density is 0 outside of the range of w: where `section` gives no factors of
+        w.
 
         Parameters
         ----------
@@ -222,8 +229,10 @@ class Langevin(dynamics.Langevin, Mechanism):
             p.shape,
             _assume(open_bonds),
             self.temperature,
-            None if reference == "predictor" else p.section,
-            _formula(p, reference),
+            None if reference == "predictor" else partial(_section, p),
+            _formula(p, reference, self.orbital),
+            _coordinates(p),
+            p.within_tables if isinstance(p, FullParameterization) else None,
         )
 
     def _check_open(self, p: Parameterization, bonds: list[Bond]) -> None:
@@ -250,9 +259,10 @@ def _balances(bond: Bond) -> bool:
     return isinstance(bond.group, Rescaling | GeneralLinear)
 
 
-def _formula(p: Parameterization, reference: str) -> str:
+def _formula(p: Parameterization, reference: str, orbital: float) -> str:
     if reference == "predictor":
-        return getattr(p, "law_formula", "numerical")
+        ratio = f" - {orbital:g} T log volume of the orbit" if orbital and p.symmetry.dim else ""
+        return getattr(p, "law_formula", "numerical") + ratio
     if reference == "ambient":
         return "(1 - rho) T log volume of the orbit"
     return "-T log density on theta"
@@ -265,11 +275,44 @@ def _assume(open_bonds: list[Bond]) -> tuple[str, ...]:
 
 
 def _probes(p: Parameterization) -> list[dict[str, Array]]:
-    """Points theta over random predictors, balanced where the group is not compact."""
+    """Points theta over random predictors in range, balanced where the group is not compact."""
+    rng, found = np.random.default_rng(0), []
     with jax.enable_x64(True):
-        rng = np.random.default_rng(0)
-        draws = [jnp.asarray(np.abs(rng.normal(size=p.shape)) + 0.1) for _ in range(PROBES)]
-        return [p.section(w) for w in draws]
+        for _ in range(TRIES):
+            if isinstance(p, FullParameterization):
+                w = p({k: jnp.asarray(v) for k, v in p.init(rng).items()})
+            else:
+                w = p(p.section(jnp.asarray(np.abs(rng.normal(size=p.shape)) + 0.1)))
+            try:
+                theta = p.section(w)
+            except ValueError:
+                continue
+            if bool(_is_right_inverse(p, w, theta)):
+                found.append(theta)
+            if len(found) == PROBES:
+                return found
+    raise Refused(f"{p!r}: its section gives factors of w for {len(found)} of {TRIES} random w")
+
+
+def _is_right_inverse(p: Parameterization, w: Array, theta: dict[str, Array]) -> Array:
+    """Whether theta are finite factors of w: outside of its range a section has none."""
+    off = jnp.abs(p(theta) - w)
+    return jnp.all(off <= INVERSE * jnp.max(jnp.abs(w), initial=0.0))  # False for NaN
+
+
+def _section(p: Parameterization, w: Array) -> dict[str, Array]:
+    """`section`, or NaN outside of the range."""
+    theta = p.section(w)
+    inside = _is_right_inverse(p, w, theta)
+    return {name: jnp.where(inside, a, jnp.nan) for name, a in theta.items()}
+
+
+def _coordinates(p: Parameterization) -> np.ndarray | None:
+    """The matrix from the coordinates that p makes to w, where it is square."""
+    if not isinstance(p, FullParameterization):
+        return None
+    matrix = synthesis_matrix(p)
+    return matrix if matrix.shape[0] == matrix.shape[1] else None
 
 
 def _check_loss(p: Parameterization, loss: Callable[[Array], Array]) -> None:
@@ -320,7 +363,8 @@ def _log_density(
     def predictor(w: Array) -> Array:
         params = p.section(w)
         stretch = jnp.sum(jnp.log(jnp.linalg.svd(jacobian(p, params), compute_uv=False)))
-        return -loss(w) / temperature + volume(params, rule.orbital if compact else 0.0) - stretch
+        value = -loss(w) / temperature + volume(params, rule.orbital if compact else 0.0) - stretch
+        return jnp.where(_is_right_inverse(p, w, params), value, -jnp.inf)
 
     def on_slice(params: Any) -> Array:
         turns = _turns(symmetry)
@@ -328,11 +372,14 @@ def _log_density(
         return value - log_volume(turns, params) if turns.dim else value
 
     def conditioned(params: Any) -> Array:
-        count = sum(_symmetric_dim(bond) for bond in symmetry)
+        turns = Symmetry([bond for bond in symmetry if bond.group.compact])
+        scales = Symmetry([bond for bond in symmetry if not bond.group.compact])
+        count = sum(_symmetric_dim(bond) for bond in scales)
         flat, unravel = ravel_pytree(dict(params))
-        slopes = jax.jacobian(lambda v: ravel_pytree(charges(symmetry, unravel(v)))[0])(flat)
+        slopes = jax.jacobian(lambda v: ravel_pytree(charges(scales, unravel(v)))[0])(flat)
         s = jnp.linalg.svd(slopes, compute_uv=False)[:count]
-        return -loss(p(params)) / temperature - jnp.sum(jnp.log(s))
+        value = -loss(p(params)) / temperature - jnp.sum(jnp.log(s))
+        return value - log_volume(turns, params) if turns.dim else value
 
     return {
         "ambient": ambient,
@@ -344,14 +391,15 @@ def _log_density(
 
 
 def _turns(symmetry: Symmetry) -> Symmetry:
-    """The rotations in the group: all of it that maps the balanced slice to itself."""
-    return Symmetry(
-        [
-            Bond(Orthogonal(b.group.size), b.vectors, b.covectors, heads=b.heads, name=b.name)
-            for b in symmetry
-            if isinstance(b.group, GeneralLinear) and b.group.size > 1
-        ]
-    )
+    """What maps the balanced slice to itself: compact bonds, and the rotations of the others."""
+    bonds = []
+    for b in symmetry:
+        if b.group.compact:
+            bonds.append(b)
+        elif isinstance(b.group, GeneralLinear) and b.group.size > 1:
+            group = Orthogonal(b.group.size)
+            bonds.append(Bond(group, b.vectors, b.covectors, heads=b.heads, name=b.name))
+    return Symmetry(bonds)
 
 
 def _symmetric_dim(bond: Bond) -> int:

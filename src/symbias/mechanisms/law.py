@@ -9,18 +9,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.integrate import cumulative_trapezoid
 
 from symbias._core.arrays import Array
 from symbias._core.jax_only import written_in_jax
+from symbias.mechanisms.line import distribution
+from symbias.mechanisms.normalisable import check_mass
 
-# log|w| is scanned this far; e^-160 leaves room for the squares of square roots in float64
-LOG_SMALL, LOG_LARGE = -160.0, 60.0
-COARSE = 4_000
-WIDEST, STEEPEST = 0.01, 0.01  # of a cell of the final grid: in log|w|, and of the log density
-SPLIT, DEEPEST = 8, 17  # parts of a cell that is refined, and how often: down to rounding
 ROUNDS, MOST_ROUNDS, STEPS = 6, 60, 400  # of random-walk Metropolis
-NEGLIGIBLE = 50.0  # below the maximum of the log density
+CHUNKS = (256, 4_000)  # points that are evaluated at once: two programs, whatever their number
+CANDIDATES = 50  # for every start
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +28,7 @@ class Law:
     ----------
     log_density : callable
         Of one point, in JAX: the effective parameter w where `reference` is "predictor", otherwise
-        the parameter dict theta.
+        the parameter dict theta. -inf or NaN where there is no mass, as outside of the range of w.
     reference : str
         The measure that the density refers to, without which it states no preference at all.
     shape : tuple
@@ -44,6 +41,10 @@ class Law:
         From w to a theta of that predictor, where the density is one of theta.
     formula : str
         That cost without the loss, to be read.
+    coordinates : array, optional
+        w = coordinates @ z, z the numbers that the parameterization makes; w itself by default.
+    known : callable, optional
+        Whether the density at w is known, in JAX; it is not beyond the table of a link.
     """
 
     log_density: Callable[[Any], Array]
@@ -53,11 +54,18 @@ class Law:
     temperature: float = 1.0
     section: Callable[[Any], Any] | None = None
     formula: str = ""
+    coordinates: np.ndarray | None = None
+    known: Callable[[Any], Array] | None = None
 
     def __call__(self, w: Any) -> float:
-        """-T log density at w, or at the section of w: what this law makes w cost."""
+        """-T log density at w, or at the section of w: what this law makes w cost.
+
+        Infinite where there is no mass. Raises ValueError where the density is not known.
+        """
+        self._check_known(np.asarray(w, dtype=float)[None])
         with jax.enable_x64(True):
-            return float(self._cost(jnp.asarray(np.asarray(w), jnp.float64)))
+            cost = float(self._cost(jnp.asarray(np.asarray(w), jnp.float64)))
+        return np.inf if np.isnan(cost) else cost
 
     def _density(self, point: Any) -> Array:
         with written_in_jax("log_density"):
@@ -72,7 +80,12 @@ class Law:
         return jax.jit(cost)
 
     def evaluate(self, points: Any) -> np.ndarray:
-        """Log densities of many points, stacked along axis 0, in float64."""
+        """Log densities of many points, stacked along axis 0, in float64.
+
+        Raises ValueError where one is not known.
+        """
+        if self.reference == "predictor":
+            self._check_known(np.asarray(points, dtype=float))
         with jax.enable_x64(True):
             points = jax.tree.map(lambda a: jnp.asarray(np.asarray(a), jnp.float64), points)
             return np.asarray(self._many(points))
@@ -99,14 +112,15 @@ class Law:
         Raises
         ------
         ValueError
-            For a law that is not against dw, or cannot be normalised.
+            For a law that is not against dw, or cannot be normalised, or has mass next to where
+            it is not known.
         """
         if self.shape in ((), (1,)):
             grid, values = self._distribution
             u = np.random.default_rng(key).uniform(size=size)
             keep = np.append(True, np.diff(values) > 0)
             return np.interp(u, values[keep], grid[keep]).reshape(size, *self.shape)
-        self._check_rays()
+        self._check_mass()
         return _metropolis(self, size, key)
 
     @cached_property
@@ -117,55 +131,39 @@ class Law:
     def _walk(self) -> Callable[..., Array]:
         return _walker(self, STEPS)
 
-    def _on_line(self, w: np.ndarray) -> np.ndarray:
-        full = np.resize(w, 2 ** max(12, (len(w) - 1).bit_length()))  # few programs to compile
-        values = self.evaluate(full.reshape(-1, *self.shape))[: len(w)]
-        return np.where(np.isfinite(values), values, -np.inf)
+    def _values(self, w: np.ndarray) -> np.ndarray:
+        """Log densities of many w, flat, in chunks of a fixed size."""
+        return self._in_chunks(self._many, w)
+
+    def _unknown(self, w: np.ndarray) -> np.ndarray:
+        if self.known is None:
+            return np.zeros(len(w), dtype=bool)
+        return ~self._in_chunks(jax.jit(jax.vmap(self.known)), w)
+
+    def _check_known(self, w: np.ndarray) -> None:
+        if np.any(self._unknown(w)):
+            raise ValueError(
+                f"the density is not known up to |w| = {np.abs(w).max():.4g}: the table of a link "
+                "ends before"
+            )
+
+    def _in_chunks(self, program: Callable[[Any], Array], w: np.ndarray) -> np.ndarray:
+        count = len(w)
+        chunk = CHUNKS[0] if count <= CHUNKS[0] else CHUNKS[1]
+        padded = np.concatenate([w, np.repeat(w[:1], -count % chunk, axis=0)])
+        with jax.enable_x64(True):
+            parts = [
+                np.asarray(program(jnp.asarray(part.reshape(-1, *self.shape), jnp.float64)))
+                for part in np.split(padded, len(padded) // chunk)
+            ]
+        return np.concatenate(parts)[:count]
 
     @cached_property
     def _distribution(self) -> tuple[np.ndarray, np.ndarray]:
         self._check_reference()
         if self.shape not in ((), (1,)):
             raise ValueError(f"a law of shape {self.shape} has no distribution function; sample it")
-        halves = [self._half(sign) for sign in (-1, 1)]
-        top = max(np.max(log, initial=-np.inf) for _, log in halves)
-        if top == -np.inf:
-            raise ValueError("the law has no mass: its density is nowhere positive and finite")
-        grids, masses = [], []
-        for (t, log), sign in zip(halves, (-1, 1), strict=True):
-            if len(t) == 0 or log.max() < top - NEGLIGIBLE:
-                continue
-            cumulated = cumulative_trapezoid(np.exp(log - top), t, initial=0)
-            w = sign * np.exp(t)
-            grids.append(w[::sign])
-            masses.append(cumulated if sign > 0 else cumulated[-1] - cumulated[::-1])
-        if len(masses) == 2:
-            masses[1] = masses[1] + masses[0][-1]
-        values = np.concatenate(masses)
-        return np.concatenate(grids), values / values[-1]
-
-    def _half(self, sign: int) -> tuple[np.ndarray, np.ndarray]:
-        """log|w| where a half-line has mass, and the log density of log|w| there."""
-        t = np.linspace(LOG_SMALL, LOG_LARGE, COARSE)
-        log = self._on_line(sign * np.exp(t)) + t
-        alive = np.flatnonzero(log > np.max(log, initial=-np.inf) - NEGLIGIBLE)
-        if len(alive) == 0:
-            return t[:0], log[:0]
-        first, last = alive[0], alive[-1]
-        if first == 0 and log[1] <= log[0]:
-            raise ValueError("the law cannot be normalised: its mass piles up at w = 0")
-        if last == COARSE - 1 and log[-1] >= log[-2]:
-            raise ValueError("the law cannot be normalised: its mass escapes to infinity")
-        for _ in range(DEEPEST):
-            coarse = np.flatnonzero(_unresolved(t, log))
-            if len(coarse) == 0:
-                break
-            inner = np.arange(1, SPLIT) / SPLIT
-            new = (t[coarse, None] + np.diff(t)[coarse, None] * inner).ravel()
-            values = self._on_line(sign * np.exp(new)) + new
-            at = np.repeat(coarse + 1, SPLIT - 1)
-            t, log = np.insert(t, at, new), np.insert(log, at, values)
-        return t, log
+        return distribution(self._values, self._unknown)
 
     def _check_reference(self) -> None:
         if self.reference != "predictor":
@@ -174,34 +172,27 @@ class Law:
                 "ask for reference='predictor'"
             )
 
-    def _check_rays(self) -> None:
-        """Mass must fall off along rays, towards 0 and towards infinity."""
+    def _check_mass(self) -> None:
         self._check_reference()
         size = prod(self.shape)
-        rays = np.random.default_rng(0).normal(size=(8, size))
-        for name, t in (
-            ("piles up at w = 0", LOG_SMALL / 4),
-            ("escapes to infinity", LOG_LARGE / 2),
-        ):
-            ends = np.exp([t, t + np.sign(t)])[:, None, None] * rays
-            near, far = self.evaluate(ends.reshape(-1, *self.shape)).reshape(2, -1)
-            if np.any(far + size * np.sign(t) >= near):
-                raise ValueError(f"the law cannot be normalised: its mass {name}")
+        check_mass(
+            self._values, size, np.eye(size) if self.coordinates is None else self.coordinates
+        )
 
-
-def _unresolved(t: np.ndarray, log: np.ndarray) -> np.ndarray:
-    """Cells that matter and in which the log density is not yet known well.
-
-    Beside a peak any cell may matter: a narrow one is higher between the points.
-    """
-    with np.errstate(invalid="ignore"):  # of two points without mass
-        rise = np.diff(log, prepend=-np.inf, append=-np.inf)
-    peak = (rise[:-1] >= 0) & (rise[1:] <= 0)
-    matters = (log > log.max() - NEGLIGIBLE) | (peak & np.isfinite(log))
-    steep = np.abs(rise[1:-1]) > STEEPEST
-    steep |= np.append(steep[1:], False) | np.append(False, steep[:-1])  # a peak between equals
-    wide = (np.diff(t) > WIDEST) & ((log > log.max() - NEGLIGIBLE)[:-1])
-    return (matters[:-1] | matters[1:]) & (steep | wide)
+    def _starts(self, size: int, key: int) -> np.ndarray:
+        """Standard normal points, those where the density is positive."""
+        rng, dim = np.random.default_rng(key), prod(self.shape)
+        points = rng.normal(size=(size, dim))
+        alive = np.isfinite(self._values(points))
+        if alive.all():
+            return points
+        more = rng.normal(size=(CANDIDATES * size, dim)) * np.exp(
+            rng.normal(size=(CANDIDATES * size, 1))
+        )
+        good = np.concatenate([points[alive], more[np.isfinite(self._values(more))]])
+        if len(good) == 0:
+            raise ValueError("no w was found at which the law has a positive density")
+        return good[rng.integers(len(good), size=size)] if len(good) < size else good[:size]
 
 
 def _walker(law: Law, steps: int) -> Callable[..., Array]:
@@ -233,7 +224,7 @@ def _metropolis(law: Law, size: int, key: int) -> np.ndarray:
     dim = prod(law.shape)
     with jax.enable_x64(True):
         keys = jax.random.split(jax.random.key(key), MOST_ROUNDS + 1)
-        at = jax.random.normal(keys[0], (size, dim))
+        at = jnp.asarray(law._starts(size, key))
         root, widths = 0.5 * jnp.eye(dim), np.full(dim, np.inf)
         for done, k in enumerate(keys[1:], start=1):
             at = law._walk(jax.random.split(k, size), at, root)
@@ -242,4 +233,6 @@ def _metropolis(law: Law, size: int, key: int) -> np.ndarray:
             before, widths = widths, np.sqrt(np.diag(spread))
             if done >= ROUNDS and np.all(widths > 0.8 * before):
                 break
+        ahead = at + jax.random.normal(keys[0], at.shape) @ root.T
+        law._check_known(np.asarray(ahead))
         return np.asarray(at).reshape(size, *law.shape)

@@ -10,15 +10,13 @@ integrals by Gauss-Legendre panels.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from symbias.maps import Link
 from symbias.mechanisms.mirror import NODES, WEIGHTS, Mirror
-from symbias.mechanisms.potentials import products_of
-from symbias.parameterizations import Parameterization
+from symbias.parameterizations import Products
 
 PANEL = 0.25  # longest panel in t
 
@@ -79,14 +77,13 @@ class LinkedMirror(Mirror):
         return start + np.sinh(u), weights, many
 
 
-def mirror_of(p: Parameterization, theta0: Mapping[str, np.ndarray]) -> Mirror:
-    """The mirror geometry of p from these factors, free coordinates first.
+def mirror_of(found: Products) -> Mirror:
+    """The mirror geometry of products of numbers, plain coordinates first.
 
     Raises
     ------
     ValueError
-        Where gradient flow has no potential, none is known, or a coordinate never moves.
+        Where a coordinate never moves.
     """
-    factors, plain, link = products_of(p, theta0)
-    mirror = Mirror.of_factors(factors).with_plain(plain)
-    return mirror if link is None else LinkedMirror.behind(mirror, link)
+    mirror = Mirror.of_factors(found.factors).with_plain(found.plain)
+    return mirror if found.link is None else LinkedMirror.behind(mirror, found.link)

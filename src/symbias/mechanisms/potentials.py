@@ -8,10 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from symbias._core.arrays import Array
-from symbias._core.refusal import Refused
-from symbias.parameterizations import Parameterization, Products
-
-COMMUTES = 1e-9
+from symbias.parameterizations import Parameterization
 
 
 def flow_bracket(
@@ -47,26 +44,6 @@ def flow_bracket(
                 worst, float(program(at, rng.normal(size=p.shape), rng.normal(size=p.shape)))
             )
         return worst
-
-
-def products_of(p: Parameterization, theta0: Mapping[str, np.ndarray]) -> Products:
-    """The product coordinates of p and the plain ones, at the start.
-
-    Raises
-    ------
-    Refused
-        Where the flow has no potential, with the measured brackets.
-    """
-    found = p.products(theta0)
-    if found is not None:
-        return found
-    bracket = flow_bracket(p)
-    if bracket > COMMUTES:
-        raise Refused(
-            f"{p!r} has no potential: gradient flows of different entries of w do not commute "
-            f"(relative bracket {bracket:.2g}), so the limit depends on the path"
-        )
-    raise Refused(f"no potential is known for {p!r}")
 
 
 def synthesis_matrix(p: Parameterization) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Redundant parameterizations theta -> w, each with its symmetry and its normal form."""
 
 from symbias.parameterizations.base import Parameterization, as_shape
+from symbias.parameterizations.flat import FlatMap, flat_map, flatten
 from symbias.parameterizations.group_product import GroupProduct
 from symbias.parameterizations.hadamard import Hadamard
 from symbias.parameterizations.inputs import check_inputs, compressed, measurements
@@ -15,6 +16,7 @@ from symbias.parameterizations.synthesis import Synthesis
 
 __all__ = [
     "Core",
+    "FlatMap",
     "GroupProduct",
     "Hadamard",
     "Linked",
@@ -31,6 +33,8 @@ __all__ = [
     "as_shape",
     "check_inputs",
     "compressed",
+    "flat_map",
+    "flatten",
     "jacobian",
     "measurements",
 ]

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,15 @@ from array_api_compat import array_namespace
 from symbias._core.arrays import Array, Params, Shape, concrete, namespace
 from symbias._core.refusal import Refused
 from symbias.maps import Linear
+from symbias.parameterizations.general import (
+    balanced,
+    can_balance,
+    check_section,
+    norm_on_orbit,
+    numerical_gradients,
+    numerical_norm,
+    orbits_are_all,
+)
 from symbias.parameterizations.normal import Core, NormalForm, Products, Scales
 from symbias.penalties import Form
 from symbias.symmetry import Symmetry
@@ -20,8 +30,12 @@ class Parameterization(ABC):
 
     Parameters theta are a flat dict of named arrays (NumPy, JAX or PyTorch); `shape` is the shape
     of w, `shapes` those of the factors. Names in `free` are plain parameters that weight decay
-    must leave alone, because the penalty does not act on them. `balanced_section` tells whether
-    `section` finds the least norm, `signed` whether w of both signs are reached.
+    must leave alone, because the penalty does not act on them. `signed` tells whether w of both
+    signs are reached.
+
+    `balanced_section` promises that the factors of `_section(w, 0)` have the least norm of all
+    factors of w. Without the promise they are balanced over the stated symmetry, and what rests on
+    the least norm is found numerically, unless a test shows that those are the least.
 
     What others ask of it are methods: a new one needs the four abstract members; each of the other
     answers has a general default (a refusal, or None where the asker then computes numerically),
@@ -30,7 +44,7 @@ class Parameterization(ABC):
 
     shape: Shape
     free: frozenset[str] = frozenset()
-    balanced_section: bool = True
+    balanced_section: bool = False
     signed: bool = True
 
     @staticmethod
@@ -52,7 +66,9 @@ class Parameterization(ABC):
         Raises
         ------
         TypeError, ValueError
-            If fn is no function, fails or is not finite on random factors; with what it raised.
+            If fn is no function, fails, is not finite or not real floating-point on random
+            factors (float64 for float64, whatever precision is set globally), does not depend on
+            them, changes them, gives two values for the same, or others in JAX than in NumPy.
 
         Examples
         --------
@@ -137,21 +153,34 @@ class Parameterization(ABC):
         seen = concrete(w)
         if seen is not None and not np.all(np.isfinite(seen)):
             raise ValueError("w has entries that are not finite")
-        return self._section(w, charge)
+        found = self._section(w, charge)
+        if self.balanced_section:
+            return found
+        check_section(self, found, w)
+        return balanced(self, found) if charge == 0 and can_balance(self.symmetry) else found
+
+    @cached_property
+    def _orbits_are_all(self) -> bool:
+        return orbits_are_all(self)
 
     def balanced_norm(self, w: Array) -> Array:
         """1/2 |balanced theta|^2 over the factors of w that decay, a scalar.
 
+        Without a `balanced_section` it is that of the orbit, where a test at random w shows that
+        this is the least over all factors of w; else numerical.
+
         Raises
         ------
         Refused
-            Where the balanced factors of w are a minimum over splits that `section` does not find.
+            Where it is numerical and traced, or there are too many factors for that.
         """
+        if not self.balanced_section and self._orbits_are_all:
+            return norm_on_orbit(self, self._section(w, 0.0))
         if not self.balanced_section:
-            raise Refused(f"{self!r}: the penalty is a minimum over all splits, no closed form")
-        balanced = self.section(w)
-        xp = namespace(balanced)
-        total = sum(xp.sum(a * a) for name, a in balanced.items() if name not in self.free)
+            return numerical_norm(self, w)
+        found = self.section(w)
+        xp = namespace(found)
+        total = sum(xp.sum(a * a) for name, a in found.items() if name not in self.free)
         return (total + xp.zeros((), dtype=w.dtype)) / 2
 
     def balanced_form(self) -> Form:
@@ -191,14 +220,23 @@ class Parameterization(ABC):
         """min over theta of w of sum_i |d <a_i, w(theta)> / d theta|^2, free coordinates left out.
 
         ``inputs`` are (n, *shape), or (n, rows) for predictions x @ w. In any array library and
-        differentiable; None where no closed form is known.
+        differentiable; None where no closed form is known and the minimum over the orbit of
+        `section` is the least. Numerical for what does not promise that (`balanced_section`).
 
         Raises
         ------
         Refused
-            Where the minimum is over several splits of w, which no orbit connects.
+            Where the minimum is over several splits of w, which no orbit connects, or it is
+            numerical and traced.
         """
-        return None
+        if self.balanced_section:
+            return None
+        return numerical_gradients(self, w, inputs)
+
+    def within_tables(self, w: Array) -> Array:
+        """Whether every table that w is read from, as that of a `TabulatedLink`, reaches it."""
+        xp = array_namespace(w)
+        return xp.ones((), dtype=xp.bool)
 
     def live(self, w: np.ndarray) -> "Parameterization":
         """The same without inner directions that are empty at w: they cost nothing there."""
@@ -218,14 +256,8 @@ class Parameterization(ABC):
         return array_namespace(w).reshape(w, (-1,))
 
     def resized(self, shape: Shape) -> "Parameterization":
-        """The same kind of core, of another shape: what cards draw.
-
-        Raises
-        ------
-        Refused
-            Where the kind does not say what it is at another shape.
-        """
-        raise Refused(f"{self!r} is not known at another shape than {self.shape}")
+        """The same kind of core, of another shape: what cards draw. By default itself."""
+        return self
 
     def cut(self, theta: Params, threshold: float, unit: Array | float = 1.0) -> Array:
         """w(theta) with zeros where its own sizes, times ``unit``, are at most ``threshold``."""

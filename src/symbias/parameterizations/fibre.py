@@ -8,7 +8,7 @@ at w' is known, its slope there is :math:`\nu = (w - w')/\epsilon^2`, and
 :math:`w - w' = O(\epsilon^2)`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,7 +51,7 @@ def least_on_fibre(
     q_jacobian: Function,
     w: np.ndarray,
     size: int,
-    seed: int = 0,
+    known: Sequence[np.ndarray] = (),
 ) -> Least:
     """min 1/2 |q(theta)|^2 subject to f(theta) = w, the best of several starts.
 
@@ -62,6 +62,8 @@ def least_on_fibre(
     jacobian, q_jacobian : callable
         Their derivatives.
     w : array, flat
+    known : list of arrays, optional
+        Starts to try besides random ones.
 
     Raises
     ------
@@ -69,13 +71,13 @@ def least_on_fibre(
         If no start reaches w: it may lie outside of the range of f.
     """
     scale = max(1.0, float(np.linalg.norm(w)))
-    rng = np.random.default_rng(seed)
-    found = [_one(f, jacobian, q, q_jacobian, w, rng.normal(size=size)) for _ in range(STARTS)]
+    starts = [*known, *np.random.default_rng(0).normal(size=(STARTS, size))]
+    found = [_one(f, jacobian, q, q_jacobian, w, start) for start in starts]
     found = [one for one in found if one.miss <= REACH * scale]
     if not found:
         raise ValueError(
-            f"no factors of w were found from {STARTS} starts: w may lie outside of the range of "
-            "the parameterization"
+            f"no factors of w were found from {len(starts)} starts: w may lie outside of the range "
+            "of the parameterization"
         )
     best = min(found, key=lambda one: one.value)
     near = [one.value for one in found if one.value <= best.value * (1 + 1e-3) + 1e-12]
@@ -93,7 +95,7 @@ def _one(
 ) -> Least:
     """From ``at``, first moved to w: larger epsilons could leave factors stuck at zero."""
     with np.errstate(all="ignore"):
-        at = point_on_fibre(f, jacobian, w, at)
+        start = at = point_on_fibre(f, jacobian, w, at)
     value, change = np.inf, np.inf
     for epsilon in EPSILONS:
 
@@ -111,6 +113,8 @@ def _one(
         size = q(at)
         before, value = value, 0.5 * float(size @ size) + float(off @ off) / epsilon**2
         change = abs(value - before)
+        if epsilon > EPSILONS[-1] and np.linalg.norm(off) > epsilon:  # collapsed: begin anew
+            at = start
     return Least(at, value, change, float(np.linalg.norm(off)))
 
 

@@ -38,6 +38,8 @@ class GroupProduct(Parameterization):
     shrinkage", NIPS 1998.
     """
 
+    balanced_section = True
+
     def __init__(self, shape: int | Shape, axis: int = 0, *, groups: Any = None) -> None:
         self.shape = as_shape(shape)
         if groups is None:

@@ -38,6 +38,8 @@ class Hadamard(Parameterization):
     parametrization", CSDA 2017.
     """
 
+    balanced_section = True
+
     def __init__(self, shape: int | Shape, depth: int = 2) -> None:
         if not isinstance(depth, int) or depth < 2:
             raise ValueError(f"depth must be an integer of at least 2, got {depth!r}")

@@ -40,6 +40,8 @@ class MatrixProduct(Parameterization):
     "Unified scalable equivalent formulations for Schatten quasi-norms", 2016.
     """
 
+    balanced_section = True
+
     def __init__(self, rows: int, cols: int, rank: int | None = None, depth: int = 2) -> None:
         if not isinstance(depth, int) or depth < 2:
             raise ValueError(f"depth must be an integer of at least 2, got {depth!r}")

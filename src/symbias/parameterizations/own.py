@@ -3,15 +3,15 @@
 import math
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
-from symbias._core.arrays import Array, Params, Shape, concrete, constant, from_host
-from symbias._core.refusal import Refused
+from symbias._core.arrays import Array, Params, Shape, concrete, from_host
 from symbias.parameterizations.base import Parameterization, as_shape
-from symbias.parameterizations.fibre import Least, least_on_fibre, point_on_fibre
-from symbias.parameterizations.inputs import compressed, measurements
+from symbias.parameterizations.checks import check_function
+from symbias.parameterizations.fibre import Least, point_on_fibre
+from symbias.parameterizations.flat import flat_map, unflatten
+from symbias.parameterizations.general import least_norm, numerical_gradients, numerical_norm
 from symbias.parameterizations.recognition import recognise
 from symbias.penalties import Form, Piece
 from symbias.symmetry import Symmetry, discover
@@ -20,6 +20,8 @@ from symbias.symmetry import Symmetry, discover
 class Own(Parameterization):
     """w = fn(theta), by `Parameterization.of`; see there."""
 
+    balanced_section = True
+
     def __init__(self, fn: Callable[[Params], Array], shapes: Mapping[str, int | Shape]) -> None:
         if not callable(fn):
             raise TypeError(f"expected a function of a dict of arrays, got {fn!r}")
@@ -27,9 +29,8 @@ class Own(Parameterization):
             raise ValueError("shapes is empty: a parameterization needs factors")
         self.fn = fn
         self._shapes = {str(name): as_shape(shape) for name, shape in shapes.items()}
-        self._sizes = [math.prod(shape) for shape in self._shapes.values()]
-        self.size = sum(self._sizes)
-        self.shape = self._check()
+        self.size = sum(math.prod(shape) for shape in self._shapes.values())
+        self.shape = check_function(fn, self._shapes)
 
     def __repr__(self) -> str:
         name = getattr(self.fn, "__name__", "fn").replace("<lambda>", "fn")
@@ -38,75 +39,6 @@ class Own(Parameterization):
     @property
     def shapes(self) -> dict[str, Shape]:
         return dict(self._shapes)
-
-    def _check(self) -> Shape:
-        theta = self._named(np.random.default_rng(0).normal(size=self.size))
-        try:
-            w = self.fn(theta)
-        except Exception as error:
-            raise ValueError(
-                f"the function fails on random factors: {type(error).__name__}: {error}"
-            ) from error
-        if not hasattr(w, "shape"):
-            raise ValueError(f"the function must return an array, got {type(w).__name__}")
-        if not np.all(np.isfinite(np.asarray(w))):
-            raise ValueError("the function is not finite at random factors")
-        self._check_traceable()
-        return tuple(int(n) for n in w.shape)
-
-    def _check_traceable(self) -> None:
-        import jax
-
-        like = {n: jax.ShapeDtypeStruct(s, float) for n, s in self._shapes.items()}
-        try:
-            jax.eval_shape(self.fn, like)
-        except Exception as error:
-            reason = str(error).split("\n")[0]
-            raise ValueError(
-                f"the function runs on NumPy arrays, but not in JAX, which its derivatives take: "
-                f"{type(error).__name__}: {reason}"
-            ) from error
-
-    def _named(self, flat: Any) -> dict[str, Any]:
-        """Flat factors (NumPy or JAX) under their names."""
-        stops = np.cumsum([0, *self._sizes])
-        return {
-            name: flat[a:b].reshape(shape)
-            for (name, shape), a, b in zip(self._shapes.items(), stops[:-1], stops[1:], strict=True)
-        }
-
-    def _flat(self, theta: Mapping[str, Array]) -> np.ndarray:
-        return np.concatenate([np.ravel(np.asarray(theta[n], float)) for n in self._shapes])
-
-    @cached_property
-    def _programs(self) -> dict[str, Callable[..., np.ndarray]]:
-        """w, its Jacobian, and its gradients weighted by rows, compiled; flat, in float64."""
-        import jax
-        import jax.numpy as jnp
-
-        def w(flat: Any) -> Any:
-            return jnp.ravel(self.fn(self._named(flat)))
-
-        def gradients(flat: Any, rows: Any) -> Any:
-            return jnp.ravel(rows @ jax.jacrev(w)(flat))
-
-        programs: dict[str, Callable[..., Any]] = {
-            "w": w,
-            "jacobian": jax.jacrev(w),
-            "gradients": gradients,
-            "curvature": jax.jacfwd(gradients),
-        }
-
-        def on_host(program: Callable[..., Any]) -> Callable[..., np.ndarray]:
-            compiled = jax.jit(program)
-
-            def call(*arrays: np.ndarray) -> np.ndarray:
-                with jax.enable_x64(True):
-                    return np.asarray(compiled(*(jnp.asarray(a, jnp.float64) for a in arrays)))
-
-            return call
-
-        return {name: on_host(program) for name, program in programs.items()}
 
     @cached_property
     def symmetry(self) -> Symmetry:
@@ -132,12 +64,7 @@ class Own(Parameterization):
         ValueError
             If no factors of w are found.
         """
-        programs = self._programs
-        flat = np.ravel(np.asarray(w, dtype=float))
-        eye = np.eye(self.size)
-        return least_on_fibre(
-            programs["w"], programs["jacobian"], lambda t: t, lambda t: eye, flat, self.size
-        )
+        return least_norm(self, w)
 
     def _factors(self, w: np.ndarray, charge: float) -> list[np.ndarray]:
         flat = np.ravel(np.asarray(w, dtype=float))
@@ -146,17 +73,29 @@ class Own(Parameterization):
         else:
             noise = np.random.default_rng(0).normal(size=self.size)
             start = math.sqrt(charge) * noise
-        theta = point_on_fibre(self._programs["w"], self._programs["jacobian"], flat, start)
-        off = float(np.linalg.norm(self._programs["w"](theta) - flat))
+        programs = flat_map(self)
+        theta = point_on_fibre(programs.w, programs.jacobian, flat, start)
+        off = float(np.linalg.norm(programs.w(theta) - flat))
         if off > 1e-9 * max(1.0, float(np.linalg.norm(flat))):
             raise ValueError(f"no factors of w were found: {off:.1e} from it")
-        return list(self._named(theta).values())
+        return list(unflatten(self, theta).values())
 
     def _section(self, w: Array, charge: float) -> dict[str, Array]:
-        """Numerical: of least norm, or for a charge near random factors of scale sqrt(charge)."""
-        found = from_host(
-            lambda values: self._factors(values, charge), list(self._shapes.values()), [w]
-        )
+        """Numerical: of least norm, or for a charge near random factors of scale sqrt(charge).
+
+        NaN, instead of a refusal, where none are found while it is traced.
+        """
+        traced = concrete(w) is None
+
+        def on_host(values: np.ndarray) -> list[np.ndarray]:
+            try:
+                return self._factors(values, charge)
+            except ValueError:
+                if not traced:
+                    raise
+                return [np.full(shape, np.nan) for shape in self._shapes.values()]
+
+        found = from_host(on_host, list(self._shapes.values()), [w])
         return dict(zip(self._shapes, found, strict=True))
 
     @cached_property
@@ -168,7 +107,7 @@ class Own(Parameterization):
         rng, found = np.random.default_rng(1), []
         for _ in range(3):
             theta, a = rng.normal(size=self.size), float(rng.uniform(1.5, 3.0))
-            one, other = self._programs["w"](theta), self._programs["w"](a * theta)
+            one, other = flat_map(self).w(theta), flat_map(self).w(a * theta)
             if not np.any(one):
                 return None
             ratio = float(one @ other) / float(one @ one)
@@ -181,10 +120,7 @@ class Own(Parameterization):
         """In closed form where one passes a numerical test; else numerically, not traceable."""
         if self._recognised is not None:
             return self._recognised.total(w)
-        seen = concrete(w)
-        if seen is None:
-            raise Refused(f"no closed form is known for {self!r}: its penalty cannot be traced")
-        return constant(self.least_norm(seen).value, w)
+        return numerical_norm(self, w)
 
     def balanced_form(self) -> Form:
         if self._recognised is None:
@@ -193,20 +129,4 @@ class Own(Parameterization):
 
     def least_gradients(self, w: Array, inputs: Array) -> Array:
         """Numerically, over all theta of w."""
-        seen, data = concrete(w), concrete(inputs)
-        if seen is None or data is None:
-            raise Refused(f"no closed form is known for {self!r}: its penalty cannot be traced")
-        rows = compressed(measurements(compressed(np.asarray(data, float)), self.shape))
-        programs = self._programs
-        found = least_on_fibre(
-            programs["w"],
-            programs["jacobian"],
-            lambda t: programs["gradients"](t, rows),
-            lambda t: programs["curvature"](t, rows),
-            np.ravel(np.asarray(seen, dtype=float)),
-            self.size,
-        )
-        return constant(2 * found.value, w)
-
-    def resized(self, shape: Shape) -> "Own":
-        return self
+        return numerical_gradients(self, w, inputs)

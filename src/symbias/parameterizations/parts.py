@@ -72,13 +72,23 @@ class Parts(Parameterization):
         return xp.reshape(xp.take(flat, order, axis=0), self.shape)
 
     def _section(self, w: Array, charge: float) -> dict[str, Array]:
-        xp = array_namespace(w)
-        flat = xp.reshape(w, (-1,))
         factors: dict[str, Array] = {}
-        for k, (index, p) in enumerate(zip(self.parts, self.designs, strict=True)):
-            part = xp.reshape(xp.take(flat, constant(index, w, index=True), axis=0), p.shape)
+        for k, (part, p) in enumerate(self._cut(w)):
             factors |= {f"{k}.{n}": a for n, a in p.section(part, charge).items()}
         return factors
+
+    def _cut(self, w: Array) -> list[tuple[Array, Parameterization]]:
+        """Every part of w, in the shape of its design."""
+        xp = array_namespace(w)
+        flat = xp.reshape(w, (-1,))
+        return [
+            (xp.reshape(xp.take(flat, constant(index, w, index=True), axis=0), p.shape), p)
+            for index, p in zip(self.parts, self.designs, strict=True)
+        ]
+
+    def within_tables(self, w: Array) -> Array:
+        known = [p.within_tables(part) for part, p in self._cut(w)]
+        return array_namespace(w).all(array_namespace(w).stack(known))
 
     def balanced_form(self) -> Form:
         forms = (p.balanced_form() for p in self.designs)
@@ -129,8 +139,6 @@ class Sum(Parameterization):
         All of one shape.
     """
 
-    balanced_section = False
-
     def __init__(self, designs: Sequence[Parameterization]) -> None:
         if not designs or len({p.shape for p in designs}) != 1:
             raise ValueError(f"a sum needs designs of one shape, got {[p.shape for p in designs]}")
@@ -159,6 +167,10 @@ class Sum(Parameterization):
         for k, (part, p) in enumerate(zip(parts, self.designs, strict=True)):
             factors |= {f"{k}.{n}": a for n, a in p.section(part, charge).items()}
         return factors
+
+    def balanced_norm(self, w: Array) -> Array:
+        """Refused: the least over all splits, which a fit finds by its normal form."""
+        raise Refused(f"{self!r}: the penalty is a minimum over all splits, no closed form")
 
     def balanced_form(self) -> Form:
         return Added([p.balanced_form() for p in self.designs])

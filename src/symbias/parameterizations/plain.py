@@ -19,6 +19,8 @@ class Plain(Parameterization):
     Behind a `Linked` it is the one-factor design of penalties that are smooth at 0.
     """
 
+    balanced_section = True
+
     def __init__(self, shape: int | Shape) -> None:
         self.shape = as_shape(shape)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 from array_api_compat import array_namespace
 
-from symbias._core.arrays import Array, Params, Shape, namespace
+from symbias._core.arrays import Array, Params, Shape, concrete, namespace
 from symbias._core.refusal import Refused
 from symbias.maps import Link, PowerLink, check_link
 from symbias.parameterizations.base import Parameterization, as_shape
@@ -31,6 +31,7 @@ class Radial(Parameterization):
         h; the identity by default, w = |x|.
     """
 
+    balanced_section = True
     signed = False
 
     def __init__(self, shape: int | Shape, n: int, link: Link | None = None) -> None:
@@ -60,9 +61,17 @@ class Radial(Parameterization):
         return xp.reshape(self.link.forward(xp.sqrt(squares)), self.shape)
 
     def _section(self, w: Array, charge: float) -> dict[str, Array]:
-        """Along the first axis of every sphere; there are no charges."""
+        """Along the first axis of every sphere; there are no charges.
+
+        Raises ValueError outside of the range of h on lengths.
+        """
         xp = namespace({"w": w})
         length = xp.reshape(self.link.inverse(w), (self._count, 1))
+        seen = concrete(length)
+        if seen is not None and not np.all(np.isfinite(seen) & (seen >= 0)):
+            raise ValueError(
+                f"w has entries outside of the range of {self!r}: h(|x|) = w has no length |x|"
+            )
         rest = xp.zeros_like(xp.broadcast_to(length, (self._count, self.n - 1)))
         return {"x": xp.reshape(xp.concat([length, rest], axis=1), (self._count * self.n,))}
 
@@ -82,6 +91,10 @@ class Radial(Parameterization):
     @property
     def norm_formula(self) -> str:
         return "1/2 sum h^-1(w_i)^2"
+
+    def within_tables(self, w: Array) -> Array:
+        xp = array_namespace(w)
+        return xp.all(xp.abs(w) <= self.link.high)
 
     def products(self, theta: Mapping[str, np.ndarray]) -> Products:
         """|x| moves as a parameter of its own: gradients have no component along the sphere."""

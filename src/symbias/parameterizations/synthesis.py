@@ -114,6 +114,9 @@ class Synthesis(Parameterization):
         z = self.coordinates(w)[1]
         return self.inner.least_gradients(z, self.inputs_behind(inputs))
 
+    def within_tables(self, w: Array) -> Array:
+        return self.inner.within_tables(self.transform.inverse(w)[self.transform.free :, ...])
+
     def live(self, w: np.ndarray) -> "Synthesis":
         inside = self.inner.live(self.coordinates(w)[1])
         return self if inside is self.inner else Synthesis(self.transform, inside)

@@ -9,6 +9,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from symbias._core.arrays import Array
+from symbias._core.refusal import Refused
 from symbias.maps import ElasticLink, ExponentialLink, Link, PowerLink
 from symbias.penalties.numeric import is_convex, scalar_prox, supremum
 
@@ -264,8 +265,15 @@ class Through(Scalar):
 
     def link(self) -> Link:
         if self.inner != Power():
-            raise NotImplementedError(f"no link is known for {self!r}")
+            raise Refused(f"the inverse of {self.formula('|w|')} is not known")
         return self.through
+
+    @cached_property
+    def exponent(self) -> float:
+        """From the growth of R near 0."""
+        t = np.array([1e-9, 1e-8])
+        value = np.asarray(self(t))
+        return round(math.log(value[1] / value[0]) / math.log(10), 6)
 
     def formula(self, t: str) -> str:
         return self.inner.formula(f"|h^-1({t})|")
@@ -286,12 +294,9 @@ class Through(Scalar):
     @cached_property
     def _near_zero(self) -> float:
         """The limit of R(t) / t, where the factors of R'(0+) have none of their own."""
-        t = np.array([1e-9, 1e-8])
-        ratio = np.asarray(self(t)) / t
-        growth = math.log(ratio[1] / ratio[0]) / math.log(10)
-        if abs(growth) < 1e-3:
-            return float(ratio[0])
-        return 0.0 if growth > 0 else math.inf
+        if abs(self.exponent - 1) < 1e-3:
+            return float(np.asarray(self(np.array([1e-9])))[0]) / 1e-9
+        return 0.0 if self.exponent > 1 else math.inf
 
 
 @dataclass(frozen=True)
@@ -308,7 +313,7 @@ class Scale(Scalar):
         return f"{self.factor:g} ({self.inner.formula(t)})"
 
     def link(self) -> Link:
-        raise NotImplementedError(f"no link is known for {self!r}")
+        raise Refused(f"the inverse of {self.formula('|w|')} is not known")
 
     @property
     def exponent(self) -> float:

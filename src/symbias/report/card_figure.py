@@ -15,7 +15,7 @@ _STYLES: dict[str, Any] = {
     "Langevin, against dw": {"color": "#CC79A7"},
     "Langevin, ambient": {"color": "#E69F00", "linestyle": ":"},
 }
-_POINTS, _GRID = 121, 49
+_POINTS, _FEW, _GRID = 121, 25, 49
 _REACH = 1.5
 _PATIENCE = 2e-3  # seconds for one value, above which level sets are left out
 
@@ -58,11 +58,13 @@ def _values(sample: Any, row: Any, points: list[tuple[float, float]]) -> np.ndar
 
 
 def _curve(ax: Any, sample: Any, row: Any) -> None:
-    a = np.linspace(-_REACH, _REACH, _POINTS)
     logarithmic = row.mechanism.startswith("Langevin")
     second = 1e-3 if logarithmic else 0.0  # a log has no zero
-    values = _values(sample, row, [(x, second) for x in a])
+    begun = time.perf_counter()
     base = _values(sample, row, [(0.0, second), (1.0, second)])
+    slow = (time.perf_counter() - begun) / len(base) > 10 * _PATIENCE
+    a = np.linspace(-_REACH, _REACH, _FEW if slow else _POINTS)
+    values = _values(sample, row, [(x, second) for x in a])
     zero = base[0] if np.isfinite(base[0]) else base[1] - 1.0
     scale = abs(base[1] - zero) or 1.0
     ax.plot(a, (values - zero) / scale, label=row.mechanism, **_STYLES[row.mechanism])

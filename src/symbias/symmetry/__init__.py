@@ -1,7 +1,13 @@
 """What may move without changing the predictor, and how much room it has."""
 
 from symbias.symmetry.action import act, charges, random_element
-from symbias.symmetry.balancing import Balanced, Gauge, balance, least_norm
+from symbias.symmetry.balancing import (
+    Balanced,
+    Gauge,
+    balance,
+    check_balanceable,
+    least_norm,
+)
 from symbias.symmetry.bonds import Bond, Symmetry
 from symbias.symmetry.checks import check_invariance, validate
 from symbias.symmetry.discovery import Discovery, discover
@@ -40,6 +46,7 @@ __all__ = [
     "act",
     "balance",
     "charges",
+    "check_balanceable",
     "check_invariance",
     "discover",
     "gram",

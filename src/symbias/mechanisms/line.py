@@ -1,0 +1,137 @@
+"""The distribution function of a law of one number, by quadrature in log |w|.
+
+The wells of a loss are as wide as the loss makes them, those of a density as narrow as the
+temperature: maxima are found on a grid that sees the first, then followed to their top, and each
+gets a grid of its own.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.integrate import cumulative_trapezoid
+
+# log|w| is scanned this far; e^-160 leaves room for the squares of square roots in float64
+LOG_SMALL, LOG_LARGE = -160.0, 60.0
+COARSE, FINE, NEAR = 4_000, 60_000, 2_000
+NEGLIGIBLE = 50.0  # below the maximum of the log density
+TOP = 8.0  # what a maximum's own grid reaches down
+STEPS = 60  # of ternary search and of bisection
+
+Function = Callable[[np.ndarray], np.ndarray]
+
+
+def distribution(log_density: Function, unknown: Function) -> tuple[np.ndarray, np.ndarray]:
+    """Points w and the distribution function there.
+
+    ``log_density`` maps an array of w to log densities, -inf or NaN where there is no mass;
+    ``unknown`` says where it cannot be told.
+
+    Raises
+    ------
+    ValueError
+        Where it cannot be normalised, or has mass next to where it is not known.
+    """
+    halves = [_half(log_density, unknown, sign) for sign in (-1, 1)]
+    top = max(np.max(log, initial=-np.inf) for _, log in halves)
+    if top == -np.inf:
+        raise ValueError("the law has no mass: its density is nowhere positive and finite")
+    grids, masses = [], []
+    for (t, log), sign in zip(halves, (-1, 1), strict=True):
+        if len(t) == 0 or log.max() < top - NEGLIGIBLE:
+            continue
+        cumulated = cumulative_trapezoid(np.exp(log - top), t, initial=0)
+        w = sign * np.exp(t)
+        grids.append(w[::sign])
+        masses.append(cumulated if sign > 0 else cumulated[-1] - cumulated[::-1])
+    if len(masses) == 2:
+        masses[1] = masses[1] + masses[0][-1]
+    values = np.concatenate(masses)
+    return np.concatenate(grids), values / values[-1]
+
+
+def _half(log_density: Function, unknown: Function, sign: int) -> tuple[np.ndarray, np.ndarray]:
+    """log|w| where a half-line has mass, and the log density of log|w| there."""
+
+    def f(t: np.ndarray) -> np.ndarray:
+        values = log_density(sign * np.exp(t)) + t
+        return np.where(np.isfinite(values), values, -np.inf)
+
+    t = np.linspace(LOG_SMALL, LOG_LARGE, COARSE)
+    log = f(t)
+    at = _maxima(log)
+    if len(at) == 0:
+        return t[:0], log[:0]
+    before, after = t[np.maximum(at - 1, 0)], t[np.minimum(at + 1, COARSE - 1)]
+    peaks = _climb(f, before, after)
+    heights = np.maximum(f(peaks), log[at])
+    peaks = np.where(heights > log[at], peaks, t[at])
+    floor = heights.max() - NEGLIGIBLE
+    alive = log > floor
+    if alive[0] and log[1] <= log[0]:
+        raise ValueError("the law cannot be normalised: its mass piles up at w = 0")
+    if alive[-1] and log[-1] >= log[-2]:
+        raise ValueError("the law cannot be normalised: its mass escapes to infinity")
+    beyond = unknown(sign * np.exp(t))
+    if np.any(alive & (np.append(beyond[1:], False) | np.append(False, beyond[:-1]))):
+        raise ValueError(
+            f"the law has mass at |w| = {np.exp(t[alive].max()):.3g}, beyond which its "
+            "density is not known (the table of a link ends)"
+        )
+    kept = heights > floor
+    at, peaks, heights = at[kept], peaks[kept], heights[kept]
+    left, right = _edges(f, t, log, peaks, floor)
+    near = [_crossing(f, peaks, end[kept], heights - TOP) for end in (before, after)]
+    parts = [
+        *(np.linspace(a, b, FINE // len(left)) for a, b in zip(left, right, strict=True)),
+        *(np.linspace(a, b, NEAR) for a, b in zip(*near, strict=True)),
+        peaks,
+    ]
+    grid = np.unique(np.concatenate(parts))
+    return grid, f(grid)
+
+
+def _maxima(log: np.ndarray) -> np.ndarray:
+    """Where no neighbour is larger and one is smaller."""
+    padded = np.concatenate([[-np.inf], log, [-np.inf]])
+    lower, upper = padded[:-2], padded[2:]
+    top = (log >= lower) & (log >= upper) & ((log > lower) | (log > upper))
+    return np.flatnonzero(top & np.isfinite(log))
+
+
+def _climb(f: Function, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """The maximum of f on every interval, by ternary search."""
+    for _ in range(STEPS):
+        one, two = low + (high - low) / 3, high - (high - low) / 3
+        rising = f(one) < f(two)
+        low, high = np.where(rising, one, low), np.where(rising, high, two)
+    return (low + high) / 2
+
+
+def _crossing(
+    f: Function, inside: np.ndarray, outside: np.ndarray, level: np.ndarray
+) -> np.ndarray:
+    """Where f falls to the level on the way out, or the outer end where it does not."""
+    beyond = f(outside) <= level
+    near, far = inside, outside
+    for _ in range(STEPS):
+        middle = (near + far) / 2
+        above = f(middle) > level
+        near, far = np.where(above, middle, near), np.where(above, far, middle)
+    return np.where(beyond, far, outside)
+
+
+def _edges(
+    f: Function, t: np.ndarray, log: np.ndarray, peaks: np.ndarray, floor: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Disjoint intervals around the peaks outside of which f is below the floor."""
+    dead = np.concatenate([[-1], np.flatnonzero(log <= floor), [len(t)]])
+    k = np.searchsorted(np.concatenate([[-np.inf], t, [np.inf]])[dead + 1], peaks)
+    ends = []
+    for index, step, inward in ((dead[k - 1], 1, np.minimum), (dead[k], -1, np.maximum)):
+        outer, inner = (t[np.clip(i, 0, len(t) - 1)] for i in (index, index + step))
+        ends.append(_crossing(f, inward(inner, peaks), outer, np.full(len(peaks), floor)))
+    order = np.argsort(ends[0])
+    left, right = ends[0][order], np.maximum.accumulate(ends[1][order])
+    new = np.append(True, left[1:] > right[:-1])
+    last = np.append(np.flatnonzero(new)[1:] - 1, len(right) - 1)
+    return left[new], right[last]
