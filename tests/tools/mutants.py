@@ -29,7 +29,7 @@ ROOMS = {
     "symmetry": [f"tests/symmetry/test_{name}.py" for name in GEOMETRY],
     "symmetry/discovery": ["tests/symmetry/test_between.py", "tests/symmetry/test_discovery.py"],
     "mechanisms": ["tests/mechanisms"],
-    "evidence": ["tests/test_evidence.py"],
+    "evidence": ["tests/test_evidence.py", "tests/test_evidence_chains.py"],
     "solvers": ["tests/solvers"],
 }
 SIGNS = {ast.Add: ast.Sub, ast.Sub: ast.Add}
