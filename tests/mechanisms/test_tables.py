@@ -125,3 +125,16 @@ def test_the_formula_of_a_law_counts_orbital_noise() -> None:
     p = sb.Radial(1, 3)
     assert "0.5 T log volume" in sb.Langevin(1.0, orbital=0.5).induced(p).formula
     assert "volume" not in sb.Langevin(1.0).induced(p).formula
+
+
+def test_searches_of_a_penalty_stop_where_its_table_ends() -> None:
+    """R(t) = t + sqrt(t) on t <= 2: not convex, and no supremum is claimed beyond."""
+    form = behind(1).balanced_form()
+    assert not form.convex
+    scalar = sb.Linked(sb.Plain(1), sb.TabulatedLink(lambda w: w + w**3, 1e-9, 2.0)).balanced_form()
+    assert scalar.convex  # z^2 / 2 with z = t + t^3
+    found = scalar.scalar.conjugate(np.array([0.5]), 1e9)  # type: ignore[attr-defined]
+    t = np.linspace(0, 2, 2_000_001)
+    assert found[0] == pytest.approx(np.max(0.5 * t - (t + t**3) ** 2 / 2), rel=1e-8)
+    with pytest.raises(ValueError, match="not known beyond 2"):
+        scalar.scalar.conjugate(np.array([1e4]), 1e9)  # type: ignore[attr-defined]

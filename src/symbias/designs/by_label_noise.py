@@ -1,5 +1,6 @@
 """Designs for label noise: the least squared gradient on the orbit is the penalty."""
 
+import math
 from collections.abc import Callable
 from functools import singledispatch
 
@@ -102,7 +103,7 @@ def _(sizes: Entries, scalar: Scalar) -> Parameterization:
         scale = (depth / scalar.coefficient) ** (1 / (2 - p))
         return _scaled(scale, Hadamard(sizes.shape, depth))
     link = scalar.link()
-    low, high = 1e-9, getattr(link, "high", 1e3)
+    low, high = 1e-9, link.high if math.isfinite(link.high) else 1e3
     return Linked(
         Hadamard(sizes.shape), TabulatedLink(_root_integral(scalar, low, high), low, high)
     )

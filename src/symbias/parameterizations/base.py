@@ -59,7 +59,7 @@ class Parameterization(ABC):
         ----------
         fn : callable
             From a dict of arrays to the effective parameter; it runs on NumPy and JAX arrays (take
-            operators, methods and ``.reshape``, or the array API).
+            operators, methods and ``.reshape``, the array API, or `jax.numpy`).
         shapes : dict
             Name and shape of every factor.
 
@@ -67,8 +67,8 @@ class Parameterization(ABC):
         ------
         TypeError, ValueError
             If fn is no function, fails, is not finite or not real floating-point on random
-            factors (float64 for float64, whatever precision is set globally), does not depend on
-            them, changes them, gives two values for the same, or others in JAX than in NumPy.
+            factors (float64 for float64; JAX's own precision is set for the call), does not depend
+            on them, changes them, gives two values for the same, or others in JAX than in NumPy.
 
         Examples
         --------

@@ -34,9 +34,12 @@ def check_function(fn: Function, shapes: Mapping[str, Shape]) -> Shape:
 
 def _value(fn: Function, theta: dict[str, np.ndarray]) -> np.ndarray:
     """fn(theta) as NumPy, once it is a finite array of float64 and theta is as it was."""
+    import jax
+
     given = {n: a.copy() for n, a in theta.items()}
     try:
-        w = fn(given)
+        with jax.enable_x64(True):
+            w = fn(given)
     except Exception as error:
         reason = str(error).split("\n")[0]
         raise ValueError(
@@ -56,11 +59,7 @@ def _value(fn: Function, theta: dict[str, np.ndarray]) -> np.ndarray:
     if not np.all(np.isfinite(value)):
         raise ValueError("the function is not finite at random factors")
     if value.dtype != np.float64:
-        raise TypeError(
-            f"the function returns {value.dtype} for float64 factors: it rounds, or its precision "
-            "is a global setting, as that of jax.numpy; take operators and methods of the arrays, "
-            "or the array API"
-        )
+        raise TypeError(f"the function returns {value.dtype} for float64 factors: it rounds")
     return value
 
 

@@ -52,7 +52,13 @@ class Own(Parameterization):
         return discover(lambda theta, _: self.fn(theta), self._shapes, np.zeros(1)).symmetry
 
     def _effective(self, params: Params) -> Array:
-        return self.fn(params)
+        """NumPy for NumPy, in the precision of the factors whatever JAX is set to."""
+        if not all(isinstance(a, np.ndarray) for a in params.values()):
+            return self.fn(params)
+        import jax
+
+        with jax.enable_x64(True):
+            return np.asarray(self.fn(params))
 
     def least_norm(self, w: np.ndarray) -> Least:
         """The least 1/2 |theta|^2 over all theta of w, with its error estimate.

@@ -158,6 +158,10 @@ class Tabulated(Through):
         return np.where(t <= end, inside, rate)
 
     @property
+    def high(self) -> float:
+        return math.inf if isinstance(self.through, TabulatedLink) else self.through.high
+
+    @property
     def exponent(self) -> float:
         return self.power
 

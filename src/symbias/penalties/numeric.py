@@ -62,12 +62,20 @@ def tabulated_prox(prox: Function, largest: float) -> Function:
     return interpolated
 
 
-def supremum(R: Function, slope: np.ndarray, budget: float) -> np.ndarray:
-    """max over t >= 0, R(t) <= budget, of slope t - R(t), R convex: a grid, then golden section."""
-    costs = R(_GRID)
-    grid = _GRID[: int(np.searchsorted(costs, budget)) + 1]
+def supremum(
+    R: Function, slope: np.ndarray, budget: float, largest: float = math.inf
+) -> np.ndarray:
+    """max over t >= 0, R(t) <= budget, of slope t - R(t), R convex: a grid, then golden section.
+
+    Raises ValueError where it is attained beyond ``largest``, up to which R is known.
+    """
+    known = _known(largest)
+    costs = R(known)
+    grid = known[: int(np.searchsorted(costs, budget)) + 1]
     values = slope[:, None] * grid - costs[: len(grid)]
     best = np.argmax(values, axis=1)
+    if costs[-1] < budget and largest < _GRID[-1] and np.any(best == len(known) - 1):
+        raise ValueError(f"the penalty is not known beyond {largest:.4g}, where its table ends")
     low, high = grid[np.maximum(best - 1, 0)], grid[np.minimum(best + 1, len(grid) - 1)]
     for _ in range(50):
         a, b = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
@@ -77,7 +85,13 @@ def supremum(R: Function, slope: np.ndarray, budget: float) -> np.ndarray:
     return np.maximum(np.maximum(slope * middle - R(middle), slope * high - R(high)), 0.0)
 
 
-def is_convex(R: Function) -> bool:
-    """Whether the slopes of R on a grid of 400 sizes from 1e-9 to 1e6 never fall."""
-    slopes = np.diff(R(_GRID)) / np.diff(_GRID)
+def is_convex(R: Function, largest: float = math.inf) -> bool:
+    """Whether the slopes of R on a grid of sizes from 1e-9 to 1e6, or ``largest``, never fall."""
+    grid = _known(largest)
+    slopes = np.diff(R(grid)) / np.diff(grid)
     return bool(np.all(np.diff(slopes) >= -1e-6 * np.abs(slopes[1:])))
+
+
+def _known(largest: float) -> np.ndarray:
+    """The grid up to ``largest``, that included."""
+    return _GRID if largest >= _GRID[-1] else np.append(_GRID[largest > _GRID], largest)

@@ -50,9 +50,14 @@ class Scalar(ABC):
         return 1.0
 
     @property
+    def high(self) -> float:
+        """The largest t at which R is known: a table ends."""
+        return math.inf
+
+    @property
     def convex(self) -> bool:
         """Whether R is convex; by default as its differences on a grid show."""
-        return is_convex(self)
+        return is_convex(self, self.high)
 
     @property
     def corner(self) -> tuple[float, float] | None:
@@ -70,7 +75,7 @@ class Scalar(ABC):
 
     def conjugate(self, slope: np.ndarray, budget: float) -> np.ndarray:
         """sup of slope t - R(t) over t >= 0 with R(t) <= ``budget``, R convex; numerical."""
-        return supremum(self, slope, budget)
+        return supremum(self, slope, budget, self.high)
 
     def concave_below(self, curvature: np.ndarray) -> np.ndarray:
         """A size below which R'' < -curvature: no minimum of R plus such a loss lies there."""
@@ -268,6 +273,10 @@ class Through(Scalar):
             raise Refused(f"the inverse of {self.formula('|w|')} is not known")
         return self.through
 
+    @property
+    def high(self) -> float:
+        return self.through.high
+
     @cached_property
     def exponent(self) -> float:
         """From the growth of R near 0."""
@@ -314,6 +323,10 @@ class Scale(Scalar):
 
     def link(self) -> Link:
         raise Refused(f"the inverse of {self.formula('|w|')} is not known")
+
+    @property
+    def high(self) -> float:
+        return self.inner.high
 
     @property
     def exponent(self) -> float:
