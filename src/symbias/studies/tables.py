@@ -10,19 +10,14 @@ import numpy as np
 from symbias._core.arrays import Array
 from symbias.dynamics import SGD, Problem, simulate
 from symbias.evidence import Evidence, compare, compare_point, energy_test, holm
-from symbias.maps import PowerLink
 from symbias.mechanisms import Langevin, Law, charge_drift, equilibrium, relaxation_time
 from symbias.parameterizations import (
     Hadamard,
-    Linked,
     MatrixProduct,
-    Parameterization,
-    Plain,
-    Radial,
 )
 from symbias.studies.networks import Network
 from symbias.studies.settings import Setting
-from symbias.symmetry import balance, charges
+from symbias.symmetry import Bond, Orthogonal, Symmetry, balance, charges
 
 Row = dict[str, Any]
 TOLERANCE = 0.05
@@ -126,6 +121,23 @@ def _single(params: Any) -> dict[str, np.ndarray]:
     return {k: np.asarray(v, np.float32) for k, v in params.items()}
 
 
+class Radius:
+    """w = |x|^p for x in R^n: the power family, invariant under O(n); even where n = 1."""
+
+    shape: tuple[int, ...] = ()
+
+    def __init__(self, n: int, p: float) -> None:
+        self.n, self.p = n, p
+        bonds = [Bond(Orthogonal(n), vectors=[("x", 0)])] if n > 1 else []
+        self.symmetry = Symmetry(bonds)
+
+    def __call__(self, params: Any) -> Array:
+        return jnp.sum(params["x"] ** 2) ** (self.p / 2)
+
+    def section(self, w: Array) -> dict[str, Array]:
+        return {"x": jnp.zeros(self.n, w.dtype).at[0].set(w ** (1 / self.p))}
+
+
 def law_samples(
     p: Any,
     centre: Array,
@@ -168,12 +180,6 @@ def law_samples(
     return rule, loss, np.asarray(w)
 
 
-def _power_of_length(n: int, power: int) -> Parameterization:
-    """w = |x|^p for x in R^n: the power family, invariant under O(n)."""
-    link = PowerLink(float(power))
-    return Radial((), n, link) if n > 1 else Linked(Plain(()), link)
-
-
 def misread(law: Law, p: Any) -> Law:
     """A density against another measure, taken for one against dw: the mistake to catch."""
     return Law(lambda w: law.log_density(p.section(w)), "predictor", p.shape)
@@ -186,7 +192,7 @@ def law_rows(
     rows: list[Row] = []
     right: list[Evidence] = []
     for n, power, rho in grid:
-        p = _power_of_length(n, power)
+        p = Radius(n, power)
         rule, loss, w = law_samples(
             p, jnp.float32(1), rho, replicas=replicas, curvature=power**2, relaxations=relaxations
         )
