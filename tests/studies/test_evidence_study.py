@@ -47,7 +47,7 @@ def test_equilibria_are_predicted_where_balance_is_not(
 
 
 def test_laws_hold_and_wrong_ones_do_not(study: tuple[Path, dict[str, Any]]) -> None:
-    """2,000 replicas a law, rejected at 1% after correction; two wrong laws are within reach."""
+    """4,000 replicas a law, rejected at 1% after correction; two wrong laws are within reach."""
     rows = {row["law"]: row for row in study[1]["laws"]}
     assert len(rows) == 4
     assert {row["verdict"] for row in rows.values()} == {"consistent"}

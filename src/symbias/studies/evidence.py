@@ -54,7 +54,7 @@ def run(out: str | Path, quick: bool = False, progress: bool = True) -> dict[str
                 f"predicted {row['predicted']:.4g} ({row['error']:+.1%}, {row['verdict']}){tail}"
             )
 
-    replicas = 2_000 if quick else 20_000
+    replicas = 4_000 if quick else 20_000
     grid = QUICK_LAWS if quick else LAWS
     laws = tables.law_rows(grid, replicas=replicas)
     laws += tables.slice_rows(replicas=replicas, matrices=500 if quick else 2_000)
