@@ -119,9 +119,9 @@ def test_drift_vanishes_at_equilibrium(problem: Problem) -> None:
     for name in drift:
         assert np.abs(drift[name]).max() < 1e-7 * np.abs(start[name]).max()
     x = problem.data[0]
-    np.testing.assert_allclose(
-        problem.predict(settled, x), problem.predict(problem.params, x), rtol=2e-4
-    )
+    before = np.asarray(problem.predict(problem.params, x))
+    single = 1e-7 * np.abs(before).max()  # the prediction is in single precision
+    np.testing.assert_allclose(problem.predict(settled, x), before, rtol=2e-4, atol=single)
 
 
 @coupled

@@ -227,7 +227,10 @@ def _plan(
     if torch.tensor(charge, dtype=torch.float64).to(dtype) == 0:
         raise ValueError(f"charge {charge} underflows in factors of {dtype}: signs would freeze")
     factors = Factors(p, charge, dtype, weight)
-    theta = factors.section(weight)
+    try:
+        theta = factors.section(weight)
+    except ValueError as error:
+        raise Unreachable(f"{p!r} cannot represent {name!r}: {error}") from error
     if not all(bool(torch.isfinite(t.to(dtype)).all()) for t in theta.values()):
         raise ValueError(f"the factors of {name!r} at charge {charge} overflow in {dtype}")
     check_start(name, p, theta, weight, dtype)
