@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from symbias.estimators.by_knots import Fitted
 from symbias.estimators.by_spectrum import length
 from symbias.estimators.cross_validation import DesignedRegressorCV
+from symbias.estimators.descent import Fitted
 from symbias.estimators.observed import Observed, interleaved_folds
 from symbias.estimators.regressor import DesignedRegressor
 from symbias.maps import Cosine

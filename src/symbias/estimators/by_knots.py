@@ -1,30 +1,12 @@
 """Jumps and kinks of a series, by knots: one strength, or the one that cross-validation picks."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 import numpy as np
 
-from symbias.estimators.descent import ROUGH, descend
-from symbias.estimators.observed import Observed, interleaved_folds
+from symbias.estimators.descent import ROUGH, Fitted, Fold, over_folds
+from symbias.estimators.observed import Observed
 from symbias.solvers import Loss, Series
-
-
-@dataclass(frozen=True, eq=False)
-class Fitted:
-    """What every way to fit a series finds; see `SeriesFit`."""
-
-    fitted: np.ndarray
-    strength: float
-    strength_max: float
-    objective: float
-    dual_gap: float
-    n_iter: int
-    converged: bool
-    changes: np.ndarray
-    coefficients: np.ndarray
-    strengths: np.ndarray | None = None
-    errors: np.ndarray | None = None
 
 
 def fitted(
@@ -65,22 +47,17 @@ def validated(
     callback: Callable[[int, int, float], None] | None = None,
 ) -> Fitted:
     """Fit at the strength of the one-standard-error rule, over folds that are interleaved."""
-    if seen.constant:  # every strength gives the same
-        return fitted(seen, order, grid, loss, 1.0, tol, max_iter)
-    parts = interleaved_folds(len(seen.values), folds)
-    strength, tried, errors = descend(
-        [_fold(seen, order, loss, train, test) for train, test in parts],
-        series_of(seen, order, loss).strength_max or 1.0,
-        len(seen.values),
+    return over_folds(
+        seen,
+        folds,
+        lambda: series_of(seen, order, loss).strength_max,
+        lambda strength: fitted(seen, order, grid, loss, strength, tol, max_iter),
+        lambda train, test: _fold(seen, order, loss, train, test),
         callback,
     )
-    best = fitted(seen, order, grid, loss, strength, tol, max_iter)
-    return replace(best, strengths=tried, errors=errors)
 
 
-def _fold(
-    seen: Observed, order: int, loss: Loss, train: np.ndarray, test: np.ndarray
-) -> Callable[[float], tuple[float, float]]:
+def _fold(seen: Observed, order: int, loss: Loss, train: np.ndarray, test: np.ndarray) -> Fold:
     series, knots = series_of(seen.subset(train), order, loss), np.zeros(0, dtype=int)
 
     def errors(strength: float) -> tuple[float, float]:
@@ -88,8 +65,7 @@ def _fold(
         found = series.solve(strength, knots, tol=ROUGH)
         knots = found.knots
         guess = between(order, seen.times[test], seen.times[train], found.signal).T
-        left = (seen.values[test] - loss.mean(guess)) ** 2
-        return float(np.average(left, weights=seen.counts[test])), found.objective
+        return seen.error(test, np.asarray(loss.mean(guess))), found.objective
 
     return errors
 

@@ -1,13 +1,11 @@
 """Sparse cosine spectra of a series, with gaps or without: by fast transforms."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
-from symbias.estimators.by_knots import Fitted
-from symbias.estimators.descent import ROUGH, descend
-from symbias.estimators.observed import Observed, interleaved_folds
+from symbias.estimators.descent import ROUGH, Fitted, Fold, over_folds
+from symbias.estimators.observed import Observed
 from symbias.penalties import Penalty, Spectral
 from symbias.solvers import Loss, Spectrum
 
@@ -77,24 +75,18 @@ def validated(
     callback: Callable[[int, int, float], None] | None = None,
 ) -> Fitted:
     """Fit at the strength of the one-standard-error rule, over folds that are interleaved."""
-    if seen.constant:  # every strength gives the same
-        return fitted(seen, grid, loss, 1.0, tol, max_iter)
     size = length(grid)
-    parts = interleaved_folds(len(seen.values), folds)
-    strength, tried, errors = descend(
-        [_fold(seen, size, loss, train, test) for train, test in parts],
-        _spectrum(seen, size, loss).strength_max or 1.0,
-        len(seen.values),
+    return over_folds(
+        seen,
+        folds,
+        lambda: _spectrum(seen, size, loss).strength_max,
+        lambda strength: fitted(seen, grid, loss, strength, tol, max_iter),
+        lambda train, test: _fold(seen, size, loss, train, test),
         callback,
     )
-    return replace(
-        fitted(seen, grid, loss, strength, tol, max_iter), strengths=tried, errors=errors
-    )
 
 
-def _fold(
-    seen: Observed, size: int, loss: Loss, train: np.ndarray, test: np.ndarray
-) -> Callable[[float], tuple[float, float]]:
+def _fold(seen: Observed, size: int, loss: Loss, train: np.ndarray, test: np.ndarray) -> Fold:
     spectrum, at = _spectrum(seen.subset(train), size, loss), _positions(seen.times[test])
     start = None
 
@@ -102,8 +94,7 @@ def _fold(
         nonlocal start
         found = spectrum.solve(strength, start, tol=ROUGH)
         start = found.coefficients
-        left = (seen.values[test] - loss.mean(found.signal[at])) ** 2
-        return float(np.average(left, weights=seen.counts[test])), found.objective
+        return seen.error(test, np.asarray(loss.mean(found.signal[at]))), found.objective
 
     return errors
 

@@ -1,10 +1,12 @@
-"""Strengths that folds come down together, and where they may stop."""
+"""Fits of a series over folds, which come down in strength together, and where they may stop."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from symbias.estimators.cross_validation import choose
+from symbias.estimators.observed import Observed, interleaved_folds
 
 _STRENGTHS, _RATIO = 30, 1e-2  # of the largest; and on as long as the error falls
 _LONG, _COARSE = 10_000, 0.6  # values of a long series, and the factor between its strengths
@@ -13,9 +15,47 @@ _SETTLED = 4  # strengths in a row that are clearly worse
 
 ROUGH = 1e-5  # relative gap of the fits of folds
 
+Fold = Callable[[float], tuple[float, float]]
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What every way to fit a series finds; see `SeriesFit`."""
+
+    fitted: np.ndarray
+    strength: float
+    strength_max: float
+    objective: float
+    dual_gap: float
+    n_iter: int
+    converged: bool
+    changes: np.ndarray
+    coefficients: np.ndarray
+    strengths: np.ndarray | None = None
+    errors: np.ndarray | None = None
+
+
+def over_folds(
+    seen: Observed,
+    folds: int,
+    largest: Callable[[], float],
+    fit: Callable[[float], Fitted],
+    fold: Callable[[np.ndarray, np.ndarray], Fold],
+    callback: Callable[[int, int, float], None] | None,
+) -> Fitted:
+    """Fit at the strength of the one-standard-error rule, over folds that are interleaved.
+
+    ``fold`` makes of training and left-out stamps what `descend` asks at a strength.
+    """
+    if seen.constant:  # every strength gives the same
+        return fit(1.0)
+    parts = [fold(*part) for part in interleaved_folds(len(seen.values), folds)]
+    strength, tried, errors = descend(parts, largest() or 1.0, len(seen.values), callback)
+    return replace(fit(strength), strengths=tried, errors=errors)
+
 
 def descend(
-    folds: Sequence[Callable[[float], tuple[float, float]]],
+    folds: Sequence[Fold],
     largest: float,
     values: int,
     callback: Callable[[int, int, float], None] | None = None,

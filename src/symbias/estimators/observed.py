@@ -71,6 +71,11 @@ class Observed:
         """Whether the mean of the values at a stamp says all: losses of one-parameter families."""
         return bool(np.all(self.counts <= 1)) or isinstance(loss, SquaredError | Poisson | Logistic)
 
+    def error(self, index: np.ndarray, guess: np.ndarray) -> float:
+        """The mean squared error of a guess at some of the stamps."""
+        left = (self.values[index] - guess) ** 2
+        return float(np.average(left, weights=self.counts[index]))
+
     def within(self, loss: Loss) -> float:
         """The loss that is left within stamps, whatever the fit."""
         if np.all(self.counts <= 1):

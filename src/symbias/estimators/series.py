@@ -9,7 +9,7 @@ import numpy as np
 
 from symbias.estimators import by_design, by_knots, by_spectrum
 from symbias.estimators.base import check_size, check_strength
-from symbias.estimators.by_knots import Fitted
+from symbias.estimators.descent import Fitted
 from symbias.estimators.observed import Observed
 from symbias.penalties import Penalty, Spectral, TotalVariation, TrendFilter, as_penalty
 from symbias.solvers import SquaredError, as_loss

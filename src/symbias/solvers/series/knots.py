@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from symbias.solvers.series.found import check_strength
 from symbias.solvers.series.joint import Joint
 from symbias.solvers.series.observations import Observations, SeriesSolution
 from symbias.solvers.series.search import search
@@ -46,11 +47,17 @@ class Series(Observations):
         ValueError
             For a strength that is not positive, or too small for double precision.
         """
-        if not (np.finfo(float).tiny < strength < np.inf):
-            raise ValueError(f"the strength must be positive, finite and normal, got {strength!r}")
+        check_strength(strength)
         if self.n <= self.order or strength >= self.strength_max:
-            none = np.zeros(0, dtype=int)
-            return SeriesSolution(self.null, none, self.null_loss, 0.0, 0.0, 0, "converged")
+            return SeriesSolution(
+                signal=self.null,
+                knots=np.zeros(0, dtype=int),
+                objective=self.null_loss,
+                gap=0.0,
+                violation=0.0,
+                n_iter=0,
+                reason="converged",
+            )
         return search(self, strength, knots, tol, max_iter, callback)
 
     def refit(self, knots: np.ndarray) -> np.ndarray:

@@ -6,13 +6,14 @@ from functools import cached_property
 import numpy as np
 
 from symbias.solvers.losses import Loss, SquaredError
+from symbias.solvers.series.found import Found
 from symbias.solvers.series.stretches import sizes
 
 _NEWTON_STEPS = 50
 
 
-@dataclass(frozen=True, eq=False)
-class SeriesSolution:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SeriesSolution(Found):
     """The fit of a series at one strength.
 
     Attributes
@@ -20,25 +21,10 @@ class SeriesSolution:
     signal : array (n,) or (channels, n)
     knots : array of int
         Where Dw is not zero: jumps between the points k and k + 1, or kinks at the point k + 1.
-    objective, gap, violation : float
-        The gap is absolute; the violation is gap / max(objective, 1e-10 loss of the null fit).
-    n_iter : int
-        Rounds over all points.
-    reason : str
-        "converged", "max_iter" or "stalled: ...".
     """
 
     signal: np.ndarray
     knots: np.ndarray
-    objective: float
-    gap: float
-    violation: float
-    n_iter: int
-    reason: str
-
-    @property
-    def converged(self) -> bool:
-        return self.reason == "converged"
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,10 +1,12 @@
 """The rounds of a fit by knots: solve between them, look where the dual variable is too large."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from symbias.solvers.series.between import Changed, least_squares, reweighted
+from symbias.solvers.series.found import slack
 from symbias.solvers.series.observations import Observations, SeriesSolution
 from symbias.solvers.series.stretches import Stretches, sizes
 
@@ -43,7 +45,15 @@ def search(
         waited = 0 if lower or best is None or gap < 0.9 * best.gap else waited + 1
         lowest = min(objective, lowest)
         if best is None or gap < best.gap:
-            best = SeriesSolution(w, knots[live], objective, gap, gap / floor, rounds, "")
+            best = SeriesSolution(
+                signal=w,
+                knots=knots[live],
+                objective=objective,
+                gap=gap,
+                violation=gap / floor,
+                n_iter=rounds,
+                reason="",
+            )
         if callback:
             callback(rounds, objective)
         # a gap is only known up to rounding
@@ -58,9 +68,7 @@ def search(
         back = np.union1d(back, np.intersect1d(missed, knots[~live]))
         knots = np.union1d(knots[live], missed)
     assert best is not None
-    return SeriesSolution(
-        best.signal, best.knots, best.objective, best.gap, best.violation, rounds, reason
-    )
+    return replace(best, n_iter=rounds, reason=reason)
 
 
 def _between(
@@ -131,12 +139,6 @@ def _certify(
     costs = s * sizes(jumps)
     largest = float(sizes(u).max(initial=0.0))
     t = min(1.0, s / largest) if largest > 0 else 1.0
-    if series.quadratic:
-        slack = (1 - t) ** 2 * loss
-    else:
-        slope = t * series.loss.gradient(w, series.y)
-        each = series.loss.value(w, series.y) + series.loss.conjugate(slope, series.y)
-        slack = float(np.vdot(series.a, each - slope * w))
     along = (u[..., knots] * jumps).reshape(-1, len(knots)).sum(axis=0)
-    gap = slack + float(np.sum(costs - t * along))
+    gap = slack(series.loss, series.a, series.y, w, loss, t) + float(np.sum(costs - t * along))
     return loss + float(costs.sum()), max(gap, 0.0)

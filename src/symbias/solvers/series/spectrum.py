@@ -15,6 +15,7 @@ import numpy as np
 from scipy.fft import dct, idct
 
 from symbias.solvers.losses import Loss, SquaredError
+from symbias.solvers.series.found import Found, check_strength, slack
 from symbias.solvers.series.observations import newton
 
 _ROUNDS = 500
@@ -24,25 +25,12 @@ _DAMPING = 1e-7  # of the largest curvature
 _PATIENCE = 20
 
 
-@dataclass(frozen=True, eq=False)
-class SpectrumSolution:
-    """Coefficients (n,), the signal (n,) that they make, and how far they are from optimal.
-
-    The gap is absolute; the violation is gap / max(objective, 1e-10 loss of the level);
-    ``n_iter`` are rounds; ``reason`` is "converged", "max_iter" or "stalled: ...".
-    """
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SpectrumSolution(Found):
+    """Coefficients (n,), the signal (n,) that they make, and how far they are from optimal."""
 
     coefficients: np.ndarray
     signal: np.ndarray
-    objective: float
-    gap: float
-    violation: float
-    n_iter: int
-    reason: str
-
-    @property
-    def converged(self) -> bool:
-        return self.reason == "converged"
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,8 +105,7 @@ class Spectrum:
         ValueError
             For a strength that is not positive, or too small for double precision.
         """
-        if not (np.finfo(float).tiny < strength < np.inf):
-            raise ValueError(f"the strength must be positive, finite and normal, got {strength!r}")
+        check_strength(strength)
         here = self._at(self.null if start is None or strength >= self.strength_max else start)
         floor = 1e-10 * self._at(self.null).loss
         steep, rounds, waited, reason = self._steepest(here), 0, 0, "max_iter"
@@ -142,7 +129,15 @@ class Spectrum:
                 here, steep = self._proximal(here, strength, steep)
             if callback:
                 callback(rounds, objective)
-        return SpectrumSolution(here.c, here.eta, objective, gap, violation, rounds, reason)
+        return SpectrumSolution(
+            coefficients=here.c,
+            signal=here.eta,
+            objective=objective,
+            gap=gap,
+            violation=violation,
+            n_iter=rounds,
+            reason=reason,
+        )
 
     def _at(self, c: np.ndarray) -> "_Point":
         """The point with these coefficients, the level made the best."""
@@ -167,13 +162,8 @@ class Spectrum:
         costs = strength * np.abs(at.c[1:])
         largest = float(np.abs(at.slope[1:]).max(initial=0.0))
         t = min(1.0, strength / largest) if largest > 0 else 1.0
-        if self.quadratic:
-            slack = (1 - t) ** 2 * at.loss
-        else:
-            slope = t * self.loss.gradient(at.eta, self.y)
-            each = self.loss.value(at.eta, self.y) + self.loss.conjugate(slope, self.y)
-            slack = float(self.a @ (each - slope * at.eta))
-        gap = slack + float(np.sum(costs + t * at.c[1:] * at.slope[1:]))
+        gap = slack(self.loss, self.a, self.y, at.eta, at.loss, t)
+        gap += float(np.sum(costs + t * at.c[1:] * at.slope[1:]))
         return at.loss + float(costs.sum()), max(gap, 0.0)
 
     def _steepest(self, at: "_Point") -> float:

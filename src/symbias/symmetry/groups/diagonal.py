@@ -9,21 +9,11 @@ from symbias._core.arrays import Array
 from symbias.symmetry.groups.base import Gauge, Group, Numpy, sqrt0, square_norm
 
 
-@dataclass(frozen=True)
-class Rescaling(Group):
-    """Positive diagonal matrices: one scale per component.
-
-    ``signed=True`` lets the scales have any sign (SwiGLU, linear units); the algebra is the same.
-    Orbit Gram ``diag(M + N)``, charge ``diag(M - N)``.
-    """
-
-    signed: bool = False
+class Scales(Group):
+    """How one positive scale a component acts: on vectors as it is, on covectors inverted."""
 
     def random(self, rng: np.random.Generator, heads: int, scale: float) -> Numpy:
-        g = np.exp(scale * rng.standard_normal((heads, self.size)))
-        if self.signed and scale > 0.1:
-            g *= rng.choice([-1.0, 1.0], g.shape)
-        return g
+        return np.exp(scale * rng.standard_normal((heads, self.size)))
 
     def apply(self, xp: Any, g: Array, x: Array) -> Array:
         return x * g[..., None]
@@ -37,6 +27,23 @@ class Rescaling(Group):
     def adjoint(self, xp: Any, t: Array, x: Array, dual: bool) -> Array:
         inner = xp.sum(t * x, axis=-1)
         return -inner if dual else inner
+
+
+@dataclass(frozen=True)
+class Rescaling(Scales):
+    """Positive diagonal matrices: one scale per component.
+
+    ``signed=True`` lets the scales have any sign (SwiGLU, linear units); the algebra is the same.
+    Orbit Gram ``diag(M + N)``, charge ``diag(M - N)``.
+    """
+
+    signed: bool = False
+
+    def random(self, rng: np.random.Generator, heads: int, scale: float) -> Numpy:
+        g = super().random(rng, heads, scale)
+        if self.signed and scale > 0.1:
+            g *= rng.choice([-1.0, 1.0], g.shape)
+        return g
 
     def charge(self, xp: Any, x: Array, y: Array) -> Array:
         return square_norm(xp, x) - square_norm(xp, y)

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from symbias._core.arrays import Array, constant
-from symbias.symmetry.groups.base import Gauge, Group, Numpy, sqrt0, square_norm
+from symbias.symmetry.groups.base import Gauge, Numpy, sqrt0, square_norm
+from symbias.symmetry.groups.diagonal import Scales
 
 BISECTIONS = 60
 
 
 @dataclass(frozen=True)
-class WeightedRescaling(Group):
+class WeightedRescaling(Scales):
     r"""One positive scale per component, of which every end takes its own power.
 
     End k of weight a_k goes to :math:`g^{a_k} x` as a vector, to :math:`g^{-a_k} x` as a covector:
@@ -57,22 +58,6 @@ class WeightedRescaling(Group):
         """Weights and squared norms of the ends of both sides."""
         a, b = self.weights[: x.shape[-1]], self.weights[x.shape[-1] :]
         return [(constant(np.asarray(w), z), z * z) for w, z in ((a, x), (b, y))]
-
-    def random(self, rng: np.random.Generator, heads: int, scale: float) -> Numpy:
-        return np.exp(scale * rng.standard_normal((heads, self.size)))
-
-    def apply(self, xp: Any, g: Array, x: Array) -> Array:
-        return x * g[..., None]
-
-    def dual(self, xp: Any, g: Array) -> Array:
-        return 1 / g
-
-    def vary(self, xp: Any, c: Array, x: Array, dual: bool) -> Array:
-        return -c[..., None] * x if dual else c[..., None] * x
-
-    def adjoint(self, xp: Any, t: Array, x: Array, dual: bool) -> Array:
-        inner = xp.sum(t * x, axis=-1)
-        return -inner if dual else inner
 
     def charge(self, xp: Any, x: Array, y: Array) -> Array:
         (a, m), (b, n) = self._sides(xp, x, y)
