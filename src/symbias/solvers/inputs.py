@@ -18,6 +18,9 @@ class Columns(Protocol):
     def append(self, other: Self) -> Self:
         """These columns and then the others."""
 
+    def take(self, chosen: np.ndarray) -> Self:
+        """Some of these columns."""
+
     def gram(self, h: np.ndarray | None, factor: float, other: Self) -> np.ndarray:
         """B_S^T diag(h) B_other, or factor times B_S^T B_other where h is None."""
 
@@ -43,6 +46,9 @@ class DenseColumns:
 
     def append(self, other: Self) -> Self:
         return type(self)(np.concatenate([self.rows, other.rows]))
+
+    def take(self, chosen: np.ndarray) -> Self:
+        return type(self)(self.rows[chosen])
 
     def gram(self, h: np.ndarray | None, factor: float, other: Self) -> np.ndarray:
         if h is None:
@@ -77,6 +83,9 @@ class SparseColumns:
 
     def append(self, other: Self) -> Self:
         return type(self)(sparse.hstack([self.matrix, other.matrix], format="csc"))
+
+    def take(self, chosen: np.ndarray) -> Self:
+        return type(self)(self.matrix[:, chosen])
 
     def gram(self, h: np.ndarray | None, factor: float, other: Self) -> np.ndarray:
         right = other.matrix

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace
@@ -73,7 +74,7 @@ class SquaredError(Loss):
         return eta - y
 
     def curvature(self, eta: Array, y: Array) -> Array:
-        return array_namespace(eta).ones_like(eta)
+        return _namespace(eta).ones_like(eta)
 
     def conjugate(self, nu: Array, y: Array) -> Array:
         return nu**2 / 2 + nu * y
@@ -86,7 +87,7 @@ class Logistic(Loss):
     bound = 0.25
 
     def value(self, eta: Array, y: Array) -> Array:
-        xp = array_namespace(eta)
+        xp = _namespace(eta)
         # eta (1 - y) where eta > 0, which is 0 for y = 1: nothing cancels
         return xp.log1p(xp.exp(-xp.abs(eta))) + eta * ((eta > 0) * 1.0 - y)
 
@@ -101,7 +102,7 @@ class Logistic(Loss):
         return _xlogx(t) + _xlogx(1 - t)
 
     def mean(self, eta: Array) -> Array:
-        xp = array_namespace(eta)
+        xp = _namespace(eta)
         return 0.5 * (1 + xp.tanh(eta / 2))
 
     def guess(self, y: np.ndarray) -> np.ndarray:
@@ -122,21 +123,21 @@ class Poisson(Loss):
     """exp(eta) - y eta - y + y log y: half the deviance, with a log link, for y >= 0."""
 
     def value(self, eta: Array, y: Array) -> Array:
-        xp = array_namespace(eta)
+        xp = _namespace(eta)
         return xp.exp(eta) - y * eta - y + _xlogx(y)
 
     def gradient(self, eta: Array, y: Array) -> Array:
-        return array_namespace(eta).exp(eta) - y
+        return _namespace(eta).exp(eta) - y
 
     def curvature(self, eta: Array, y: Array) -> Array:
-        return array_namespace(eta).exp(eta)
+        return _namespace(eta).exp(eta)
 
     def conjugate(self, nu: Array, y: Array) -> Array:
         t = _within(nu + y, 0.0, np.inf)
         return _xlogx(t) - t + y - _xlogx(y)
 
     def mean(self, eta: Array) -> Array:
-        return array_namespace(eta).exp(eta)
+        return _namespace(eta).exp(eta)
 
     def guess(self, y: np.ndarray) -> np.ndarray:
         return np.log(np.maximum(y, 0.1))
@@ -158,7 +159,7 @@ class Huber(Loss):
             raise ValueError(f"delta must be positive and finite, got {self.delta}")
 
     def value(self, eta: Array, y: Array) -> Array:
-        xp = array_namespace(eta)
+        xp = _namespace(eta)
         size = xp.abs(eta - y)
         inner = _within(size, 0.0, self.delta)
         return inner**2 / 2 + self.delta * (size - inner)
@@ -167,7 +168,7 @@ class Huber(Loss):
         return _within(eta - y, -self.delta, self.delta)
 
     def curvature(self, eta: Array, y: Array) -> Array:
-        xp = array_namespace(eta)
+        xp = _namespace(eta)
         return xp.where(xp.abs(eta - y) <= self.delta, xp.ones_like(eta), xp.zeros_like(eta))
 
     def majorizer(self, eta: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -198,8 +199,13 @@ def as_loss(loss: str | Loss) -> Loss:
     )
 
 
+def _namespace(x: Array) -> Any:
+    """The array namespace, by the shortest way for NumPy."""
+    return np if isinstance(x, np.ndarray) else array_namespace(x)
+
+
 def _within(x: Array, low: float, high: float) -> Array:
-    """Clipped; for NumPy without the checks of the array API, which cost more than small arrays."""
+    """Clipped; for NumPy without the checks of `clip`, which cost more than small arrays."""
     if isinstance(x, np.ndarray):
         return np.minimum(np.maximum(x, low), high)
     return array_namespace(x).clip(x, low, high)
@@ -208,5 +214,5 @@ def _within(x: Array, low: float, high: float) -> Array:
 def _xlogx(x: Array) -> Array:
     if isinstance(x, np.ndarray):
         return xlogy(x, x)
-    xp = array_namespace(x)
+    xp = _namespace(x)
     return xp.where(x > 0, x * xp.log(xp.where(x > 0, x, xp.ones_like(x))), xp.zeros_like(x))

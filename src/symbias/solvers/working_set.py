@@ -9,7 +9,8 @@ from symbias._core.numbers import positive
 from symbias.solvers import entries
 from symbias.solvers.certificate import Point, certify, proven_zeros
 from symbias.solvers.problem import Problem
-from symbias.solvers.sets import LeastSquaresSet, ReweightedSet, WorkingSet
+from symbias.solvers.reweighted import ReweightedSet
+from symbias.solvers.sets import LeastSquaresSet, WorkingSet
 
 _SMALLEST, _LARGEST = 64, 256  # columns of the first set
 _STAGE, _STAGE_GAP = 0.2, 0.5  # continuation in the strength, where X is wide
