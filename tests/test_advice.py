@@ -1,0 +1,505 @@
+"""Every advice that a message gives is followed: what it sends a user to must not refuse as well.
+
+Advice of `sb.design` is followed in tests/designs/test_advice.py, for all penalties and mechanisms.
+"""
+
+import ast
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import symbias as sb
+import symbias.torch as st
+from symbias.cli.app import app
+
+SOURCES = Path(sb.__file__).parent
+Call = Callable[[], Any]
+
+
+class Case(NamedTuple):
+    """Part of a message, a call that raises it, and calls that do what it says."""
+
+    says: str
+    asked: Call
+    followed: tuple[Call, ...]
+
+
+X = np.linspace(-1, 1, 48).reshape(12, 4) ** 3 + np.eye(12, 4)
+Y = X @ np.array([1.0, 0.0, -1.0, 0.5]) + 0.1 * np.cos(np.arange(12))
+TIMES = np.arange(12.0)
+PAIRS = np.stack([Y, -Y], axis=1)
+
+
+def problem(**options: Any) -> sb.Problem:
+    """w = u v, one number, with or without its symmetry."""
+    options = {"data": (X[:, :1], Y)} | options
+
+    def predict(params: Any, x: Any) -> Any:
+        return x[:, 0] * params["u1"][0] * params["u2"][0]
+
+    return sb.Problem(predict, {"u1": jnp.ones(1), "u2": jnp.full(1, 0.5)}, **options)
+
+
+def sampler(key: Any, count: int) -> Any:
+    x = jax.random.normal(key, (count, 1))
+    return x, x[:, 0]
+
+
+RESCALING = sb.Hadamard(1).symmetry
+CIRCLE = sb.Radial((), 2).symmetry
+BOUNDED = sb.Custom(lambda w: w / (1 + w), high=50.0)
+
+
+def langevin(reference: str, p: Any = None) -> sb.Law:
+    return sb.Langevin(0.5, reference=reference).law(p or sb.Radial((), 3), lambda w: w**2)
+
+
+def potential(start: float) -> Any:
+    p = sb.Radial(1, 3)
+    theta = {name: np.full(shape, start) for name, shape in p.shapes.items()}
+    return sb.GradientFlow(0.1).potential(p, np.ones(1), theta)
+
+
+def settled(**options: Any) -> Any:
+    start = {"u1": np.ones(1), "u2": np.ones(1)}
+    rule = sb.SGD(0.1, batch_size=2, label_noise=0.1)
+    return sb.equilibrium(problem(**options), start, rule)
+
+
+def bond(**options: Any) -> sb.Bond:
+    return sb.Bond(sb.GeneralLinear(8), [("u", 0)], [("v", 0)], **options)
+
+
+def optimized(before: bool) -> Any:
+    """Design a model, with an optimizer that was made before or is made after."""
+    model = torch.nn.Linear(3, 2)
+    early = torch.optim.SGD(model.parameters(), 0.1) if before else None
+    st.apply(model, "weight", "l1")
+    return early, torch.optim.SGD(st.factor_parameters(model, 0.1), 0.1)
+
+
+def trained(wish: Any, *shape: int, ones: bool = True) -> None:
+    module = torch.nn.Module()
+    module.weight = torch.nn.Parameter(torch.ones(shape) if ones else torch.zeros(shape))
+    st.apply(module, "weight", wish)
+
+
+def ran(**options: Any) -> sb.Run:
+    rule = options.pop("rule", sb.SGD(0.01))
+    return sb.simulate(options.pop("of", problem()), rule, steps=4, progress=False, **options)
+
+
+def fit_wide(high: float) -> Any:
+    penalty = sb.Custom(lambda w: w / (1 + w), high=high)
+    return sb.DesignedRegressor(penalty, 1e-4).fit(X, 100 * Y)
+
+
+def cli(text: str, *options: str) -> None:
+    """Run a command on a table that holds this text; an error is what it printed."""
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder) / "data.csv"
+        table.write_text(text)
+        given = ["fit", str(table), *options, "--out", f"{folder}/out", "--quiet"]
+        found = CliRunner().invoke(app, given)
+    if found.exit_code:
+        raise ValueError(" ".join(found.output.split()))
+
+
+def rows(*parts: Any) -> str:
+    """A table of a time, a value, and whatever else."""
+    table = [",".join(map(str, [k, *row])) for k, row in enumerate(zip(*parts, strict=True))]
+    return "\n".join(table) + "\n"
+
+
+def thousands(form: str) -> str:
+    """A series of numbers that are written in one way."""
+    return "t,y\n" + "\n".join(f"{k},{form.format(100 + k)}" for k in range(12)) + "\n"
+
+
+BARE = rows(Y)
+SERIES = "t,y\n" + BARE
+NAMES = "a,b,y\n" + rows([f"n{k}" for k in range(12)], Y)
+CLASSES = "t,x,kind\n" + rows(Y, ["a"] * 6 + ["b"] * 5 + ["c"])
+DATES = "day,y\n" + "\n".join(f"{k:02}/{1 + k % 12:02}/2021,{y}" for k, y in enumerate(Y, 1)) + "\n"
+ISO = "day,y\n" + "\n".join(f"2021-{k:02}-{k:02},{y}" for k, y in enumerate(Y, 1)) + "\n"
+
+CASES = [
+    # the command line
+    Case(
+        "give the columns names, or say --no-header",
+        lambda: cli(BARE, "--penalty", "tv", "--strength", ".1"),
+        (
+            lambda: cli(SERIES, "--penalty", "tv", "--strength", ".1"),
+            lambda: cli(BARE, "--penalty", "tv", "--strength", ".1", "--no-header"),
+            lambda: cli(BARE, "--penalty", "tv", "--strength", ".1", "--header"),
+        ),
+    ),
+    Case(
+        "give a --strength",
+        lambda: cli(CLASSES, "--penalty", "l1", "--target", "kind", "--classify"),
+        (
+            lambda: cli(
+                CLASSES, "--penalty", "l1", "--target", "kind", "--classify", "--strength", ".1"
+            ),
+        ),
+    ),
+    Case(
+        "write dates like 2020-01-31",
+        lambda: cli(DATES, "--penalty", "tv", "--strength", ".1"),
+        (lambda: cli(ISO, "--penalty", "tv", "--strength", ".1"),),
+    ),
+    Case(
+        "write the one that is meant",
+        lambda: cli(thousands('"1,{:03}"'), "--penalty", "tv", "--strength", ".1"),
+        tuple(
+            lambda form=form: cli(thousands(form), "--penalty", "tv", "--strength", ".1")
+            for form in ("1.{:03}", "1{:03}")
+        ),
+    ),
+    Case(
+        "is constant; --drop it",
+        lambda: cli("a,b,y\n" + rows([1] * 12, Y), "--penalty", "l1", "--target", "y"),
+        (
+            lambda: cli(
+                "a,b,y\n" + rows([1] * 12, Y), "--penalty", "l1", "--target", "y", "--drop", "b"
+            ),
+        ),
+    ),
+    Case(
+        "has a category of its own in every row; --drop it",
+        lambda: cli(NAMES, "--penalty", "l1", "--target", "y", "--onehot"),
+        (lambda: cli(NAMES, "--penalty", "l1", "--target", "y", "--onehot", "--drop", "b"),),
+    ),
+    Case(
+        "name the column to predict with --target",
+        lambda: cli(SERIES, "--penalty", "l1"),
+        (lambda: cli(SERIES, "--penalty", "l1", "--target", "y"),),
+    ),
+    Case(
+        "the group penalty needs --groups",
+        lambda: cli(SERIES, "--penalty", "group", "--target", "y"),
+        (lambda: cli(SERIES, "--penalty", "group", "--target", "y", "--groups", "t"),),
+    ),
+    Case(
+        "Name it with --target",
+        lambda: cli("t,x,y\n" + rows(Y, Y), "--penalty", "tv", "--strength", ".1"),
+        (
+            lambda: cli(
+                "t,x,y\n" + rows(Y, Y), "--penalty", "tv", "--strength", ".1", "--target", "y"
+            ),
+        ),
+    ),
+    # dynamics
+    Case(
+        "needs a batch_size",
+        lambda: ran(of=problem(data=None, sampler=sampler)),
+        (lambda: ran(of=problem(data=None, sampler=sampler), rule=sb.SGD(0.01, batch_size=2)),),
+    ),
+    Case(
+        "give data, not a sampler",
+        lambda: ran(of=problem(data=None, sampler=sampler), rule=sb.Langevin(0.1, orbital=1.0)),
+        (lambda: ran(rule=sb.Langevin(0.1, orbital=1.0)),),
+    ),
+    Case(
+        "the problem needs a symmetry",
+        lambda: ran(rule=sb.Langevin(0.1)),
+        (lambda: ran(of=problem(symmetry=RESCALING), rule=sb.Langevin(0.1)),),
+    ),
+    Case(
+        "give its real and imaginary parts",
+        lambda: ran(observe={"w": lambda params: 1j * params["u1"]}),
+        (lambda: ran(observe={"re": lambda q: (1j * q["u1"]).real, "im": lambda q: q["u1"]}),),
+    ),
+    Case(
+        "such as {'w': p}",
+        lambda: ran(observe=sb.Hadamard(1)),
+        (lambda: ran(observe={"w": sb.Hadamard(1)}),),
+    ),
+    # mechanisms
+    Case(
+        "the scale of label noise depends on the batch: give a batch_size",
+        lambda: sb.LabelNoise(0.1, 0.1, batch_size=None).scale,
+        (lambda: sb.LabelNoise(0.1, 0.1, batch_size=4).scale,),
+    ),
+    Case(
+        "ask Langevin.law, or log_volume for the term",
+        lambda: sb.effective_loss(lambda q: 0.0, RESCALING, 0.1),
+        (
+            lambda: sb.Langevin(0.1).law(sb.Hadamard(()), lambda w: (w - 1) ** 2),
+            lambda: sb.log_volume(RESCALING, {"u1": np.ones(1), "u2": np.ones(1)}),
+        ),
+    ),
+    Case(
+        "no density against dw; ask for the quotient",
+        lambda: sb.Langevin(0.1, reference="predictor").law(
+            sb.MatrixProduct(3, 3, 2), lambda w: jnp.sum((w - 1) ** 2)
+        ),
+        (
+            lambda: sb.Langevin(0.1, reference="quotient").law(
+                sb.MatrixProduct(3, 3, 2), lambda w: jnp.sum((w - 1) ** 2)
+            ),
+        ),
+    ),
+    Case(
+        "ask for reference='predictor'",
+        lambda: langevin("ambient").cdf(0.5),
+        (lambda: langevin("predictor").cdf(0.5),),
+    ),
+    Case(
+        "does not conserve charges as SGD does",
+        lambda: sb.equilibrium(
+            problem(symmetry=RESCALING),
+            {"u1": np.ones(1), "u2": np.ones(1)},
+            sb.Optax(optax.adam(0.1)),
+        ),
+        (
+            lambda: ran(rule=sb.Optax(optax.adam(0.01))),
+            lambda: sb.expected_charge_drift,
+        ),
+    ),
+    Case(
+        "the problem has no symmetry: give Problem(..., symmetry=...)",
+        lambda: settled(),
+        (lambda: settled(symmetry=RESCALING),),
+    ),
+    # evidence
+    Case(
+        "compare takes a law",
+        lambda: sb.compare(3.0, np.ones(100)),
+        (lambda: sb.compare(langevin("predictor"), np.linspace(0, 2, 400)),),
+    ),
+    Case(
+        "holm takes evidence, as sb.compare returns",
+        lambda: sb.holm([0.1]),
+        (lambda: sb.holm([sb.compare(langevin("predictor"), np.linspace(0, 2, 400))]),),
+    ),
+    # maps, parameterizations, symmetry
+    Case(
+        "expected a link such as sb.PowerLink(2)",
+        lambda: sb.Linked(sb.Hadamard(3), 2.0),
+        (lambda: sb.Linked(sb.Hadamard(3), sb.PowerLink(2)),),
+    ),
+    Case(
+        "give the penalty a larger `high`",
+        lambda: sb.design(BOUNDED, sb.WeightDecay(1.0), shape=1).section(np.array([100.0])),
+        (
+            lambda: sb.design(
+                sb.Custom(lambda w: w / (1 + w), high=500.0), sb.WeightDecay(1.0), shape=1
+            ).section(np.array([100.0])),
+            lambda: sb.design(BOUNDED, sb.WeightDecay(1.0), shape=1).section(np.array([1.0])),
+        ),
+    ),
+    Case(
+        "take a sum of designs (sb.Sum)",
+        lambda: sb.Parts(3, [([0, 1], sb.Hadamard(2)), ([1, 2], sb.Hadamard(2))]),
+        (lambda: sb.Sum([sb.Hadamard(3), sb.GroupProduct(3)]),),
+    ),
+    Case(
+        "Give a start above 0",
+        lambda: potential(0.0),
+        (lambda: potential(0.1),),
+    ),
+    Case(
+        "a bond needs a group such as GeneralLinear(8)",
+        lambda: sb.Bond(8, [("u", 0)], [("v", 0)]),
+        (lambda: bond(),),
+    ),
+    Case(
+        "give them different names",
+        lambda: sb.Symmetry([bond(name="b"), bond(name="b")]),
+        (lambda: sb.Symmetry([bond(name="b"), bond(name="c")]),),
+    ),
+    Case(
+        "use Rescaling(r) for one scale per row",
+        lambda: sb.UniformScale(3),
+        (lambda: sb.Rescaling(3),),
+    ),
+    Case(
+        "take the same function with smaller arrays",
+        lambda: sb.discover(lambda q, x: x @ q["w"], {"w": (80, 2)}, np.ones((3, 80))),
+        (lambda: sb.discover(lambda q, x: x @ q["w"], {"w": (4, 2)}, np.ones((3, 4))),),
+    ),
+    # penalties
+    Case(
+        "Add a small slope, or take a penalty that grows, such as sb.LogSum",
+        lambda: sb.Custom(lambda w: np.minimum(w, 1.0) + np.maximum(w - 2.0, 0.0)),
+        (
+            lambda: sb.Custom(lambda w: np.minimum(w, 1.0) + np.maximum(w - 2.0, 0.0) + 0.1 * w),
+            sb.LogSum,
+        ),
+    ),
+    Case(
+        "counting is no continuous penalty. log(1 + |w|/eps) (sb.LogSum) is the nearest",
+        lambda: sb.Custom(lambda w: 1.0 * (w > 0)),
+        (sb.LogSum,),
+    ),
+    Case(
+        "log(1 + |w|/eps) (sb.LogSum) is the nearest that counts",
+        lambda: sb.Custom(lambda w: (w > 0) + 0.1 * w),
+        (sb.LogSum,),
+    ),
+    Case("0 is sb.Ridge()", lambda: sb.ElasticNet(0.0), (sb.Ridge,)),
+    Case(
+        "sb.LatentGroupLasso(groups) has",
+        lambda: sb.design(sb.GroupLasso([[0, 1], [1, 2, 3]]), sb.WeightDecay(1.0), shape=4),
+        (
+            lambda: sb.design(
+                sb.LatentGroupLasso([[0, 1], [1, 2, 3]]), sb.WeightDecay(1.0), shape=4
+            ),
+        ),
+    ),
+    Case("take sb.Schatten", lambda: sb.Nuclear(p=0.5), (lambda: sb.Schatten(0.5),)),
+    Case(
+        "It is a preference under noise, against dw",
+        lambda: sb.DesignedRegressor(sb.LogPenalty(0.1), 0.1).fit(X, Y),
+        (
+            lambda: sb.design(
+                sb.LogPenalty(0.05), sb.Langevin(0.1, reference="predictor"), shape=()
+            ),
+        ),
+    ),
+    # estimators and training
+    Case(
+        "sb.DesignedRegressorCV chooses one",
+        lambda: sb.DesignedRegressor("l1", "auto").fit(X, Y),
+        (lambda: sb.DesignedRegressorCV("l1", cv=2).fit(X, Y),),
+    ),
+    Case(
+        "is known or still increasing: rescale X",
+        lambda: fit_wide(50.0),
+        (
+            lambda: fit_wide(5_000.0),
+            lambda: sb.DesignedRegressor(sb.Custom(lambda w: w / (1 + w), high=50.0), 1e-4).fit(
+                100 * X, 100 * Y
+            ),
+            lambda: sb.DesignedRegressor(sb.LogSum(), 1e-4).fit(X, 100 * Y),
+        ),
+    ),
+    Case(
+        "give the strengths themselves",
+        lambda: sb.DesignedRegressorCV(sb.Ridge(), cv=2).fit(X, Y),
+        (lambda: sb.DesignedRegressorCV(sb.Ridge(), strengths=[0.1, 1.0], cv=2).fit(X, Y),),
+    ),
+    Case(
+        "fit them together; fit any other penalty one by one",
+        lambda: sb.fit_series(TIMES, PAIRS, "tv", 0.1),
+        (
+            lambda: sb.fit_series(TIMES, PAIRS, sb.TotalVariation(joint=True), 0.1),
+            lambda: sb.fit_series(TIMES, PAIRS, sb.TrendFilter(joint=True), 0.1),
+            lambda: [sb.fit_series(TIMES, y, "spectral", 0.1) for y in PAIRS.T],
+        ),
+    ),
+    Case(
+        "a series takes tv, trend or spectral",
+        lambda: sb.fit_series(TIMES, Y, "l1", 0.1),
+        tuple(
+            lambda name=name: sb.fit_series(TIMES, Y, name, 0.1)
+            for name in ("tv", "trend", "spectral")
+        ),
+    ),
+    Case(
+        "take solver='varpro'",
+        lambda: sb.DesignedRegressor("lq", 0.1, solver="gd", loss="huber").fit(X, Y),
+        (lambda: sb.DesignedRegressor("lq", 0.1, solver="varpro", loss="huber").fit(X, Y),),
+    ),
+    Case(
+        "card takes a parameterization, such as sb.Hadamard(10)",
+        lambda: sb.card("l1"),
+        (lambda: sb.card(sb.Hadamard(10)),),
+    ),
+    # PyTorch
+    Case(
+        "Build the optimizer after the design, from symbias.torch.factor_parameters(model)",
+        lambda: optimized(before=True),
+        (lambda: optimized(before=False),),
+    ),
+    Case(
+        "or take two factors (sb.L1())",
+        lambda: trained(sb.Lq(1.5), 3, ones=False),
+        (lambda: trained(sb.L1(), 3, ones=False), lambda: trained(sb.Lq(1.5), 3)),
+    ),
+    Case(
+        "sb.L1(), sb.ElasticNet() and sb.Ridge() have",
+        lambda: trained(sb.TotalVariation()),
+        (
+            lambda: trained(sb.L1()),
+            lambda: trained(sb.ElasticNet()),
+            lambda: trained(sb.Ridge()),
+        ),
+    ),
+    Case(
+        "write symbias.torch.slices(0) for its slices",
+        lambda: trained(sb.GroupLasso(1), 3, 2),
+        (
+            lambda: trained(st.slices(0), 3, 2),
+            lambda: trained(sb.GroupLasso([[0, 0], [1, 1], [2, 2]]), 3, 2),
+            lambda: trained("l1", 3, 2),
+        ),
+    ),
+    Case(
+        "total variation is along the first one",
+        lambda: trained(sb.TotalVariation(), 3, 2, 2),
+        (
+            lambda: trained(sb.TotalVariation(axis=0), 3, 2, 2),
+            lambda: trained(sb.TotalVariation(joint=True), 3, 2, 2),
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.says for case in CASES])
+@pytest.mark.filterwarnings("ignore:.*levels off")  # says where the design holds
+def test_advice_is_followed(case: Case) -> None:
+    with pytest.raises((ValueError, TypeError), match=re.escape(case.says)):
+        case.asked()
+    for call in case.followed:
+        call()
+
+
+ADVICE = re.compile(
+    r"\bsb\.[A-Za-z]\w+|symbias\.torch\.\w|solver=|; --|(?:with|gives|penalty needs) --"
+    r"|(?:[:;,.] |or )(?:take|give|ask|use|write|name|say|try) (?!no )",
+    re.IGNORECASE,
+)
+# what they send a user to is not in this library, or is tested with the message
+ELSEWHERE = (
+    "parametrize.remove_parametrizations",  # tests/torch
+    "take the module before scripting",
+    "if you know its bonds, give them with --bonds",  # tests/audit
+    "no exact square synthesis",  # tests/designs
+    "so with --family",
+    "say so: balanced_section = True",  # tests/parameterizations
+)
+
+
+def messages() -> Iterator[str]:
+    """All texts that are raised outside of `designs`, with ``{}`` where values go in."""
+    for path in SOURCES.rglob("*.py"):
+        if path.parent.name in ("designs", "studies"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+                yield from map(_text, node.exc.args)
+
+
+def _text(node: ast.expr) -> str:
+    parts = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)]
+    return "".join(part for part in parts if isinstance(part, str))
+
+
+def test_no_advice_is_left_out() -> None:
+    given = {text for text in messages() if ADVICE.search(text)}
+    known = [re.sub(r"'|`", "", case.says) for case in CASES] + list(ELSEWHERE)
+    left = [t for t in given if not any(k in re.sub(r"'|`", "", t) for k in known)]
+    assert len(given) > 30
+    assert not left
