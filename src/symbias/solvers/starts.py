@@ -3,6 +3,8 @@
 from collections.abc import Callable
 
 import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+from scipy.sparse.linalg import svds
 
 from symbias.penalties import Piece, tabulated_prox
 from symbias.solvers.composite import Composite
@@ -36,8 +38,26 @@ def working_model(composite: Composite) -> tuple[np.ndarray, np.ndarray]:
 
 def least_squares(composite: Composite) -> np.ndarray:
     """c of least norm for the model: the end of no penalty."""
-    B, y = working_model(composite)
-    return np.linalg.lstsq(B, y)[0] if B.size else np.zeros(composite.size)
+    return _least_norm(*working_model(composite))
+
+
+def _least_norm(B: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """argmin |y - B c|, by the smaller of B^T B and B B^T with a ridge of 1e-11 of its trace."""
+    if not B.any():
+        return np.zeros(B.shape[1])
+    wide = B.shape[0] < B.shape[1]
+    gram = B @ B.T if wide else B.T @ B
+    gram[np.diag_indices_from(gram)] += 1e-11 * np.trace(gram)
+    found = cho_solve(cho_factor(gram), y if wide else B.T @ y)
+    return B.T @ found if wide else np.asarray(found)
+
+
+def _largest(B: np.ndarray) -> float:
+    """|B|_2, by Lanczos."""
+    if min(B.shape) < 3:
+        return float(np.linalg.norm(B, 2)) if B.size else 0.0
+    start = np.random.default_rng(0).standard_normal(min(B.shape))
+    return float(svds(B, 1, v0=start, return_singular_vectors=False)[0])
 
 
 def local_minima(composite: Composite, strength: float, count: int, seed: int = 0) -> np.ndarray:
@@ -47,10 +67,10 @@ def local_minima(composite: Composite, strength: float, count: int, seed: int = 
     the least-squares solution. Then from the neighbours of the best, until none is better.
     """
     B, y = working_model(composite)
-    lipschitz = float(np.linalg.norm(B, 2)) ** 2 if B.size else 0.0
+    lipschitz = _largest(B) ** 2
     if not lipschitz > 0:
         return np.zeros((1, composite.size))
-    full = np.linalg.lstsq(B, y)[0]
+    full = _least_norm(B, y)
     rng = np.random.default_rng(seed)
     spread = np.abs(full).mean() * np.exp(rng.uniform(-2, 1, size=(count, 1)))
     starts = spread * rng.standard_normal((count, len(full)))
@@ -58,13 +78,13 @@ def local_minima(composite: Composite, strength: float, count: int, seed: int = 
     largest = 10 * max(np.abs(starts).max(), np.abs(B.T @ y).max() / lipschitz)
     prox = _prox(composite, strength / lipschitz, largest)
 
-    gram, pulled = B.T @ B / lipschitz, B.T @ y / lipschitz
+    curved, pulled = _normal(B / np.sqrt(lipschitz)), B.T @ y / lipschitz
 
     def descend(c: np.ndarray) -> np.ndarray:
         c, moving = c.copy(), np.arange(len(c))
         for k in range(_STEPS):
             old = c[moving]
-            c[moving] = prox(old - old @ gram + pulled)
+            c[moving] = prox(old - curved(old) + pulled)
             if k % 10 == 9:
                 moved = np.abs(c[moving] - old).max(axis=1)
                 moving = moving[moved > 1e-9 * max(np.abs(c).max(), 1e-300)]
@@ -88,6 +108,28 @@ def local_minima(composite: Composite, strength: float, count: int, seed: int = 
         if not distinct or values[k] > values[distinct[-1]] * (1 + 1e-7):
             distinct.append(int(k))
     return found[distinct]
+
+
+def _normal(B: np.ndarray) -> Rows:
+    """c -> B^T B c for the rows of an array (k, m), of which most entries are soon zero.
+
+    Through B where that is wide, O(k n m), else by its Gram matrix, O(k s m) with s columns in use.
+    """
+    wide = 2 * B.shape[0] < B.shape[1]
+    whole = np.ascontiguousarray(B.T) if wide else B.T @ B
+    used, part = np.arange(len(whole)), whole
+
+    def product(rows: np.ndarray) -> np.ndarray:
+        nonlocal used, part
+        live = np.flatnonzero(rows.any(axis=0))
+        if not np.array_equal(live, used) and 4 * len(live) < len(whole):
+            used, part = live, whole[live]
+        elif 4 * len(live) >= len(whole):
+            used, part = np.arange(len(whole)), whole
+        inner = (rows if part is whole else rows[:, used]) @ part
+        return inner @ B if wide else inner
+
+    return product
 
 
 def _neighbours(c: np.ndarray, B: np.ndarray, y: np.ndarray) -> np.ndarray:
