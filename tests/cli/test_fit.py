@@ -405,3 +405,54 @@ def test_frequencies_over_irregular_stamps() -> None:
     fit = sb.fit_series(times, np.cos(2 * np.pi * times / 16), "spectral", 1e-3)
     periods, coefficients = fit.spectrum
     assert periods[np.argmax(np.abs(coefficients))] == pytest.approx(16, rel=0.1)
+
+
+def test_series_that_change_together(tmp_path: Path) -> None:
+    rng, level = np.random.default_rng(4), np.where(np.arange(60) < 25, 1.0, 3.0)
+    a, b = level + 0.1 * rng.normal(size=60), 0.5 * level + 0.1 * rng.normal(size=60)
+    a[[3, 40]], b[40] = np.nan, np.nan
+    table = pd.DataFrame({"t": np.arange(60), "a": a, "b": b, "c": a})
+    data, options = tmp_path / "both.csv", ["--penalty", "tv", "--strength", 0.1]
+    table.to_csv(data, index=False)
+    both = ["--target", "a", "--target", "b", "--verify", "--quiet"]
+    code, _, err = run("fit", data, *options, *both, "--out", tmp_path / "out")
+    assert code == 0, err
+    fit = sb.fit_series(table["t"], table[["a", "b"]], sb.TotalVariation(joint=True), 0.1)
+    written = rows(tmp_path / "out" / "coefficients.csv")
+    assert list(written[0]) == ["t", "a", "b", "fit of a", "fit of b"]
+    found = [[float(row["fit of a"]), float(row["fit of b"])] for row in written]
+    np.testing.assert_allclose(found, fit.fitted, rtol=1e-12)
+    assert [written[k]["a"] == "" for k in (3, 4, 40)] == [True, False, True]
+    assert float(written[3]["b"]) == pytest.approx(b[3], rel=1e-14)
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert record["changes"] == [[24, 25]]
+    assert record["target"] == ["a", "b"]
+    assert record["objective"] == pytest.approx(fit.objective, rel=1e-12)
+    assert abs(record["reference"]["relative_objective_difference"]) < 1e-8
+    assert abs(record["trained"]["relative_objective_difference"]) < 1e-6
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "a, b: tv" in page
+    assert "b over t, and the fit." in page
+    means = [np.nanmean(column[part]) for column in (a, b) for part in (slice(25), slice(25, 60))]
+    before, after = means[:2]
+    assert f"a from {before:.5g} to {after:.5g}, b from" in page
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["tv", "--target", "a", "--target", "a"], "--target a is given twice"),
+        (["tv", "--target", "a", "--target", "t", "--time", "t"], "--target t is given twice"),
+        (["tv", "--target", "a", "--target", "z"], "no column 'z'"),
+        (["spectral", "--target", "a", "--target", "b"], "fit them one by one"),
+        (["l1", "--target", "a", "--target", "b"], "a table is fitted to one --target, got 2"),
+    ],
+)
+def test_targets_that_do_not_go_together(tmp_path: Path, options: list[str], says: str) -> None:
+    data = write(tmp_path / "d.csv", "t,a,b\n" + "".join(f"{k},{k % 5},{k}\n" for k in range(9)))
+    out = tmp_path / "out"
+    code, _, err = run("fit", data, "--penalty", *options, "--strength", 0.1, "--out", out)
+    assert code == 2
+    assert says in err
+    assert not out.exists()
+    assert len(err.strip().splitlines()) == 1

@@ -91,7 +91,10 @@ def fit(
         str, typer.Option(help="A positive number, or auto for cross-validation.")
     ] = "auto",
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("symbias-out"),
-    target: Annotated[str | None, typer.Option(help="Column to fit or to predict.")] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(help="Column to fit or to predict; repeat for series that change together."),
+    ] = None,
     time: Annotated[str | None, typer.Option(help="Column of time stamps of a series.")] = None,
     groups: Annotated[str | None, typer.Option(help='Groups of columns: "a,b;c,d".')] = None,
     drop: Annotated[list[str] | None, typer.Option(help="Column to leave out; repeat.")] = None,
@@ -146,7 +149,7 @@ def fit(
     options = Options(
         penalty,
         number,
-        target,
+        tuple(target or ()),
         time,
         groups,
         tuple(drop or ()),

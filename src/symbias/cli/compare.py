@@ -43,13 +43,13 @@ def compare_series(fit: SeriesFit, asked: bool) -> dict[str, Any]:
         return _none(f"--verify asks for it (unasked up to {quick:,} time stamps)")
     if len(fit.times) > LARGEST:
         return _none(f"it is for series of up to {LARGEST:,} time stamps")
-    times, at, counts = np.unique(fit.observed_times, return_inverse=True, return_counts=True)
-    means = np.bincount(at, weights=fit.observed) / counts
-    spread = float(np.mean((fit.observed - means[at]) ** 2)) / 2
+    times, at = np.unique(fit.observed_times, return_inverse=True)
+    means, counts = _means(at, fit.observed)
+    spread = float(np.nansum((fit.observed - means[at]) ** 2)) / 2 / len(fit.observed)
     try:
         if isinstance(fit.penalty, TotalVariation | TrendFilter):
             order = 1 if isinstance(fit.penalty, TotalVariation) else 2
-            weights, grid = counts / counts.sum(), fit.in_steps(times)
+            weights, grid = counts / len(fit.observed), fit.in_steps(times)
             signal, objective = series_reference(means, fit.strength, order, grid, weights)
         elif len(times) == len(fit.times) <= _LARGEST_TABLE**0.5 and np.all(counts == 1):
             found = convex_reference(fit.penalty, fit.strength, np.eye(len(means)), means)
@@ -75,12 +75,22 @@ def train_table(model: Any, penalty: Penalty, X: np.ndarray, y: np.ndarray) -> d
 def train_series(fit: SeriesFit) -> dict[str, Any]:
     """The factors of a series, trained likewise; None for more than 4,000 stamps."""
     times = np.concatenate([fit.observed_times, np.setdiff1d(fit.times, fit.observed_times)])
-    values = np.concatenate([fit.observed, np.full(len(times) - len(fit.observed), np.nan)])
+    missing = np.full((len(times) - len(fit.observed), *fit.observed.shape[1:]), np.nan)
+    values = np.concatenate([fit.observed, missing])
     try:
         trained = fit_series(times, values, fit.penalty, fit.strength, solver="varpro")
     except ValueError as error:
         return {"trained": None, "trained_note": str(error)}
     return _trained(trained.objective, fit.objective)
+
+
+def _means(at: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means at distinct stamps, 0 of a channel that was not observed there, and their counts."""
+    seen = ~np.isnan(values)
+    total, count = (np.zeros((at.max() + 1, *values.shape[1:])) for _ in range(2))
+    np.add.at(total, at, np.where(seen, values, 0.0))
+    np.add.at(count, at, seen)
+    return total / np.maximum(count, 1), count
 
 
 def _trained(objective: float, direct: float) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class Options:
 
     penalty: str
     strength: float | None
-    target: str | None = None
+    targets: tuple[str, ...] = ()
     time: str | None = None
     groups: str | None = None
     drop: tuple[str, ...] = ()

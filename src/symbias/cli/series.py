@@ -1,5 +1,7 @@
 """Fit a column of a table as a series."""
 
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,12 +12,14 @@ from symbias.cli.read import Table
 from symbias.cli.record import Job, Options, csv_of, outcome_of_series, record_of
 from symbias.cli.stamps import Stamps
 from symbias.estimators import SeriesFit, fit_series
+from symbias.penalties import Penalty, TotalVariation, TrendFilter, as_penalty
 from symbias.report.sections import series_section
 
 
 def series_job(table: Table, options: Options, found: dict[str, Any], callback: Any) -> Job:
-    time_name, target = _series_columns(table, options)
-    values = table.numbers(target, missing=True)
+    time_name, targets = _series_columns(table, options)
+    columns = [table.numbers(target, missing=True) for target in targets]
+    values = columns[0] if len(columns) == 1 else np.stack(columns, axis=1)
     stamps = Stamps.counted(len(values)) if time_name is None else table.times(time_name)
     written = stamps.written()
     if len(written) == 1:
@@ -25,7 +29,7 @@ def series_job(table: Table, options: Options, found: dict[str, Any], callback: 
     fit = fit_series(
         stamps.values,
         values,
-        options.penalty,
+        _penalty(options.penalty, len(targets)),
         "auto" if options.strength is None else options.strength,
         folds=options.folds,
         solver=options.solver,
@@ -34,7 +38,8 @@ def series_job(table: Table, options: Options, found: dict[str, Any], callback: 
         callback=callback,
     )
     record = record_of(table, options, outcome_of_series(fit), found)
-    record |= {"kind": "series", "time": time_name, "target": target, "n": len(fit.observed)}
+    record |= {"kind": "series", "time": time_name, "n": len(fit.observed)}
+    record["target"] = targets[0] if len(targets) == 1 else list(targets)
     record["missing"] = int(np.sum(np.isnan(values)))
     record |= {"time_form": stamps.form, "time_pandas": stamps.pandas}
     changes = [[written[i] for i in pair] for pair in np.searchsorted(fit.times, fit.breaks)]
@@ -44,22 +49,35 @@ def series_job(table: Table, options: Options, found: dict[str, Any], callback: 
     record |= compare_series(fit, options.verify)
     if options.verify:
         record |= train_series(fit)
-    rows = _series_rows(fit, written, time_name or "index", target)
+    rows = _series_rows(fit, written, time_name or "index", targets)
     axis = (time_name or "index") + " (UTC)" * stamps.form.endswith("UTC")
-    section = series_section(fit, record, changes, (axis, target))
+    section = series_section(fit, record, changes, (axis, targets))
     return Job(record, csv_of(rows), section)
 
 
-def _series_columns(table: Table, options: Options) -> tuple[str | None, str]:
+def _penalty(name: str, channels: int) -> Penalty:
+    penalty = as_penalty(name)
+    if channels == 1:
+        return penalty
+    if name == "spectral":
+        raise InputError(f"spectral fits one --target, got {channels}: fit them one by one")
+    assert isinstance(penalty, TotalVariation | TrendFilter)
+    return replace(penalty, joint=True)
+
+
+def _series_columns(table: Table, options: Options) -> tuple[str | None, tuple[str, ...]]:
     names = [n for n in table.columns if n not in options.drop]
-    time_name, target = options.time, options.target
-    for name in (time_name, target, *options.drop):
+    time_name, targets = options.time, options.targets
+    for name in (time_name, *targets, *options.drop):
         if name is not None:
             table.column(name)
+    for k, name in enumerate(targets):
+        if name == time_name or name in targets[:k]:
+            raise InputError(f"--target {name} is given twice, or the --time of the series")
     if time_name is None and len(names) > 1:
-        time_name = next(n for n in names if n != target)
+        time_name = next((n for n in names if n not in targets), None)
     rest = [n for n in names if n != time_name]
-    if target is None:
+    if not targets:
         if not rest:
             raise InputError(f"{table.path}: no column is left for the series")
         if len(rest) != 1:
@@ -67,8 +85,8 @@ def _series_columns(table: Table, options: Options) -> tuple[str | None, str]:
                 f"{table.path}: which column is the series? Name it with --target: "
                 f"{', '.join(rest)}"
             )
-        target = rest[0]
-    return time_name, target
+        targets = (rest[0],)
+    return time_name, targets
 
 
 def _number(cell: str) -> float | int:
@@ -76,16 +94,24 @@ def _number(cell: str) -> float | int:
 
 
 def _series_rows(
-    fit: SeriesFit, written: list[str], time_name: str, target: str
+    fit: SeriesFit, written: list[str], time_name: str, targets: tuple[str, ...]
 ) -> list[list[str]]:
-    """Time, mean of what was observed there (empty if nothing was), and the fit."""
-    where = np.searchsorted(fit.times, fit.observed_times)
-    count = np.bincount(where, minlength=len(fit.times))
-    total = np.bincount(where, weights=fit.observed, minlength=len(fit.times))
-    rows = [[time_name, target, "fit"]]
-    for t, n, s, f in zip(written, count, total, fit.fitted, strict=True):
-        rows.append([t, f"{s / n:.15g}" if n else "", f"{f:.15g}"])
-    return rows
+    """Time; of each target the mean of what was observed there (empty if nothing was); the fits."""
+    names = ["fit"] if len(targets) == 1 else [f"fit of {target}" for target in targets]
+    columns: list[Iterable[str]] = [written]
+    for observed in _channels(fit.observed):
+        seen = ~np.isnan(observed)
+        where = np.searchsorted(fit.times, fit.observed_times[seen])
+        count = np.bincount(where, minlength=len(fit.times))
+        total = np.bincount(where, weights=observed[seen], minlength=len(fit.times))
+        each = zip(total, count, strict=True)
+        columns.append(f"{s / n:.15g}" if n else "" for s, n in each)
+    columns += [(f"{f:.15g}" for f in fitted) for fitted in _channels(fit.fitted)]
+    return [[time_name, *targets, *names], *map(list, zip(*columns, strict=True))]
+
+
+def _channels(values: np.ndarray) -> np.ndarray:
+    return values.T if values.ndim == 2 else values[None]
 
 
 def _strongest_period(fit: SeriesFit) -> float | None:

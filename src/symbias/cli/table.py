@@ -16,14 +16,11 @@ from symbias.report.sections import table_section
 
 
 def table_job(table: Table, options: Options, found: dict[str, Any], callback: Any) -> Job:
-    if options.target is None:
-        raise InputError(
-            f"{table.path}: name the column to predict with --target: {', '.join(table.columns)}"
-        )
-    y = labels_of(table, options.target) if options.classify else table.numbers(options.target)
+    target = _target(table, options)
+    y = labels_of(table, target) if options.classify else table.numbers(target)
     for name in options.drop:
         table.column(name)
-    columns = [n for n in table.columns if n != options.target and n not in options.drop]
+    columns = [n for n in table.columns if n != target and n not in options.drop]
     if not columns:
         raise InputError(f"{table.path}: no column is left besides the target")
     features = features_of(table, columns, options.impute, options.onehot)
@@ -44,7 +41,7 @@ def table_job(table: Table, options: Options, found: dict[str, Any], callback: A
     else:
         model = DesignedRegressor(penalty, options.strength, **keywords).fit(scaled, y)
     record = record_of(table, options, outcome_of(model), found)
-    record |= {"kind": "table", "target": options.target, "n": len(y), "features": names}
+    record |= {"kind": "table", "target": target, "n": len(y), "features": names}
     record |= {"columns": columns, "sources": features.sources, "prepared": features.notes}
     record |= {"pandas": features.code}
     if options.classify:
@@ -55,6 +52,19 @@ def table_job(table: Table, options: Options, found: dict[str, Any], callback: A
         record |= train_table(model, penalty, scaled, y)
     rows = _rows(model, names, X.mean(axis=0), spread)
     return Job(record, csv_of(rows), table_section(model, record, names))
+
+
+def _target(table: Table, options: Options) -> str:
+    if not options.targets:
+        raise InputError(
+            f"{table.path}: name the column to predict with --target: {', '.join(table.columns)}"
+        )
+    if len(options.targets) > 1:
+        raise InputError(
+            f"a table is fitted to one --target, got {len(options.targets)}; "
+            "series (tv, trend) change together"
+        )
+    return options.targets[0]
 
 
 def _rows(model: Any, names: list[str], means: np.ndarray, spread: np.ndarray) -> list[list[str]]:

@@ -27,25 +27,40 @@ def _belief(name: str) -> str:
 
 
 def series_section(
-    fit: SeriesFit, record: dict[str, Any], changes: list[list[str]], labels: tuple[str, str]
+    fit: SeriesFit,
+    record: dict[str, Any],
+    changes: list[list[str]],
+    labels: tuple[str, tuple[str, ...]],
 ) -> Section:
-    """The page of a series; ``changes`` as they are written in the data, ``labels`` of the axes."""
-    time, target = labels
-    steps = record["penalty"] == "tv"
+    """The page of a series; ``changes`` as they are written in the data.
+
+    ``labels`` are the name of the time and those of the channels.
+    """
+    time, targets = labels
+    steps, again = record["penalty"] == "tv", fit.unshrunk
+    rows = (len(fit.times), len(targets))
+    parts = zip(
+        targets,
+        fit.fitted.reshape(rows).T,
+        fit.observed.reshape(-1, len(targets)).T,
+        [None] * len(targets) if again is None else again.reshape(rows).T,
+        strict=True,
+    )
     figures = [
         (
             f"{target} over {time}, and the fit.",
             series_figure(
                 fit.times,
-                fit.fitted,
+                fitted,
                 fit.observed_times,
-                fit.observed,
+                observed,
                 fit.breaks,
-                fit.unshrunk,
-                labels,
+                refit,
+                (time, target),
                 steps,
             ),
         )
+        for target, fitted, observed, refit in parts
     ]
     if record["penalty"] == "spectral":
         periods, coefficients = fit.spectrum
@@ -57,8 +72,8 @@ def series_section(
         )
     figures += _validation(fit.strengths, fit.errors, fit.strength, "squared error")
     return Section(
-        title=f"{target}: {record['penalty']}",
-        lead=_belief(record["penalty"]),
+        title=f"{', '.join(targets)}: {record['penalty']}",
+        lead=_belief(record["penalty"]) + " All channels change together." * (len(targets) > 1),
         findings=[*series_findings(fit, record, changes), *_agreement(record)],
         figures=figures,
         tables=[_numbers(record)],
@@ -123,11 +138,12 @@ def series_findings(fit: SeriesFit, record: dict[str, Any], changes: list[list[s
     found = [sentence + (", ".join(listed) + (", ..." if count > 8 else "")) + "."]
     again = fit.unshrunk
     if count == 1 and record["penalty"] == "tv" and again is not None:
-        before, after = again[[0, -1]]
-        found.append(
-            f"With the shrinkage undone (a refit on this one change), from {before:.5g} to "
-            f"{after:.5g}."
-        )
+        names = [record["target"]] if again.ndim == 1 else record["target"]
+        ends = np.stack([again[0], again[-1]]).reshape(2, -1).T
+        moves = [f"from {before:.5g} to {after:.5g}" for before, after in ends]
+        if len(names) > 1:
+            moves = [f"{name} {move}" for name, move in zip(names, moves, strict=True)]
+        found.append(f"With the shrinkage undone (a refit on this one change), {', '.join(moves)}.")
     return found
 
 
@@ -196,10 +212,14 @@ def _numbers(record: dict[str, Any]) -> tuple[str, list[list[str]]]:
 def _series_code(record: dict[str, Any]) -> str:
     column = f"data[{record['time']!r}]" if record["time"] else "range(len(data))"
     times = record["time_pandas"].format(column)
+    penalty = repr(record["penalty"])
+    if isinstance(record["target"], list):
+        kind = "TotalVariation" if record["penalty"] == "tv" else "TrendFilter"
+        penalty = f"sb.{kind}(joint=True)"
     return (
         "import pandas as pd\nimport symbias as sb\n\n"
         f"data = {record['read']}\n"
-        f"fit = sb.fit_series({times}, data[{record['target']!r}], {record['penalty']!r}, "
+        f"fit = sb.fit_series({times}, data[{record['target']!r}], {penalty}, "
         f"strength={record['strength']!r})\n"
         "print(fit.breaks, fit.dual_gap)"
     )
