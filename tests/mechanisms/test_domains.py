@@ -124,6 +124,23 @@ def test_a_domain_that_is_nowhere_is_refused() -> None:
         law.sample(10)
 
 
+def test_a_domain_far_from_the_origin_is_found() -> None:
+    """A normal beyond w_0 > 8, where one in 10^15 standard normal points lies. Tests at 1e-3."""
+    law = Law(lambda w: jnp.where(w[0] > 8, -jnp.sum(w**2) / 2, -jnp.inf), "predictor", (2,))
+    w = law.sample(1000, key=0)
+    assert stats.kstest(w[:, 0], stats.truncnorm(8, np.inf).cdf).pvalue > 1e-3
+    assert stats.kstest(w[:, 1], stats.norm.cdf).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_a_few_draws_are_as_good_as_many(size: int) -> None:
+    """Of a narrow normal far from the origin: each within 6 standard deviations."""
+    law = Law(lambda w: -jnp.sum((w - 5) ** 2) / 2e-12, "predictor", (2,))
+    w = law.sample(size, key=0)
+    assert w.shape == (size, 2)
+    assert np.abs(w - 5).max() < 6e-6
+
+
 class Broken(Tied):
     def _section(self, w, charge):
         return {"W": jnp.full((2, 2), jnp.nan)}
@@ -158,6 +175,7 @@ MASS = {
     "two of three, depth 3": (sb.Hadamard(3, depth=3), sums_of([[1, 1, 1]]), False),  # 2 < 2
     "two of three, depth 4": (sb.Hadamard(3, depth=4), sums_of([[1, 1, 1]]), True),  # 2 < 9/4
     "a free entry": (sb.Hadamard(2, depth=5), lambda w: (w[0] - 1) ** 2, False),  # 1 < 4/5
+    "a free first entry": (sb.Hadamard(2, depth=5), lambda w: (w[1] - 1) ** 2, False),
     "flat": (sb.Hadamard(2, depth=3), lambda w: 0.0 * w[0], False),
     "in z": (sb.Synthesis(sb.CumulativeSum(free=0), sb.Hadamard(2)), lambda w: (w[1] - 1) ** 2,
              False),  # w_1 = z_0 + z_1
@@ -196,6 +214,72 @@ def test_the_rule_is_that_of_the_mass_within_a_box() -> None:
     three = [mass(3, R) for R in (1e2, 1e4, 1e6)]
     assert two[2] - two[1] == pytest.approx(two[1] - two[0], rel=0.05)
     assert three[2] - three[1] < 0.3 * (three[1] - three[0])
+
+
+# one number, by its log density; exactly on the edge, where rounding must not decide
+ESCAPING = {
+    "1 / (1 + w)": lambda w: -jnp.log1p(jnp.abs(w)),
+    "1 / sqrt(1 + w^2)": lambda w: -jnp.log1p(w**2) / 2,
+    "min(1, 1/w), one side": lambda w: jnp.where(w > 0, -jnp.log(jnp.maximum(w, 1.0)), -jnp.inf),
+    "below the edge": lambda w: -0.9 * jnp.log1p(jnp.abs(w)),
+}
+PILED = {
+    "exp(-w) / w": lambda w: -jnp.log(jnp.abs(w)) - jnp.abs(w),
+    "1/w on (0, 1)": lambda w: jnp.where((w > 0) & (w < 1), -jnp.log(w), -jnp.inf),
+    "below the edge": lambda w: -1.1 * jnp.log(jnp.abs(w)) - jnp.abs(w),
+}
+
+
+@pytest.mark.parametrize("name", ESCAPING)
+def test_mass_that_grows_like_a_logarithm_toward_infinity_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="its mass escapes to infinity"):
+        Law(ESCAPING[name], "predictor").cdf(np.array(1.0))
+
+
+@pytest.mark.parametrize("name", PILED)
+def test_mass_that_grows_like_a_logarithm_toward_zero_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="its mass piles up at w = 0"):
+        Law(PILED[name], "predictor").cdf(np.array(1.0))
+
+
+def test_edges_in_the_plane() -> None:
+    """r^-2 r dr = d log r at either end."""
+    for sign, message in ((1, "escapes to infinity"), (-1, "piles up at w = 0")):
+        law = Law(lambda w, s=sign: -s * jnp.log1p(jnp.sum(w**2) ** s), "predictor", (2,))
+        with pytest.raises(ValueError, match=message):
+            law._check_mass()
+
+
+@pytest.mark.parametrize("exponent", [1.3, 1.5, 3.0])
+def test_heavy_tails(exponent: float) -> None:
+    """Density (1 + |w|)^-k: beyond w > 0 lies (1 + w)^(1 - k) / 2."""
+    law = Law(lambda w: -exponent * jnp.log1p(jnp.abs(w)), "predictor")
+    w = np.array([1e-3, 1.0, 50.0])
+    tail = (1 + w) ** (1 - exponent) / 2
+    np.testing.assert_allclose(law.cdf(w), 1 - tail, atol=2e-6)
+    np.testing.assert_allclose(law.cdf(-w), tail, atol=2e-6)
+
+
+def test_mass_beyond_the_quadrature_is_refused_with_its_part() -> None:
+    """(1 + |w|)^-1.01: e^-.6 = .55 of the mass lies beyond e^60."""
+    with pytest.raises(ValueError, match=r"^0\.55 of the mass of the law lies beyond"):
+        Law(lambda w: -1.01 * jnp.log1p(jnp.abs(w)), "predictor").cdf(np.array(1.0))
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1, 1), (0, 1), (-1, 0)])
+def test_mass_below_the_quadrature_is_kept(low: int, high: int) -> None:
+    """|w|^(-.99) on an interval: |w|^.01 of the mass within |w|, .20 of it below e^-160."""
+
+    def density(w: Any) -> Any:
+        return jnp.where((w > low) & (w < high), -0.99 * jnp.log(jnp.abs(w)), -jnp.inf)
+
+    law = Law(density, "predictor")
+    w = np.array([-2.0, -0.5, -1e-60, 0.0, 1e-60, 0.5, 2.0])
+    side = np.sign(w) * np.minimum(np.abs(w), 1.0) ** 0.01
+    true = (np.clip(side, low, high) - low) / (high - low)
+    np.testing.assert_allclose(law.cdf(w), true, atol=2e-6)
+    draws = law.sample(4000, key=0)  # the distribution of |w| at 1e-60, within 5 standard errors
+    assert abs(np.mean(np.abs(draws) < 1e-60) - 1e-60**0.01) < 5 * 0.5 / 4000**0.5
 
 
 @pytest.mark.parametrize("T", [1e-6, 1e-10])

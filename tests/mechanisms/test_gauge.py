@@ -26,7 +26,7 @@ def recurrent(kind: str) -> Problem:
     }
 
     def predict(p, x):
-        h = jnp.zeros((len(x), 2))
+        h = jnp.zeros((len(x), len(p["W"])))
         for t in range(3):
             h = h @ p["W"].T + x[:, t] @ p["V"].T
             h = jnp.maximum(h, 0) if relu else h
@@ -160,3 +160,18 @@ def test_heads_of_a_recurrent_bond() -> None:
         np.testing.assert_allclose(two[name], array, rtol=1e-7)
     times = [relaxation_time(each, problem.params, RULE, **DRAWS) for each in (problem, heads)]
     assert float(times[0]["state"]) == pytest.approx(float(times[1]["state"]), rel=1e-7)
+
+
+def test_dead_units_of_a_recurrent_net_stay() -> None:
+    """Two units more, without any weights: nothing moves them, and they move nothing."""
+    problem = recurrent("relu")
+    more = {"W": ((0, 2), (0, 2)), "V": ((0, 2), (0, 0)), "U": ((0, 0), (0, 2))}
+    params = {k: np.pad(problem.params[k], widths) for k, widths in more.items()}
+    (bond,) = problem.symmetry
+    symmetry = Symmetry([replace(bond, group=Rescaling(4))])
+    wide = replace(problem, params=params, symmetry=symmetry)
+    narrow = equilibrium(problem, problem.params, RULE, **DRAWS)
+    for name, array in equilibrium(wide, params, RULE, **DRAWS).items():
+        np.testing.assert_allclose(array, np.pad(narrow[name], more[name]), rtol=1e-7)
+    times = [relaxation_time(q, q.params, RULE, **DRAWS)["state"] for q in (problem, wide)]
+    assert float(times[1]) == pytest.approx(float(times[0]), rel=1e-7)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -154,6 +155,22 @@ def test_the_number_is_that_of_two_flows() -> None:
         for nu in path:
             u, s = boost(u, s, nu)
         np.testing.assert_allclose(flow.map.w(flow._along(path, 1e-11)), s * u, rtol=1e-9)
+
+
+def test_legs_that_leave_the_range_are_shortened() -> None:
+    """w = s log u^2: u reaches 0 along 4 a and 16 a, so that a and b are compared."""
+    p = of(lambda t: t["s"] * jnp.log(t["u"] ** 2), {"u": 2, "s": 1})
+    theta0 = {"u": np.array([0.1, 1.0]), "s": np.ones(1)}
+    flow = DualFlow("", flat_map(p), flatten(p, theta0))
+    a, b = np.array([-0.0007, 0.02]), np.array([-0.0005, -0.03])
+    for times in (4, 16):
+        with pytest.raises(sb.Refused, match="out of its range"):
+            flow._along([times * a], 1e-11)
+    apart = flow._apart(a, b, 0)
+    assert apart > 1e-3
+    assert flow._apart(16 * a, 16 * b) == pytest.approx(apart, rel=1e-6)
+    with pytest.raises(sb.Refused, match="out of its range"):
+        flow._apart(16 * a, 16 * b, 1)
 
 
 def test_out_of_reach_is_refused() -> None:

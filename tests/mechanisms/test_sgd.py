@@ -184,6 +184,24 @@ def test_equilibrium_of_complex_scales() -> None:
     assert np.abs(drift["planes"]).max() < 1e-7 * np.abs(start["planes"]).max()
 
 
+def test_relaxation_of_complex_scales_is_that_of_the_linearised_drift() -> None:
+    """By finite differences: each plane's drift by its own charge, others held."""
+    problem, symmetry = rotary()
+    rule, draws = noisy_rule(), {"key": 3, "batches": 64}
+    settled = equilibrium(problem, problem.params, rule, **draws)
+    times = relaxation_time(problem, problem.params, rule, **draws)["planes"]
+    assert times.shape == (2,)
+    for k, plane in enumerate(symmetry.bonds[0].group.planes):
+        q, d = [], []
+        for step in (1e-5, -1e-5):
+            g = np.eye(4)
+            g[plane, plane] += step
+            moved = act(symmetry, {"planes": g[None]}, settled)
+            q.append(charges(symmetry, moved)["planes"][k])
+            d.append(expected_charge_drift(problem, moved, rule, **draws)["planes"][k])
+        assert times[k] == pytest.approx(-(q[0] - q[1]) / (d[0] - d[1]), rel=1e-4)
+
+
 def hadamard(size: int = 3) -> Problem:
     rng = np.random.default_rng(0)
     bond = Bond(Rescaling(size), vectors=[("u", 0)], covectors=[("v", 0)], name="uv")

@@ -110,12 +110,10 @@ def _element(bond: Bond, a: Array, b: Array) -> tuple[Array, Array]:
 
 
 def _scale(a: Array, b: Array) -> tuple[Array, Array]:
-    """g with g^4 a = b for every scale, and the relative imbalance; scales nothing acts on stay."""
+    """g with g^4 a = b for every scale, and the largest |log g|; scales nothing acts on stay."""
     free = (a == 0) & (b == 0)
     g = jnp.where(free, 1.0, (b / jnp.where(free, 1.0, a)) ** 0.25)
-    good = jnp.isfinite(g) & (g > 0)
-    off = jnp.abs(a - b) / jnp.where(free, 1.0, a + b)
-    return g, jnp.where(good, off, jnp.inf).max()
+    return g, jnp.abs(jnp.log(g)).max()
 
 
 def _root(a: Array, b: Array) -> tuple[Array, Array]:

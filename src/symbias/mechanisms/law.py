@@ -18,6 +18,7 @@ from symbias.mechanisms.normalisable import check_mass
 ROUNDS, MOST_ROUNDS, STEPS = 6, 60, 400  # of random-walk Metropolis
 CHUNKS = (256, 4_000)  # points that are evaluated at once: two programs, whatever their number
 CANDIDATES = 50  # for every start
+CHAINS = 20  # at least, for every dimension: their spread makes the steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,12 +223,13 @@ def _metropolis(law: Law, size: int, key: int) -> np.ndarray:
     Rounds go on while the spread shrinks, as it does from a wide start into a narrow law.
     """
     dim = prod(law.shape)
+    chains = max(size, CHAINS * dim)
     with jax.enable_x64(True):
         keys = jax.random.split(jax.random.key(key), MOST_ROUNDS + 1)
-        at = jnp.asarray(law._starts(size, key))
+        at = jnp.asarray(law._starts(chains, key))
         root, widths = 0.5 * jnp.eye(dim), np.full(dim, np.inf)
         for done, k in enumerate(keys[1:], start=1):
-            at = law._walk(jax.random.split(k, size), at, root)
+            at = law._walk(jax.random.split(k, chains), at, root)
             spread = jnp.cov(at.T).reshape(dim, dim) * 2.38**2 / dim
             root = jnp.linalg.cholesky(spread + 1e-12 * jnp.trace(spread) * jnp.eye(dim))
             before, widths = widths, np.sqrt(np.diag(spread))
@@ -235,4 +237,4 @@ def _metropolis(law: Law, size: int, key: int) -> np.ndarray:
                 break
         ahead = at + jax.random.normal(keys[0], at.shape) @ root.T
         law._check_known(np.asarray(ahead))
-        return np.asarray(at).reshape(size, *law.shape)
+        return np.asarray(at[:size]).reshape(size, *law.shape)

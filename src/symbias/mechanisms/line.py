@@ -1,5 +1,7 @@
 """The distribution function of a law of one number, by quadrature in log |w|.
 
+Beyond the ends of the quadrature a density is taken for a power of |w|.
+
 The wells of a loss are as wide as the loss makes them, those of a density as narrow as the
 temperature: maxima are found on a grid that sees the first, then followed to their top, and each
 gets a grid of its own.
@@ -15,6 +17,8 @@ LOG_SMALL, LOG_LARGE = -160.0, 60.0
 COARSE, FINE, NEAR = 4_000, 60_000, 2_000
 NEGLIGIBLE = 50.0  # below the maximum of the log density
 TOP = 8.0  # what a maximum's own grid reaches down
+LEAST_POWER = 1e-3  # of |w|: less, and most of the mass is beyond floating point
+LOST = 1e-6  # part of the mass that may lie beyond the largest |w|
 STEPS = 60  # of ternary search and of bisection
 
 Function = Callable[[np.ndarray], np.ndarray]
@@ -29,24 +33,42 @@ def distribution(log_density: Function, unknown: Function) -> tuple[np.ndarray, 
     Raises
     ------
     ValueError
-        Where it cannot be normalised, or has mass next to where it is not known.
+        Where it cannot be normalised, or has mass beyond the largest |w| or next to where it is
+        not known.
     """
     halves = [_half(log_density, unknown, sign) for sign in (-1, 1)]
     top = max(np.max(log, initial=-np.inf) for _, log in halves)
     if top == -np.inf:
         raise ValueError("the law has no mass: its density is nowhere positive and finite")
-    grids, masses = [], []
+    grids, masses, total, lost = [], [], 0.0, 0.0
     for (t, log), sign in zip(halves, (-1, 1), strict=True):
-        if len(t) == 0 or log.max() < top - NEGLIGIBLE:
+        if sign > 0:
+            grids.append(np.zeros(1))
+            masses.append(np.full(1, total))
+        if len(t) == 0:
             continue
-        cumulated = cumulative_trapezoid(np.exp(log - top), t, initial=0)
-        w = sign * np.exp(t)
-        grids.append(w[::sign])
-        masses.append(cumulated if sign > 0 else cumulated[-1] - cumulated[::-1])
-    if len(masses) == 2:
-        masses[1] = masses[1] + masses[0][-1]
-    values = np.concatenate(masses)
-    return np.concatenate(grids), values / values[-1]
+        log = log - top
+        below = _outside(t, log, "piles up at w = 0") if t[0] == LOG_SMALL else 0.0
+        if t[-1] == LOG_LARGE:
+            lost += _outside(-t[::-1], log[::-1], "escapes to infinity")
+        cumulated = below + cumulative_trapezoid(np.exp(log), t, initial=0)
+        grids.append(sign * np.exp(t)[::sign])
+        masses.append(total + (cumulated if sign > 0 else cumulated[-1] - cumulated[::-1]))
+        total += cumulated[-1]
+    if lost > LOST * total:
+        raise ValueError(
+            f"{lost / (total + lost):.2g} of the mass of the law lies beyond |w| = "
+            f"e^{LOG_LARGE:g}, where its quadrature ends"
+        )
+    return np.concatenate(grids), np.concatenate(masses) / total
+
+
+def _outside(t: np.ndarray, log: np.ndarray, name: str) -> float:
+    """Mass beyond the end t[0] of the scan, where the density goes on as a power of |w|."""
+    power = np.interp(t[0] + 1, t, log) - log[0]
+    if power <= LEAST_POWER:
+        raise ValueError(f"the law cannot be normalised: its mass {name}")
+    return float(np.exp(log[0]) / power)
 
 
 def _half(log_density: Function, unknown: Function, sign: int) -> tuple[np.ndarray, np.ndarray]:
@@ -67,10 +89,6 @@ def _half(log_density: Function, unknown: Function, sign: int) -> tuple[np.ndarr
     peaks = np.where(heights > log[at], peaks, t[at])
     floor = heights.max() - NEGLIGIBLE
     alive = log > floor
-    if alive[0] and log[1] <= log[0]:
-        raise ValueError("the law cannot be normalised: its mass piles up at w = 0")
-    if alive[-1] and log[-1] >= log[-2]:
-        raise ValueError("the law cannot be normalised: its mass escapes to infinity")
     beyond = unknown(sign * np.exp(t))
     if np.any(alive & (np.append(beyond[1:], False) | np.append(False, beyond[:-1]))):
         raise ValueError(

@@ -66,7 +66,7 @@ def _check_rays(log_density: Function, size: int) -> None:
         ends = np.exp([t, t + np.sign(t)])[:, None, None] * rays
         near, far = log_density(ends.reshape(-1, size)).reshape(2, -1)
         there = np.isfinite(near) & np.isfinite(far)
-        if np.any(far[there] + size * np.sign(t) >= near[there]):
+        if np.any(far[there] + size * np.sign(t) > near[there] - MARGIN):
             raise ValueError(f"the law cannot be normalised: its mass {name}")
 
 

@@ -250,7 +250,7 @@ def _snapshots(problem: Problem, params: Params) -> tuple[Params, bool]:
         raise ValueError(f"params are {sorted(params)}, the problem has {sorted(shapes)}")
     extra = {np.ndim(v) - len(shapes[k]) for k, v in params.items()}
     fits = all(np.shape(v)[np.ndim(v) - len(shapes[k]) :] == shapes[k] for k, v in params.items())
-    if len(extra) != 1 or not extra <= {0, 1} or not fits:
+    if extra not in ({0}, {1}) or not fits:
         found = {k: np.shape(v) for k, v in params.items()}
         raise ValueError(f"params have shapes {found}, the problem {shapes}")
     single = extra == {0}
