@@ -6,9 +6,10 @@ Run it from the root of the repository::
 
 One fault at a time is written into a temporary copy of ``src`` and ``tests``: a flipped sign, a
 dropped factor, two swapped names (M and N, x and y, u and v, min and max), a number off by one, a
-changed comparison. The room's own tests run with ``-x`` and a time limit. A mutant that no test
-notices in time is printed with its place and its difference: it is either equivalent to the
-original, or a test is missing. Exit status: the number of survivors.
+changed comparison. The room's own tests, which must pass without it, run quick ones first up to
+the first that fails, within a time limit. A mutant that no test notices in time is printed with
+its place and its difference: it is either equivalent to the original, or a test is missing. Exit
+status: the number of survivors.
 """
 
 import argparse
@@ -16,11 +17,14 @@ import ast
 import difflib
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -79,20 +83,32 @@ def replaced(source: str, fault: Fault) -> str:
     return "".join([*lines[:first], head + text + tail, *lines[last + 1 :]])
 
 
+def pytest(copy: Path, *arguments: str, limit: float | None = None) -> tuple[int, str]:
+    """Exit status and output of the tests of the copy."""
+    command = [sys.executable, "-m", "pytest", "-x", "-m", "not slow", *arguments]
+    env = os.environ | {"PYTHONPATH": str(copy / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    run = subprocess.run(command, cwd=copy, env=env, capture_output=True, text=True, timeout=limit)
+    return run.returncode, run.stdout
+
+
+@cache
+def quickest_first(copy: Path, room: str) -> list[str]:
+    """The tests of a room in the order of the time they take."""
+    status, report = pytest(copy, "-vv", "--durations=0", *ROOMS[room])
+    if status:
+        sys.exit(f"{report}\n{room}: its tests fail without a mutant")
+    seconds: dict[str, float] = defaultdict(float)
+    for time, test in re.findall(r"^([\d.]+)s (?:setup|call|teardown) +(.+)$", report, re.M):
+        seconds[test] += float(time)
+    return sorted(seconds, key=lambda test: seconds[test])
+
+
 def outcome(copy: Path, path: Path, mutant: str, tests: list[str], limit: float) -> str:
     """What the tests say with the mutant in place of a file of the copy."""
     original = path.read_text()
     path.write_text(mutant)
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-m", "not slow", *tests]
-    env = os.environ | {"PYTHONPATH": str(copy / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
-        for part in (["--few", "8"], []):  # most are caught by a few tests of every file
-            run = subprocess.run(
-                [*command, *part], cwd=copy, env=env, capture_output=True, timeout=limit
-            )
-            if run.returncode:
-                return "caught"
-        return "SURVIVED"
+        return "caught" if pytest(copy, "-q", *tests, limit=limit)[0] else "SURVIVED"
     except subprocess.TimeoutExpired:
         return "out of time"
     finally:
@@ -127,9 +143,9 @@ def main() -> int:
         ]
         drawn = random.Random(asked.seed).sample(pool, min(asked.count, len(pool)))
         for number, (path, fault, room) in enumerate(drawn, 1):
-            source = path.read_text()
+            source, tests = path.read_text(), quickest_first(copy, room)
             mutant = replaced(source, fault)
-            found = outcome(copy, path, mutant, ROOMS[room], asked.limit)
+            found = outcome(copy, path, mutant, tests, asked.limit)
             survivors += found == "SURVIVED"
             place = f"{path.relative_to(copy)}:{fault[0].lineno}"  # type: ignore[attr-defined]
             print(f"{number}/{len(drawn)} {found} {place}", flush=True)
