@@ -358,6 +358,14 @@ CASES = [
             ),
         ),
     ),
+    Case(
+        "power of 2, or take sb.Spectral()",
+        lambda: sb.design(sb.Spectral("haar"), sb.WeightDecay(1.0), shape=101),
+        (
+            lambda: sb.design(sb.Spectral("haar"), sb.WeightDecay(1.0), shape=128),
+            lambda: sb.design(sb.Spectral(), sb.WeightDecay(1.0), shape=101),
+        ),
+    ),
     Case("take sb.Schatten", lambda: sb.Nuclear(p=0.5), (lambda: sb.Schatten(0.5),)),
     Case(
         "It is a preference under noise, against dw",

@@ -149,6 +149,10 @@ def test_a_gauge_design_has_the_penalty_as_its_log_volume(penalty) -> None:
     np.testing.assert_allclose(p(p.section(w)), w, rtol=1e-9)
     volume = float(sb.log_volume(p.symmetry, p.section(w)))
     assert T * volume == pytest.approx(float(penalty(w)), rel=1e-9)
+    below = p.section(-w)  # the volume is monotone along w
+    np.testing.assert_allclose(p(below), -w, rtol=1e-9)
+    volume = float(sb.log_volume(p.symmetry, below))
+    assert T * volume == pytest.approx(-float(penalty(w)), rel=1e-9)
 
 
 def test_the_log_penalty_is_the_law_against_dw() -> None:
@@ -259,6 +263,9 @@ def test_short_parameters_have_designs_too(penalty: str, size: int) -> None:
         (lambda: sb.TotalVariation(axis=(0, 1)), (8, 3), "full grid"),
         (sb.Spectral("nonsense"), 4, "not a discrete wavelet"),
         (sb.Spectral("haar", level=3), 4, "halved 2 times"),
+        (sb.Spectral("haar"), 101, "would penalise none"),
+        (sb.Spectral("haar", image=(3, 4)), 12, "would penalise none"),
+        (sb.Spectral("db4"), 4, "would penalise none"),
         (sb.GroupLasso([0, 1]), 3, "one label per coefficient"),
         (sb.GroupLasso([[0, 1], [1, 2]]), 3, "latent group lasso"),
         (sb.GroupLasso([[0, 1, 2], [1, 2]]), 3, "latent group lasso"),

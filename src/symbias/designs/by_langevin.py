@@ -16,7 +16,8 @@ def by_langevin(penalty: Penalty, mechanism: "Langevin", shape: Shape) -> Parame
     """Radial designs, for the reference measure that ``mechanism`` names.
 
     "ambient" (gauge design; Aladrah et al., arXiv 2601.06597): |x| = sqrt(2) exp(R(w) / T) in two
-    dimensions, so T log vol = R(w), for any increasing R; its law against dw is another.
+    dimensions, so T log vol = R(w) for w >= 0 and any increasing R; for w < 0 it goes on as
+    -R(|w|), since a volume that varies with w is monotone along it. Its law against dw is another.
     "predictor": w = |x|^p has the density exp(-l/T) w^(k/p - 1) against dw, k = rho (n - 1) + 1:
     the penalty T (1 - k/p) log w.
 

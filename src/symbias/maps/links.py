@@ -113,7 +113,8 @@ class GaugeLink(Link):
     """w = h((n - 1) T log(r / sqrt 2)), h the inverse of a penalty R: T log volume = R(w).
 
     r is the length of a vector of n numbers; sqrt 2 is the length of a unit rotation's generator.
-    ``r >= sqrt 2`` gives w >= 0; below, R goes on as an odd function.
+    ``r >= sqrt 2`` gives w >= 0; below, R goes on as an odd function, since the volume is monotone
+    along r: there it rewards what R would punish.
     """
 
     inner: Link

@@ -158,7 +158,7 @@ class Spectral(Penalty):
     ----------
     basis : str
         "cosine" (orthonormal), or a discrete wavelet of PyWavelets ("haar", "db4", ...), whose
-        coarsest coefficients are not penalised.
+        coarsest coefficients are not penalised: of a length that is k times even, one of 2^k.
     level : int, optional
         Of the wavelet; the most that the length allows by default.
     image : (rows, cols), optional
@@ -176,7 +176,14 @@ class Spectral(Penalty):
         """From coefficients to w."""
         if self.basis == "cosine":
             return Cosine()
-        return Wavelet(self.basis, self.image or size, level=self.level, free=True)
+        found = Wavelet(self.basis, self.image or size, level=self.level, free=True)
+        if 1 < size == found.free:
+            raise ValueError(
+                f"{self.basis!r} wavelets of {self.image or size} values would penalise none: a "
+                "length is halved as often as it is even and the filter fits. Continue w to a "
+                "power of 2, or take sb.Spectral() (cosines)"
+            )
+        return found
 
     def form(self, shape: Shape) -> Form:
         return _behind(self.transform(shape[0]), shape)
