@@ -456,3 +456,9 @@ def test_targets_that_do_not_go_together(tmp_path: Path, options: list[str], say
     assert says in err
     assert not out.exists()
     assert len(err.strip().splitlines()) == 1
+
+
+def test_the_package_runs_as_the_command() -> None:
+    command = [sys.executable, "-m", "symbias", "--version"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert found.stdout.split()[-1] == sb.__version__
