@@ -53,7 +53,8 @@ def imported_rooms(path: Path) -> set[str]:
     return rooms
 
 
-MODULES = sorted(p for p in SOURCE.rglob("*.py") if p != SOURCE / "__init__.py")
+# without the two doors of the house, which hold names and the command
+MODULES = sorted({*SOURCE.rglob("*.py")} - {SOURCE / "__init__.py", SOURCE / "__main__.py"})
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SOURCE)))
