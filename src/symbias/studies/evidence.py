@@ -126,8 +126,9 @@ def _draw_laws(rows: list[dict[str, Any]], path: Path) -> None:
     from matplotlib.figure import Figure
 
     shown = [row for row in rows if row["samples"][0].size == 1]
-    figure = Figure(figsize=(11, 2.4 * -(-len(shown) // 4)), layout="constrained")
-    grid = figure.subplots(-(-len(shown) // 4), 4, squeeze=False).ravel()
+    lines = -(-len(shown) // 3)
+    figure = Figure(figsize=(7.5, 2.0 * lines), layout="constrained")
+    grid = figure.subplots(lines, 3, squeeze=False).ravel()
     for axes in grid[len(shown) :]:
         axes.axis("off")
     for axes, row in zip(grid, shown, strict=False):
@@ -145,7 +146,7 @@ def _draw_laws(rows: list[dict[str, Any]], path: Path) -> None:
 def _draw_calibration(rows: list[dict[str, Any]], path: Path) -> None:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4, 4), layout="constrained")
+    figure = Figure(figsize=(7.5, 3.4), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="0.7")
     for row in rows:
@@ -153,5 +154,5 @@ def _draw_calibration(rows: list[dict[str, Any]], path: Path) -> None:
         label = f"{row['test']} ({row['rejected_at_5_percent']:.1%} at 5%)"
         axes.step(p, np.arange(1, len(p) + 1) / len(p), label=label)
     axes.set(xlabel="p-value", ylabel="share of true laws", aspect="equal")
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.05, 0.5))
     _save(figure, path)
