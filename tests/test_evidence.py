@@ -14,6 +14,7 @@ from symbias.evidence import (
     compare_point,
     energy_test,
     holm,
+    laws,
 )
 from symbias.mechanisms import Law
 
@@ -66,6 +67,51 @@ def test_energy_distance_in_one_dimension_is_scipys() -> None:
     assert abs(ours - stats.energy_distance(x / pooled, y / pooled) ** 2) < 1e-12
 
 
+def test_the_permutation_p_value_is_a_share_of_all_splits() -> None:
+    """No split of two equal samples has less energy; two of the 20 of six numbers have the most."""
+    rng = np.random.default_rng(12)
+    x = rng.normal(size=(30, 2))
+    assert energy_test(x, x.copy(), permutations=19, rng=rng)[1] == 1.0
+    far = energy_test(x, x + 50, permutations=19, rng=rng)
+    assert far[1] == 1 / 20
+    few = np.array([[0.0], [0.1], [0.3]])
+    p = energy_test(few, few + 9, permutations=4000, rng=rng)[1]
+    assert abs(p - 0.1) < 0.02  # 4.2 standard errors: once in 40,000 seeds
+
+
+def test_energy_distance_by_hand() -> None:
+    """2 E|x - y| - E|x - x'| - E|y - y'|, in units of the spread of all numbers together."""
+    x, y = np.array([[0.0, 5.0], [1.0, 5.0]]), np.array([[2.0, 5.0]])
+    rng = np.random.default_rng(0)
+    found = energy_test(x, y, permutations=9, rng=rng)[0]  # one number, and a constant
+    assert found == pytest.approx((2 * 1.5 - 0.5) / np.sqrt(2 / 3))
+    turned = np.array([[3.0, 4.0], [0.0, 0.0]])  # both coordinates of one spread, in their units
+    found = energy_test(turned[:1], turned[1:], permutations=9, rng=rng)[0]
+    assert found == pytest.approx(2 * np.hypot(2, 2))
+
+
+def test_two_samples_are_enough_and_numbers_of_one_are_a_list() -> None:
+    """P(D_2 >= 3/4) = 2 (1/4)^2 = 1/8 for two numbers of a uniform law, all below a quarter."""
+    at = stats.norm.ppf([0.24, 0.25])
+    seen = compare(NORMAL, at)
+    assert seen.statistic == pytest.approx(0.75, abs=1e-4)
+    assert seen.p_value == pytest.approx(2 * 0.25**2, rel=1e-3)
+    one = compare(Law(lambda w: -jnp.sum(w**2) / 2, "predictor", (1,)), at[:, None])
+    assert (one.test, one.p_value) == (seen.test, pytest.approx(seen.p_value, rel=1e-3))
+    assert (one.draws, one.effective) == (2, 2.0)
+
+
+def test_draws_are_counted_in_points_of_the_law(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(13)
+    monkeypatch.setattr(laws, "MOST", 60)
+    seen = compare(PAIR, rng.normal(size=(60, 2)))
+    assert (seen.draws, seen.effective) == (60, 60.0)
+    many = compare(PAIR, rng.normal(size=(90, 2)))
+    assert (many.draws, many.effective) == (90, 60.0)
+    chains = xr.DataArray(rng.normal(size=(3, 400, 2)), dims=("replica", "step", "w"))
+    assert compare(PAIR, chains).draws == 1200
+
+
 def chain(correlation: float, replicas: int = 8, steps: int = 3000) -> xr.DataArray:
     """Autoregressive standard normal values."""
     rng = np.random.default_rng(5)
@@ -102,6 +148,17 @@ def test_points_have_the_level_they_claim() -> None:
     assert 0.035 <= np.mean([e.verdict == "rejected" for e in seen]) <= 0.065
     covered = np.mean([e.interval[0] <= 2.0 <= e.interval[1] for e in seen])
     assert 0.935 <= covered <= 0.965
+
+
+def test_points_are_judged_by_students_t() -> None:
+    x = np.array([1.3, 0.4, 2.2, 1.9, 0.7])
+    seen, theirs = compare_point(0.5, x, level=0.1), stats.ttest_1samp(x, 0.5)
+    assert seen.statistic == pytest.approx(theirs.statistic)
+    assert seen.p_value == pytest.approx(theirs.pvalue)
+    assert seen.interval == pytest.approx(tuple(theirs.confidence_interval(0.9)))
+    assert compare_point(2.1, x).p_value == pytest.approx(stats.ttest_1samp(x, 2.1).pvalue)
+    below = compare_point(-2.0, -x, tolerance=0.25)  # 0.7 off, of which 0.5 are allowed
+    assert below.statistic == pytest.approx(0.2 / stats.sem(x))
 
 
 @pytest.mark.parametrize(
@@ -244,3 +301,24 @@ def test_the_median_test_is_exact_and_says_when_it_cannot_tell() -> None:
             compare_median(bad)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="empty"):
         compare_median([1.0], 2, 1)  # type: ignore[arg-type]
+
+
+def test_intervals_of_medians_are_those_of_the_tables() -> None:
+    """Order statistics of the sign test at 95%: 1 and 6 of 6, 2 and 9 of 10, 6 and 15 of 20."""
+    for n, first, last in ((6, 1, 6), (10, 2, 9), (20, 6, 15)):
+        x = np.random.default_rng(n).permutation(np.arange(1.0, n + 1))
+        assert compare_median(x, level=0.05).interval == (first, last)
+    assert compare_median(np.arange(5.0), level=0.05).interval == (-np.inf, np.inf)
+
+
+def test_the_sign_test_by_hand() -> None:
+    """Of 9 numbers 7 lie above the range: 2 (36 + 9 + 1) / 2^9; and 8 of 9 below its upper end."""
+    x = np.array([1.0, 2.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0])
+    above = compare_median(x, 0.0, 4.0, level=0.2)
+    assert (above.statistic, above.verdict) == (7.0, "rejected")
+    assert above.p_value == pytest.approx(2 * 46 / 512)
+    ends = compare_median(x, 1.0, 10.0, level=0.05)  # both ends included
+    assert ends.statistic == 1.0
+    assert ends.p_value == 1.0
+    assert ends.p_opposite == pytest.approx(2 * 10 / 512)
+    assert ends.verdict == "consistent"

@@ -8,6 +8,7 @@ from scipy import stats
 from scipy.signal import lfilter
 
 from symbias.evidence import autocorrelation_time, compare, independent
+from symbias.evidence.chains import _gap
 from symbias.mechanisms import Law
 
 NORMAL = Law(lambda w: -(w**2) / 2, "predictor")
@@ -96,6 +97,29 @@ def test_independent_values_are_all_taken() -> None:
     kept, enough = independent(x)
     assert enough
     assert len(kept) >= x.size / 3
+
+
+def test_chains_are_thinned_to_what_is_forgotten() -> None:
+    """rho^gap = exp(-6): 12 steps for rho = exp(-1/2); from the last value of every chain back."""
+    rho = np.exp(-0.5)
+    assert _gap((1 + rho) / (1 - rho) * (1 - 1e-9)) == 12
+    assert _gap(1.0) == 1
+    x = autoregression(np.random.default_rng(6), rho, (5, 4000))
+    time = autocorrelation_time(x)
+    wanted = (time - 1) / (time + 1)
+    gap = next(g for g in range(1, 99) if wanted**g <= np.exp(-6))
+    kept, enough = independent(x)
+    assert enough
+    np.testing.assert_array_equal(kept.reshape(5, -1), x[:, ::-1][:, ::gap])
+
+
+def test_a_hundred_replicas_are_enough() -> None:
+    rng = np.random.default_rng(7)
+    x = autoregression(rng, 0.99, (100, 10))
+    for replicas, enough in ((100, True), (99, False)):
+        kept, found = independent(x[:replicas])
+        assert found == enough
+        np.testing.assert_array_equal(kept, x[:replicas, -1])
 
 
 @pytest.mark.parametrize("spread", [1e-3, 1e-6, 1e-7, 1e-9])

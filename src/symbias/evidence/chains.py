@@ -12,9 +12,9 @@ ENOUGH = 100  # autocorrelation times that a chain must hold for its own to be k
 def autocorrelation_time(values: np.ndarray) -> float:
     r"""Integrated autocorrelation time :math:`1 + 2 \sum_k \rho_k`, in steps, of what is slowest.
 
-    Of each number and of combinations of them along a few random directions: the mean, the
-    distance from the median, and the indicators of five quantiles; and the distance of all numbers
-    together. The mean alone misses a slow modulus whose sign changes fast.
+    Of each number, in units of its spread from its median, and of combinations of them along a few
+    random directions: the value, its modulus, and the indicators of five quantiles; and the
+    distance of all numbers together. The value alone misses a slow modulus whose sign changes fast.
 
     Parameters
     ----------
@@ -43,9 +43,9 @@ def _functionals(values: np.ndarray) -> list[np.ndarray]:
     if count > 1:
         turns = np.random.default_rng(0).normal(size=(count, RANDOM))
         lines += list(np.moveaxis(flat @ turns, -1, 0))
-    seen = [np.linalg.norm(flat, axis=-1)] if count > 1 else []
+    seen = [np.linalg.norm(flat, axis=-1)]
     for line in lines:
-        seen += [line, np.abs(line - np.median(line))]
+        seen += [line, np.abs(line)]
         seen += [(line <= q).astype(float) for q in np.quantile(line, QUANTILES)]
     return seen
 
