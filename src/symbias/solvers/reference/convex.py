@@ -123,9 +123,8 @@ def _add(
     identity = sp.eye_array(size, format="csc")
     match penalty:
         case L1():
-            weights = np.ones(shape[0]) if penalty.weights is None else np.asarray(penalty.weights)
-            each = np.repeat(weights, size // shape[0])
-            _sizes(program, identity, w, strength * each)
+            weights = np.ones(shape) if penalty.weights is None else np.asarray(penalty.weights)
+            _sizes(program, identity, w, strength * weights.ravel())
         case Ridge():
             pass
         case ElasticNet(l1_ratio=ratio):
@@ -170,9 +169,11 @@ def _rows(program: Program, matrix: Any, w: int, strength: float, width: int) ->
 
 def _differences(penalty: Any, shape: tuple[int, ...]) -> tuple[Any, int]:
     """The matrix of all differences of a flat w, and how many belong together."""
-    rows, width = shape[0], int(np.prod(shape[1:], dtype=int))
-    across = len(shape) == 2 and getattr(penalty, "axis", 0) in (1, -1)
-    length = width if across else rows
+    length, width = shape[0], int(np.prod(shape[1:], dtype=int))
+    at = sp.eye_array(length * width, format="csr")
+    if len(shape) == 2 and getattr(penalty, "axis", 0) in (1, -1):  # of the transpose
+        at = at[np.arange(length * width).reshape(shape).T.ravel()]
+        length, width = width, length
     if isinstance(penalty, TrendFilter):
         steps = np.ones(length - 1) if penalty.spacing is None else np.asarray(penalty.spacing)
         D = _changes(2, np.concatenate([[0.0], np.cumsum(steps)]))
@@ -182,9 +183,7 @@ def _differences(penalty: Any, shape: tuple[int, ...]) -> tuple[Any, int]:
         parents = np.asarray(penalty.tree)
         nodes, eye = np.flatnonzero(parents >= 0), sp.eye_array(length, format="csr")
         D = eye[nodes] - eye[parents[nodes]]
-    if across:  # lines are the rows of w: differences of columns, row by row
-        return sp.csc_array(sp.kron(sp.eye_array(rows), D)), D.shape[0]
-    return sp.csc_array(sp.kron(D, sp.eye_array(width))), width
+    return sp.csc_array(sp.kron(D, sp.eye_array(width)) @ at), width
 
 
 def _changes(order: int, times: np.ndarray) -> Any:
