@@ -8,6 +8,7 @@ import numpy as np
 
 from symbias.solvers.blocks import Blocks
 from symbias.solvers.certificate import Point
+from symbias.solvers.free import newton, weighted
 from symbias.solvers.inputs import Inputs
 from symbias.solvers.losses import Loss, SquaredError
 
@@ -130,7 +131,7 @@ class Problem:
         """a_i times the terms, which may be infinite where a_i is zero."""
         if self.weights is None:
             return terms / len(self.y)
-        return np.where(self.weights > 0, self.weights * terms, 0.0)
+        return weighted(self.weights, terms)
 
     def polish(self, eta: np.ndarray, g: np.ndarray | None = None) -> np.ndarray:
         """The best free coordinates g for B c = ``eta``: projection, or Newton with halvings."""
@@ -141,28 +142,7 @@ class Problem:
             g = E.T @ (self.a * towards)
         if self.quadratic or not len(g):
             return g
-        value = self.value(eta + E @ g)
-        for _ in range(steps):
-            now = eta + E @ g
-            slope = E.T @ self.gradient(now)
-            curvature = self.a * self.loss.bend(now, self.y, self.a)
-            hessian = (E * curvature[:, None]).T @ E
-            step = -np.linalg.lstsq(hessian, slope)[0]
-            decrease = float(slope @ step)
-            if not decrease < -1e-30 * value:
-                break
-            size = 1.0
-            while size > 1e-6:
-                new = self.value(eta + E @ (g + size * step))
-                if new <= value + 1e-4 * size * decrease + 1e-15 * value:
-                    break
-                size /= 2
-            else:
-                break
-            g, value = g + size * step, min(new, value)
-            if -decrease <= 1e-28 * max(value, 1e-300):
-                break
-        return g
+        return newton(self.loss, E, self.a, self.y, eta, g, steps)
 
     def point(self, c: np.ndarray, eta: np.ndarray, pull: np.ndarray | None = None) -> Point:
         """What the certificate asks of the loss at eta, all directions included."""

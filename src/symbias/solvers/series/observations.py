@@ -5,11 +5,10 @@ from functools import cached_property
 
 import numpy as np
 
+from symbias.solvers.free import newton
 from symbias.solvers.losses import Loss, SquaredError
 from symbias.solvers.series.found import Found
 from symbias.solvers.series.stretches import sizes
-
-_NEWTON_STEPS = 50
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -156,30 +155,12 @@ class Observations:
             return w
         E = np.stack([np.broadcast_to(e, w.shape) for e in directions], axis=-1)
         if w.ndim == 1:
-            return newton(self.loss, E, self.a, self.y, w)
+            return shifted(self.loss, E, self.a, self.y, w)
         rows = zip(E, self.a, self.y, w, strict=True)
-        return np.stack([newton(self.loss, *row) for row in rows])
+        return np.stack([shifted(self.loss, *row) for row in rows])
 
 
-def newton(loss: Loss, E: np.ndarray, a: np.ndarray, y: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """w (n,) with the best combination of the columns of E added."""
-    if not np.any(w):
-        w = E @ (E.T @ (a * loss.guess(y)))
-    value = float(a @ loss.value(w, y))
-    for _ in range(_NEWTON_STEPS):
-        slope = E.T @ (a * loss.gradient(w, y))
-        hessian = (E * (a * loss.bend(w, y, a))[:, None]).T @ E
-        step, size = -np.linalg.solve(hessian, slope), 1.0
-        decrease = float(slope @ step)
-        if not decrease < -1e-30 * value:
-            break
-        while size > 1e-10:
-            new = w + size * (E @ step)
-            ahead = float(a @ loss.value(new, y))
-            if ahead <= value + 1e-4 * size * decrease + 1e-15 * value:
-                break
-            size /= 2
-        w, value = new, min(ahead, value)
-        if -decrease <= 1e-26 * max(value, 1e-300):
-            break
-    return w
+def shifted(loss: Loss, E: np.ndarray, a: np.ndarray, y: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """w (n,) with the best combination of the columns of E added, orthonormal under a."""
+    g = E.T @ (a * loss.guess(y)) if not np.any(w) else np.zeros(E.shape[1])
+    return w + E @ newton(loss, E, a, y, w, g)

@@ -16,7 +16,7 @@ from scipy.fft import dct, idct
 
 from symbias.solvers.losses import Loss, SquaredError
 from symbias.solvers.series.found import Found, check_strength, slack
-from symbias.solvers.series.observations import newton
+from symbias.solvers.series.observations import shifted
 
 _ROUNDS = 500
 _PROXIMAL = 3  # steps a round
@@ -150,7 +150,7 @@ class Spectrum:
                 if not np.isfinite(a @ loss.value(eta, y)):
                     return _Point(c, eta, np.zeros(n), np.inf)
             ones = np.full((n, 1), 1 / np.sqrt(a.sum()))
-            level = float((newton(loss, ones, a, y, eta) - eta)[0])
+            level = float((shifted(loss, ones, a, y, eta) - eta)[0])
         c = c.copy()
         c[0] += level * np.sqrt(n)
         eta = eta + level
