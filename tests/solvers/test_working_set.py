@@ -204,3 +204,16 @@ def test_a_falling_path_is_certified_at_once() -> None:
         objective = left @ left / 400 + strength * np.abs(solution.c).sum()
         assert solution.objective == pytest.approx(objective, rel=1e-9)
         assert not np.any(solution.c[solution.zeros])
+
+
+@pytest.mark.parametrize("seed", [1, 29, 37])
+def test_groups_of_which_many_would_turn_back(seed: int) -> None:
+    """As many columns as rows are in use: only a short piece of Newton's first steps goes down."""
+    rng = np.random.default_rng(seed)
+    B = rng.normal(size=(60, 90)) * 10 ** rng.uniform(-1, 1, size=90)
+    B += 3 * rng.normal(size=(60, 1))
+    y = B[:, :5].sum(axis=1) / 3 + rng.standard_cauchy(size=60)
+    problem = Problem(Inputs(B), y, groups=np.arange(90) // 2)
+    found = solve(problem, 0.002 * problem.strength_max())
+    assert found.reason == "converged"
+    assert found.n_iter <= 8

@@ -15,7 +15,7 @@ from scipy.linalg.lapack import dpotrs
 from symbias.solvers.entries import factorise
 from symbias.solvers.quadratic import Quadratic
 
-SWEEPS, _NEWTON_STEPS, _HALVINGS = 6, 15, 6
+SWEEPS, _NEWTON_STEPS, _HALVINGS = 6, 15, 30
 
 
 @dataclass(frozen=True, eq=False)
