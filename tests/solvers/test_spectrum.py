@@ -124,6 +124,15 @@ def test_warm_starts_end_where_cold_ones_do() -> None:
         start = warm.coefficients
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_steps_to_the_first_coefficient_that_vanishes_lead_on(seed: int) -> None:
+    """Most points are missing: whole steps of Newton overshoot, and proximal steps are slow."""
+    series = problem(200, seed, "logistic", missing=0.7)
+    found = series.solve(0.03 * series.strength_max, tol=1e-9)
+    assert found.converged
+    assert found.n_iter <= 50
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -195,7 +195,7 @@ class Spectrum:
         before = here.loss + strength * float(np.abs(here.c[1:]).sum())
         turning = step * sign < 0
         ends = np.min(-here.c[turning] / step[turning], initial=np.inf)
-        for size in (1.0, 0.25, min(ends, 1.0), 0.25 * min(ends, 1.0)):
+        for size in (1.0, 0.25, min(ends, 1.0)):
             c = here.c + size * step
             gone = c[1:] * sign[1:] <= 1e-12 * np.abs(here.c[1:])
             c[1:][gone] = 0.0
