@@ -170,9 +170,11 @@ def test_series_by_a_program_modelled_otherwise(order: int, channels: int) -> No
 def test_two_numbers_by_hand() -> None:
     """Each moves towards the other by strength over its weight, until they meet in the mean."""
     y, a = np.array([0.0, 3.0]), np.array([0.25, 0.75])
-    signal, objective = series_reference(y, 0.3, 1, np.arange(2.0), a)
-    np.testing.assert_allclose(signal, [0.3 / 0.25, 3 - 0.3 / 0.75], atol=1e-7)
-    assert objective == pytest.approx((0.3**2 / 0.25 + 0.3**2 / 0.75) / 2 + 0.3 * 1.4)
+    for unit in (1.0, 1e-6, 1e6):
+        signal, objective = series_reference(unit * y, unit * 0.3, 1, np.arange(2.0), a)
+        np.testing.assert_allclose(signal / unit, [0.3 / 0.25, 3 - 0.3 / 0.75], atol=1e-7)
+        cost = (0.3**2 / 0.25 + 0.3**2 / 0.75) / 2 + 0.3 * 1.4
+        assert objective == pytest.approx(cost * unit**2)
     signal, _ = series_reference(y, 0.6, 1, np.arange(2.0), a)
     np.testing.assert_allclose(signal, 2.25, atol=1e-7)
     signal, objective = series_reference(np.ones(4), 0.6, 1, np.arange(4.0), np.full(4, 0.25))
@@ -218,6 +220,8 @@ def test_a_convex_penalty_has_one_optimum_at_every_scale() -> None:
     best = convex_reference(sb.L1(), 0.2, X, Y[:, 0])
     assert 0 < np.sum(np.abs(best.coef) > 1e-6) < P
     for scale in (1.0, 1e-9, 1e9):
+        same = convex_reference(sb.L1(), 0.2 * scale, X, Y[:, 0] * scale)
+        np.testing.assert_allclose(same.coef / scale, best.coef, atol=1e-7)
         found = proximal_reference(sb.L1(), 0.2 * scale, X, Y[:, 0] * scale, starts=4)
         assert found.objective == pytest.approx(best.objective * scale**2, rel=1e-8)
         np.testing.assert_allclose(found.coef / scale, best.coef, atol=1e-5)

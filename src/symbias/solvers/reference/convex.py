@@ -44,16 +44,16 @@ def convex_reference(
     ValueError
         If the penalty is not convex or not known here, or the solver fails.
     """
-    Xc, yc, scale = centred(X, y, fit_intercept)
+    Xc, yc, unit = centred(X, y, fit_intercept)
     shape, targets = (X.shape[1], *y.shape[1:]), int(np.prod(y.shape[1:], dtype=int))
     program, eye = Program(), sp.eye_array(targets, format="csc")
     size = int(np.prod(shape))
-    w = program.variables(size, square=_square(penalty, strength / scale))
-    r = program.variables(y.size, square=1 / (len(y) * scale))
+    w = program.variables(size, square=_square(penalty, strength))
+    r = program.variables(y.size, square=1 / len(y))
     seen = Term(w, sp.kron(sp.csc_array(Xc), eye, format="csc"))
-    program.equal([seen, Term(r, sp.eye_array(y.size, format="csc"))], yc.ravel())
-    _add(program, penalty, strength / scale, w, shape)
-    coef = program.solve()[:size].reshape(shape)
+    program.equal([seen, Term(r, sp.eye_array(y.size, format="csc"))], yc.ravel() / unit)
+    _add(program, penalty, strength / unit, w, shape)
+    coef = unit * program.solve()[:size].reshape(shape)
     return measured("Clarabel", penalty, strength, coef, X, y, fit_intercept)
 
 
@@ -68,25 +68,25 @@ def series_reference(
     program, channels = Program(), int(np.prod(y.shape[1:], dtype=int))
     mean = np.sum(weights * y, axis=0) / np.sum(weights, axis=0)
     centre = y - mean
-    scale = float(np.sum(weights * centre**2)) or 1.0
+    unit = float(np.sqrt(np.sum(weights * centre**2))) or 1.0
     # the loss is sum a (w^2 / 2 - y w) but for a constant
-    share = weights.ravel() / scale
-    w = program.variables(y.size, square=share, cost=-share * centre.ravel())
+    cost = -(weights * centre).ravel() / unit
+    w = program.variables(y.size, square=weights.ravel(), cost=cost)
     D = _changes(order, times)
     if channels == 1:
-        program.absolute([Term(w, D)], program.variables(D.shape[0], cost=strength / scale))
+        program.absolute([Term(w, D)], program.variables(D.shape[0], cost=strength / unit))
     else:
-        _rows(program, sp.kron(D, sp.eye_array(channels)), w, strength / scale, channels)
-    signal = program.solve()[: y.size].reshape(y.shape) + mean
+        _rows(program, sp.kron(D, sp.eye_array(channels)), w, strength / unit, channels)
+    signal = unit * program.solve()[: y.size].reshape(y.shape) + mean
     changes = float(np.linalg.norm((D @ signal).reshape(-1, channels), axis=1).sum())
     return signal, float(np.sum(weights * (y - signal) ** 2)) / 2 + strength * changes
 
 
 def centred(X: np.ndarray, y: np.ndarray, fit_intercept: bool) -> tuple[Any, Any, float]:
-    """X and y without their means, and the size of the loss: for solvers of few digits."""
+    """X and y without their means, and the size of y: for solvers of few digits."""
     if fit_intercept:
         X, y = X - X.mean(axis=0), y - y.mean(axis=0)
-    return X, y, float(np.sum(y**2) / len(y)) or 1.0
+    return X, y, float(np.sqrt(np.sum(y**2) / len(y))) or 1.0
 
 
 def measured(
