@@ -66,6 +66,7 @@ def test_conditions_of_optimality(loss: Loss, grouped: bool, l2: float, kind: st
     objective += strength * float(np.sum(1.3 * sizes + l2 / 2 * sizes**2))
     assert found.objective == pytest.approx(objective, rel=1e-12)
     assert 0 <= found.gap <= 1e-10 * objective
+    assert found.violation == pytest.approx(found.gap / objective)
     nu = a * slope(loss, eta, y)
     np.testing.assert_allclose(F.T @ nu, 0, atol=1e-7)
     pull, live = B.T @ nu, sizes > 0
@@ -217,3 +218,16 @@ def test_groups_of_which_many_would_turn_back(seed: int) -> None:
     found = solve(problem, 0.002 * problem.strength_max())
     assert found.reason == "converged"
     assert found.n_iter <= 8
+
+
+def test_free_directions_have_units_of_their_own() -> None:
+    """F is seen through its range: what is recovered scales against its columns."""
+    B, y = data(SquaredError(), 40, 10, 7)
+    F = np.stack([np.ones(40), np.arange(40.0), np.zeros(40)], axis=1)
+    found = solve(Problem(Inputs(B), y, free=F), 0.05)
+    eta = B @ found.c + F @ found.f
+    assert np.abs(F.T @ (y - eta)).max() <= 1e-9
+    units = np.array([1e-3, 1e-18, 1.0])
+    other = solve(Problem(Inputs(B), y, free=F * units), 0.05)
+    np.testing.assert_allclose(other.f * units, found.f, rtol=1e-6)
+    assert found.f[2] == 0
