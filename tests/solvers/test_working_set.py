@@ -66,7 +66,7 @@ def test_conditions_of_optimality(loss: Loss, grouped: bool, l2: float, kind: st
     objective += strength * float(np.sum(1.3 * sizes + l2 / 2 * sizes**2))
     assert found.objective == pytest.approx(objective, rel=1e-12)
     assert 0 <= found.gap <= 1e-10 * objective
-    assert found.violation == pytest.approx(found.gap / objective)
+    assert found.violation == pytest.approx(found.gap / objective, rel=1e-9, abs=0)
     nu = a * slope(loss, eta, y)
     np.testing.assert_allclose(F.T @ nu, 0, atol=1e-7)
     pull, live = B.T @ nu, sizes > 0
@@ -193,9 +193,11 @@ def test_a_loss_without_a_bound_has_no_majorizer() -> None:
     assert Poisson().majorizer(np.zeros(3), np.ones(3)) is None
 
 
-def test_a_falling_path_is_certified_at_once() -> None:
+@pytest.mark.parametrize("unit", [1.0, 1e-8])
+def test_a_falling_path_is_certified_at_once(unit: float) -> None:
     """The sweeps of a small well-posed problem need no second solver."""
     B, y = data(SquaredError(), 200, 20, 8)
+    y *= unit
     problem = Problem(Inputs(B), y, free=np.ones((200, 1)))
     strengths = problem.strength_max() * np.geomspace(1, 1e-2, 10)
     found = list(path(problem, strengths, tol=1e-8))
@@ -203,7 +205,8 @@ def test_a_falling_path_is_certified_at_once() -> None:
     for solution, strength in zip(found, strengths, strict=True):
         left = y - B @ solution.c - solution.f[0]
         objective = left @ left / 400 + strength * np.abs(solution.c).sum()
-        assert solution.objective == pytest.approx(objective, rel=1e-9)
+        assert solution.objective == pytest.approx(objective, rel=1e-9, abs=0)
+        assert solution.violation == pytest.approx(solution.gap / objective, rel=1e-9, abs=0)
         assert not np.any(solution.c[solution.zeros])
 
 
