@@ -261,6 +261,7 @@ def test_short_parameters_have_designs_too(penalty: str, size: int) -> None:
         (sb.Differences(1, grid=(2, 2)), 3, "has 4 entries"),
         (lambda: sb.TotalVariation(axis=5), (8, 3), "axis must be 0 or 1"),
         (lambda: sb.TotalVariation(axis=(0, 1)), (8, 3), "full grid"),
+        (lambda: sb.TotalVariation(axis=1, tree=[-1, 0]), (2, 3), "over the first axis"),
         (sb.Spectral("nonsense"), 4, "not a discrete wavelet"),
         (sb.Spectral("haar", level=3), 4, "halved 2 times"),
         (sb.Spectral("haar"), 101, "would penalise none"),

@@ -40,3 +40,11 @@ def test_no_step_in_any_direction_is_better(loss: Loss) -> None:
     g = newton(loss, E, a, y, eta, np.array([1.0, -2.0, 3.0]))
     slope = E.T @ (a * np.asarray(loss.gradient(eta + E @ g, y)))
     np.testing.assert_allclose(slope, 0, atol=1e-10)
+
+
+def test_a_row_that_weighs_nothing_may_overflow() -> None:
+    loss, y, a = Poisson(), np.array([1.0, 3.0, 2.0]), np.array([0.5, 0.5, 0.0])
+    far = np.array([0.0, 0.0, 1000.0])
+    assert loss.bend(far, y, a).tolist() == [1.0, 1.0, 1e-5]
+    found = newton(loss, np.ones((3, 1)), a, y, far, np.zeros(1))
+    assert found == pytest.approx([np.log(2.0)], rel=1e-12)

@@ -42,6 +42,8 @@ class TotalVariation(Penalty):
                 f"axis must be 0 or 1, got {self.axis!r}: one axis of a matrix, line by line. A "
                 "full grid has no exact synthesis"
             )
+        if self.tree is not None and self.axis not in (None, 0):
+            raise ValueError(f"a tree is over the first axis, got axis {self.axis}")
 
     @property
     def couples(self) -> bool:

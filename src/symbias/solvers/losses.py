@@ -44,9 +44,12 @@ class Loss(ABC):
         return y
 
     def bend(self, eta: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """`curvature`, bounded away from zero: at least 1e-5 of its weighted mean."""
+        """`curvature`, bounded away from zero: at least 1e-5 of its weighted mean.
+
+        0 of rows that weigh nothing, which may overflow.
+        """
         with np.errstate(over="ignore"):
-            curvature = self.curvature(eta, y)
+            curvature = np.where(weights > 0, self.curvature(eta, y), 0.0)
         mean = float(np.average(curvature, weights=weights))
         return np.maximum(curvature, 1e-5 * mean if mean > 0 else min(self.bound, 1.0))
 
