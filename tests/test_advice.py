@@ -121,9 +121,10 @@ def rows(*parts: Any) -> str:
     return "\n".join(table) + "\n"
 
 
-def thousands(form: str) -> str:
+def thousands(form: str, separator: str = ",") -> str:
     """A series of numbers that are written in one way."""
-    return "t,y\n" + "\n".join(f"{k},{form.format(100 + k)}" for k in range(12)) + "\n"
+    lines = [f"{k}{separator}{form.format(100 + k)}" for k in range(12)]
+    return "\n".join([f"t{separator}y", *lines]) + "\n"
 
 
 BARE = rows(Y)
@@ -164,6 +165,14 @@ CASES = [
         tuple(
             lambda form=form: cli(thousands(form), "--penalty", "tv", "--strength", ".1")
             for form in ("1.{:03}", "1{:03}")
+        ),
+    ),
+    Case(
+        "write the one that is meant (1.1000 or 1100)",
+        lambda: cli(thousands("1.{:03}", ";"), "--penalty", "tv", "--strength", ".1"),
+        tuple(
+            lambda form=form: cli(thousands(form, ";"), "--penalty", "tv", "--strength", ".1")
+            for form in ("1.{:03}0", "1{:03}")
         ),
     ),
     Case(

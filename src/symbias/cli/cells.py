@@ -1,14 +1,17 @@
 """Columns of text cells as numbers."""
 
 import re
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
 MISSING = {"", "na", "n/a", "nan", "null", "none", "<na>", "#n/a"}
 LARGEST = 1e100  # squares of larger numbers overflow
 _TRUTH = {"true": "1", "false": "0"}
-_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
-_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?")
+_DECIMAL = re.compile(r"[+-]?\d*[.,]\d+(?:[eE][+-]?\d+)?")
+_THREE = re.compile(r"[+-]?[1-9]\d{0,2}[.,]\d{3}")  # with a decimal mark, or one of thousands
+_GROUPS = re.compile(r"[+-]?[1-9]\d{0,2}(?:(?:,\d{3})+(?:\.\d*)?|(?:\.\d{3}){2,}(?:,\d*)?)")
+_WRITTEN = re.compile(r"[+-]?(?:0|[1-9]\d*)?(?:[.,]\d+)?(?:[eE][+-]?\d+)?")  # no 01.2020
 
 
 class CellError(Exception):
@@ -31,31 +34,54 @@ def is_number(cell: str) -> bool:
     return "_" not in cell
 
 
-def with_points(column: list[str], separator: str) -> list[str]:
+def with_points(column: list[str], separator: str, decimal: Callable[[], str]) -> list[str]:
     """The column with decimal points in the place of decimal commas, or itself if it has none.
+
+    ``decimal`` tells the decimal mark that the rest of the file shows, or "".
 
     Raises
     ------
     CellError
-        Where a comma may stand for thousands: 1,234 in a file that is not separated by semicolons.
+        Where a mark may stand for thousands in all cells that have one: 1,234, and 1.234 in a file
+        that is separated by semicolons, unless the rest of the file settles it.
     """
-    if "," not in "".join(column):
+    text = "".join(column)
+    if "," not in text and (separator != ";" or "." not in text):
         return column
-    with_comma = [c for c in column if "," in c]
-    if not all(map(_COMMA.fullmatch, with_comma)) or any("." in c for c in column):
-        wrong = next((i for i, c in enumerate(column) if _THOUSANDS.fullmatch(c)), None)
-        if wrong is None:
-            return column
-        raise CellError(wrong, f"{column[wrong]!r} has separators of thousands; leave them out")
-    if separator != ";" and all(map(_THOUSANDS.fullmatch, with_comma)):
-        wrong = next(i for i, c in enumerate(column) if "," in c)
-        cell = column[wrong]
+    mark = "," if "," in text else "."
+    marked = {i: c for i, c in enumerate(column) if mark in c}
+    if (mark == "," and "." in text) or not all(map(_DECIMAL.fullmatch, marked.values())):
+        grouped = [i for i, c in marked.items() if _GROUPS.fullmatch(c)]
+        if grouped and all(_GROUPS.fullmatch(c) or _DECIMAL.fullmatch(c) for c in marked.values()):
+            raise _thousands(grouped[0], column[grouped[0]])
+        return column
+    if all(map(_THREE.fullmatch, marked.values())) and decimal() != mark:
+        row, cell = next(iter(marked.items()))
+        if decimal():
+            raise _thousands(row, cell)
+        point, none = cell.replace(mark, "."), cell.replace(mark, "")
+        advice = f" ({point}0 or {none})" if separator == ";" else ""
         raise CellError(
-            wrong,
-            f"{cell!r} may be {cell.replace(',', '.')} or {cell.replace(',', '')}: write the one "
-            "that is meant",
+            row, f"{cell!r} may be {point} or {none}: write the one that is meant{advice}"
         )
-    return [c.replace(",", ".") for c in column]
+    return column if mark == "." else [c.replace(",", ".") for c in column]
+
+
+def _thousands(row: int, cell: str) -> CellError:
+    return CellError(row, f"{cell!r} has separators of thousands; leave them out")
+
+
+def decimal_mark(columns: Iterable[list[str]]) -> str:
+    """The mark of decimals in columns of numbers, or "" where none or both are used for sure."""
+    found = set()
+    for column in columns:
+        known = [c for c in column if not is_missing(c)]
+        if not any("." in c or "," in c for c in known):
+            continue
+        if all(_WRITTEN.fullmatch(c) for c in known):
+            sure = {c for c in known if not _THREE.fullmatch(c)}
+            found |= {mark for mark in ".," if any(mark in c for c in sure)}
+    return found.pop() if len(found) == 1 else ""
 
 
 def truth_as_numbers(column: list[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import csv
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,11 @@ class Table:
         options += [] if self.named else [f"names={list(self.columns)!r}"]
         return f"pd.read_csv({', '.join(options)})"
 
+    @cached_property
+    def decimal(self) -> str:
+        """The decimal mark that some column shows beyond doubt, or ""."""
+        return cells.decimal_mark(self.columns.values())
+
     def column(self, name: str) -> list[str]:
         if name not in self.columns:
             raise InputError(
@@ -49,7 +55,7 @@ class Table:
         """A column with decimal points, and 1 and 0 for true and false."""
         column = self.column(name)
         try:
-            pointed = cells.with_points(column, self.separator)
+            pointed = cells.with_points(column, self.separator, lambda: self.decimal)
         except cells.CellError as error:
             raise self.error(name, error) from None
         if pointed is not column:
