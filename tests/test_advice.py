@@ -127,6 +127,7 @@ def thousands(form: str, separator: str = ",") -> str:
     return "\n".join([f"t{separator}y", *lines]) + "\n"
 
 
+TV = ("--penalty", "tv", "--strength", ".1")
 BARE = rows(Y)
 SERIES = "t,y\n" + BARE
 NAMES = "a,b,y\n" + rows([f"n{k}" for k in range(12)], Y)
@@ -206,6 +207,14 @@ CASES = [
             lambda: cli(
                 "t,x,y\n" + rows(Y, Y), "--penalty", "tv", "--strength", ".1", "--target", "y"
             ),
+        ),
+    ),
+    Case(
+        "Name it with --time",
+        lambda: cli("x,a,b,y\n" + rows(Y, Y, Y), *TV, "--target", "y", "--drop", "x"),
+        tuple(
+            lambda time=time: cli("x,a,y\n" + rows(Y, Y), *TV, "--target", "y", "--time", time)
+            for time in ("x", "index")
         ),
     ),
     # dynamics

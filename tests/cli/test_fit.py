@@ -171,7 +171,7 @@ def test_the_snippet_on_the_page_runs(tmp_path: Path, penalty: str, extra: list[
     from symbias.cli.read import read_csv
     from symbias.cli.record import Options
 
-    target = extra[1] if extra else None
+    target = tuple(extra[1:])
     job = run_job(read_csv(Path(NILE)), Options(penalty, 10.0, target, show_progress=False))
     write(tmp_path / "nile.csv", Path(NILE).read_text())
     before = Path.cwd()
@@ -198,7 +198,7 @@ def test_verify_shows_three_ways(tmp_path: Path) -> None:
     table.write_text("a,b,c,d,y\n" + "\n".join(lines) + "\n")
     for options in (
         Options("tv", 10.0, show_progress=False, verify=True),
-        Options("l1", 0.1, "y", show_progress=False, verify=True),
+        Options("l1", 0.1, ("y",), show_progress=False, verify=True),
     ):
         job = run_job(read_csv(Path(NILE) if options.penalty == "tv" else table), options)
         for other in (job.record["trained"], job.record["reference"]):

@@ -95,7 +95,9 @@ def fit(
         list[str] | None,
         typer.Option(help="Column to fit or to predict; repeat for series that change together."),
     ] = None,
-    time: Annotated[str | None, typer.Option(help="Column of time stamps of a series.")] = None,
+    time: Annotated[
+        str | None, typer.Option(help="Column of time stamps of a series; index: rows in order.")
+    ] = None,
     groups: Annotated[str | None, typer.Option(help='Groups of columns: "a,b;c,d".')] = None,
     drop: Annotated[list[str] | None, typer.Option(help="Column to leave out; repeat.")] = None,
     header: Annotated[

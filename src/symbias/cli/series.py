@@ -10,7 +10,7 @@ from symbias.cli.compare import compare_series, train_series
 from symbias.cli.errors import InputError
 from symbias.cli.read import Table
 from symbias.cli.record import Job, Options, csv_of, outcome_of_series, record_of
-from symbias.cli.stamps import Stamps
+from symbias.cli.stamps import INDEX, Stamps, is_time
 from symbias.estimators import SeriesFit, fit_series
 from symbias.penalties import Penalty, TotalVariation, TrendFilter, as_penalty
 from symbias.report.sections import series_section
@@ -49,8 +49,8 @@ def series_job(table: Table, options: Options, found: dict[str, Any], callback: 
     record |= compare_series(fit, options.verify)
     if options.verify:
         record |= train_series(fit)
-    rows = _series_rows(fit, written, time_name or "index", targets)
-    axis = (time_name or "index") + " (UTC)" * stamps.form.endswith("UTC")
+    rows = _series_rows(fit, written, time_name or INDEX, targets)
+    axis = (time_name or INDEX) + " (UTC)" * stamps.form.endswith("UTC")
     section = series_section(fit, record, changes, (axis, targets))
     return Job(record, csv_of(rows), section)
 
@@ -66,17 +66,20 @@ def _penalty(name: str, channels: int) -> Penalty:
 
 
 def _series_columns(table: Table, options: Options) -> tuple[str | None, tuple[str, ...]]:
-    names = [n for n in table.columns if n not in options.drop]
-    time_name, targets = options.time, options.targets
+    """The column of time, None for rows in order, and those of the series."""
+    targets, time_name = options.targets, options.time
+    if time_name == INDEX and INDEX not in table.columns:
+        time_name = None
     for name in (time_name, *targets, *options.drop):
         if name is not None:
             table.column(name)
     for k, name in enumerate(targets):
         if name == time_name or name in targets[:k]:
             raise InputError(f"--target {name} is given twice, or the --time of the series")
-    if time_name is None and len(names) > 1:
-        time_name = next((n for n in names if n not in targets), None)
-    rest = [n for n in names if n != time_name]
+    left = [n for n in table.columns if n not in options.drop]
+    if options.time is None:
+        time_name = _likely_time(table, [n for n in left if n not in targets], bool(targets))
+    rest = [n for n in left if n != time_name]
     if not targets:
         if not rest:
             raise InputError(f"{table.path}: no column is left for the series")
@@ -87,6 +90,21 @@ def _series_columns(table: Table, options: Options) -> tuple[str | None, tuple[s
             )
         targets = (rest[0],)
     return time_name, targets
+
+
+def _likely_time(table: Table, others: list[str], targeted: bool) -> str | None:
+    """The first of the columns beside the series if it is the only one, or looks like a time."""
+    only = 1 if targeted else 2  # one of the two is the series
+    if len(others) < only:
+        return None
+    if len(others) == only or is_time(others[0], table.column(others[0])):
+        return others[0]
+    if not targeted:
+        return None
+    raise InputError(
+        f"{table.path}: which column is the time? Name it with --time: {', '.join(others)}; "
+        f"--time {INDEX} takes the rows in order"
+    )
 
 
 def _number(cell: str) -> float | int:

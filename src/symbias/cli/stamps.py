@@ -35,6 +35,11 @@ _FORMS = {  # and how pandas reads them
         'pd.PeriodIndex({}, freq="Q").to_timestamp()',
     ),
 }
+INDEX = "index"  # the form of stamps that count the rows
+_NAMES = {
+    *("t", "time", "timestamp", "date", "datetime", "ds", "index", "step", "epoch", "period"),
+    *("year", "quarter", "month", "week", "day", "hour", "minute", "second"),
+}
 _HINT = "write dates like 2020-01-31"
 
 
@@ -55,7 +60,7 @@ class Stamps:
     @classmethod
     def counted(cls, count: int) -> "Stamps":
         """0, 1, 2, ..., for a file without a column of time."""
-        return cls(np.arange(count, dtype=float), [str(i) for i in range(count)], "index")
+        return cls(np.arange(count, dtype=float), [str(i) for i in range(count)], INDEX)
 
     @property
     def dates(self) -> bool:
@@ -69,6 +74,18 @@ class Stamps:
 
 def is_date(cell: str) -> bool:
     return any(pattern.fullmatch(cell) for pattern, _ in _FORMS.values())
+
+
+def is_time(name: str, cells: list[str]) -> bool:
+    """Whether a column looks like the time: by its name, as dates, or as numbers that increase."""
+    if re.sub(r"\s*[(\[].*", "", name).strip().casefold() in _NAMES:
+        return True
+    if all(map(is_date, cells)):
+        return True
+    try:
+        return bool(np.all(np.diff(numbers(cells)) > 0))
+    except CellError:
+        return False
 
 
 def stamps_of(cells: list[str]) -> Stamps:

@@ -195,6 +195,9 @@ def _numbers(record: dict[str, Any]) -> tuple[str, list[list[str]]]:
         ["nonzero penalised coordinates", str(record["nonzero"])],
         [f"objective, {_MEANS[record['solver']]}", f"{record['objective']:.10g}"],
     ]
+    if record["kind"] == "series":
+        when = f"{record['time']} ({record['time_form']})" if record["time"] else "rows in order"
+        rows.insert(1, ["time", when])
     if trained := record.get("trained"):
         rows.append(["objective, factors trained (varpro)", f"{trained['objective']:.10g}"])
     if reference:
