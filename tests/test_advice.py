@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 import symbias as sb
 import symbias.torch as st
-from symbias.cli.app import app
+from symbias.cli import app
 
 SOURCES = Path(sb.__file__).parent
 Call = Callable[[], Any]

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from symbias._core.ending import held_off
+
 LOCK = ".lock"
 
 
@@ -21,13 +23,19 @@ def replace_file(path: Path, content: bytes | str) -> None:
 def replace_files(contents: Mapping[Path, bytes | str]) -> None:
     """Write several files under temporary names, then rename them all.
 
-    Folders are made as needed; text is written as UTF-8, line ends as they are.
+    Folders are made as needed; text is written as UTF-8, line ends as they are. A signal that ends
+    a command waits until all is done.
 
     Raises
     ------
     OSError
         If one cannot be written; then no file has changed and no temporary one is left.
     """
+    with held_off():
+        _replace_files(contents)
+
+
+def _replace_files(contents: Mapping[Path, bytes | str]) -> None:
     partial: dict[Path, Path] = {}
     try:
         for path, content in contents.items():

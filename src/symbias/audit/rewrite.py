@@ -5,12 +5,13 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from symbias._core import ending
 from symbias._core.files import sync
 from symbias.audit.checkpoint import Checkpoint, Numpy, to_stored
 from symbias.audit.headers import CheckpointError, shown
@@ -64,31 +65,28 @@ def draft(source: Checkpoint, out: Path, *, overwrite: bool = False) -> Iterator
     check_out(source, out, overwrite=overwrite)
     temporary = out.with_name(f"{_draft_of(out)}{os.getpid()}.partial")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        copy = Draft(source, temporary)
-        if source.path.is_dir():
-            _copy_folder(copy)
-        else:
-            shutil.copyfile(source.path, temporary)
-        yield copy
-        for file in [p for p in temporary.rglob("*") if p.is_file()] or [temporary]:
-            sync(file)
-        if source.path.is_dir():
-            if os.path.lexists(out):
-                raise CheckpointError(f"{shown(out)}: appeared meanwhile")
-            temporary.rename(out)
-        else:
-            temporary.replace(out)
-        sync(out.parent)
+        with ending.draft(temporary):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            copy = Draft(source, temporary)
+            if source.path.is_dir():
+                _copy_folder(copy)
+            else:
+                shutil.copyfile(source.path, temporary)
+            yield copy
+            for file in [p for p in temporary.rglob("*") if p.is_file()] or [temporary]:
+                sync(file)
+            with ending.held_off():
+                if not source.path.is_dir():
+                    temporary.replace(out)
+                elif os.path.lexists(out):
+                    raise CheckpointError(f"{shown(out)}: appeared meanwhile")
+                else:
+                    temporary.rename(out)
+                ending.note(f"{shown(out)} is written")
+            sync(out.parent)
     except OSError as error:
         where = out if error.errno in _FULL else error.filename or out
         raise CheckpointError(f"{shown(where)}: {error.strerror}") from None
-    finally:
-        with suppress(OSError):
-            if temporary.is_dir():
-                shutil.rmtree(temporary, ignore_errors=True)
-            else:
-                temporary.unlink(missing_ok=True)
 
 
 def leftovers(out: Path) -> list[Path]:

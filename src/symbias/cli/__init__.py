@@ -1,9 +1,27 @@
-"""The command line."""
+"""The command line. What the commands need loads after signals are waited for."""
 
-from symbias.cli.app import app, main
-from symbias.cli.audit import audit
-from symbias.cli.balance import balance
-from symbias.cli.design import design
-from symbias.cli.studies import study
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["app", "audit", "balance", "design", "main", "study"]
+from symbias._core import ending
+
+if TYPE_CHECKING:
+    from symbias.cli.command import app
+
+__all__ = ["app", "main"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "app":
+        raise AttributeError(f"module 'symbias.cli' has no attribute {name!r}")
+    from symbias.cli import audit, balance, command, design, fit, studies  # noqa: F401
+
+    return command.app
+
+
+def main() -> None:
+    """Entry point of the ``symbias`` command."""
+    ending.end_on_signals()
+    try:
+        __getattr__("app")()
+    finally:
+        ending.over()

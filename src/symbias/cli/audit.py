@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from symbias._version import __version__
-from symbias.cli.app import Json, Quiet, app, command
+from symbias.cli.command import Json, Quiet, app, command
 from symbias.cli.errors import InputError
 
 Bonds = Annotated[

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from symbias._version import __version__
-from symbias.cli.app import Json, Quiet, app, command
 from symbias.cli.audit import Bonds, Family, Heads, ModelPath, checkpoint_errors, read_bonds
+from symbias.cli.command import Json, Quiet, app, command
 from symbias.cli.errors import InputError
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from symbias._version import __version__
-from symbias.cli.app import Json, Quiet, app, command, use_compilation_cache
+from symbias.cli.command import Json, Quiet, app, command, use_compilation_cache
 from symbias.cli.errors import InputError
 
 MECHANISMS = {

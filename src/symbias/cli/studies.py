@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from symbias.cli.app import Json, Quiet, app, command, use_compilation_cache
+from symbias.cli.command import Json, Quiet, app, command, use_compilation_cache
 from symbias.cli.errors import InputError
 
 study = typer.Typer(no_args_is_help=True, help="Predictions against simulations, as studies.")
@@ -52,6 +52,7 @@ def run_study(
     folder = out or Path(f"symbias-{name}")
     check_writable(folder)
     use_compilation_cache()
+    from symbias._core.ending import note
     from symbias._core.files import FolderInUseError
     from symbias.studies import STUDIES
 
@@ -63,6 +64,7 @@ def run_study(
     extra = {} if seeds is None else {"seeds": seeds}
     if extra and "seeds" not in inspect.signature(run).parameters:
         raise InputError(f"the study {name} has no --seeds")
+    note("the same command goes on from here")
     try:
         result = run(folder, quick=quick, progress=not (quiet or as_json), **extra)
     except FolderInUseError as error:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from symbias._core.ending import held_off, note
 from symbias._core.files import replace_files
 from symbias.cli.errors import InputError
 
@@ -34,6 +35,8 @@ def write_all(folder: Path, files: Mapping[str, str]) -> None:
         If the folder or a file cannot be written; no new file is left behind.
     """
     try:
-        replace_files({folder / name: text for name, text in files.items()})
+        with held_off():
+            replace_files({folder / name: text for name, text in files.items()})
+            note(f"the results are in {folder}")
     except OSError as error:
         raise InputError(f"{error.filename or folder}: {error.strerror}") from None

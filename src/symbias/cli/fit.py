@@ -1,12 +1,7 @@
-"""The commands. Heavy imports happen inside them, so that --help is quick."""
+"""`symbias fit` and `symbias demo`: a series or a table with a designed bias."""
 
 import json
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import wraps
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,67 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from symbias._version import __version__
+from symbias.cli.command import Json, Quiet, app, command, use_compilation_cache
 from symbias.cli.errors import InputError
-
-app = typer.Typer(
-    name="symbias",
-    help="Implicit bias of training: predict it, verify it, design it.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
 
 SERIES = ("tv", "trend", "spectral")
 TABLES = ("l1", "lq", "group", "ridge", "elastic", "logsum")
-
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no summary.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the run record as JSON.")]
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """A request to end (SIGTERM) is an interrupt: temporary files are removed on the way out."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def command(function: Callable[..., None]) -> Callable[..., None]:
-    """Bad input ends in one line and status 2; an interrupt in status 130."""
-
-    @wraps(function)
-    def guarded(*args: Any, **kwargs: Any) -> None:
-        try:
-            with _stoppable():
-                function(*args, **kwargs)
-        except InputError as error:
-            print(f"symbias: error: {error}", file=sys.stderr)
-            raise typer.Exit(2) from None
-        except KeyboardInterrupt:
-            print("symbias: interrupted; nothing was written", file=sys.stderr)
-            raise typer.Exit(130) from None
-
-    return guarded
-
-
-def _version(value: bool) -> None:
-    if value:
-        print(f"symbias {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def main_options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    pass
 
 
 @app.command()
@@ -143,7 +82,8 @@ def fit(
 
     check_writable(out)
     table = read_csv(Path(data), header)
-    use_compilation_cache()
+    if verify or solver != "auto":  # factors are trained
+        use_compilation_cache()
     from symbias.cli.jobs import run_job
     from symbias.cli.record import Options
     from symbias.report.page import render
@@ -226,17 +166,6 @@ def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
         raise InputError(f"{option} must be one of {', '.join(allowed)}, got {value!r}")
 
 
-def use_compilation_cache() -> None:
-    """Keep compiled programs between runs, in the user's cache folder."""
-    import os
-
-    import jax
-
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    jax.config.update("jax_compilation_cache_dir", str(base / "symbias" / "jax"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-
-
 def _files(job: Any) -> dict[str, str]:
     from symbias.report.style import svg_text
 
@@ -264,8 +193,3 @@ def _announce(jobs: list[Any], page: Path, quiet: bool, as_json: bool) -> None:
         for job in jobs:
             console.print(summary(job))
         console.print(f"Page: {page.absolute().as_uri()}", soft_wrap=True, highlight=False)
-
-
-def main() -> None:
-    """Entry point of the ``symbias`` command."""
-    app()
