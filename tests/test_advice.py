@@ -177,7 +177,7 @@ CASES = [
         ),
     ),
     Case(
-        "is constant; --drop it",
+        " constant; --drop ",
         lambda: cli("a,b,y\n" + rows([1] * 12, Y), "--penalty", "l1", "--target", "y"),
         (
             lambda: cli(

@@ -146,6 +146,7 @@ def in_place(t: Any) -> Any:
     [
         ("u * v", {"u": 2}, "expected a function"),
         (lambda t: t["u"], {}, "needs factors"),
+        (lambda t: t["u"], [("u", (2,))], "shapes must be a dict from the name of a factor"),
         (lambda t: t["v"], {"u": 2}, "KeyError: 'v'"),
         (lambda t: t["u"] * (1.0, 2.0), {"u": 2}, "but not in JAX"),
         (lambda t: 1.0, {"u": 2}, "must return an array, got float"),

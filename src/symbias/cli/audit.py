@@ -37,8 +37,9 @@ def audit(
     bonds: Bonds = None,
     heads: Heads = None,
     family: Family = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for a page with figures, JSON and CSV.")
+    folder: Annotated[
+        str | None,
+        typer.Option("--out", metavar="FOLDER", help="For a page with figures, JSON and CSV."),
     ] = None,
     residual: Annotated[
         bool,
@@ -49,14 +50,13 @@ def audit(
     as_json: Json = False,
 ) -> None:
     """What freedom a model on disk has, and where it sits on its orbits: one row per bond."""
-    from symbias.cli.write import check_writable, write_all
+    from symbias.cli.write import writable, write_all
 
     if as_csv and as_json:
         raise InputError("--csv and --json exclude each other")
-    if out is not None:
-        check_writable(out)
-        if model.is_dir() and model.resolve() in (out.resolve(), *out.resolve().parents):
-            raise InputError(f"{out}: lies inside the model's own folder")
+    out = None if folder is None else writable(folder)
+    if out and model.is_dir() and model.resolve() in (out.resolve(), *out.resolve().parents):
+        raise InputError(f"{out}: lies inside the model's own folder")
     show = not (quiet or as_json or as_csv)
     found = run_audit(model, bonds, heads, family, residual=residual, show=show)
     if out is not None:

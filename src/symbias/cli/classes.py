@@ -7,7 +7,7 @@ import numpy as np
 from symbias.cli import cells
 from symbias.cli.errors import InputError
 from symbias.cli.read import Table
-from symbias.cli.record import Options
+from symbias.cli.record import Options, folds_of
 from symbias.estimators import DesignedClassifier, choose
 from symbias.penalties import Penalty
 
@@ -59,7 +59,9 @@ def fit_classes(
     if not np.isfinite(top):
         raise InputError(f"no strength of {options.penalty} leaves nothing: give a --strength")
     strengths = np.geomspace(top or 1.0, (top or 1.0) * _RATIO, _STRENGTHS)
-    folds = list(StratifiedKFold(min(options.folds, int(counts.min()))).split(X, y))
+    least = int(counts.min())
+    count = folds_of(options, least, f"class {str(kinds[counts.argmin()])!r} has {least} rows")
+    folds = list(StratifiedKFold(count).split(X, y))
     losses = np.zeros((len(strengths), len(folds)))
     for k, (train, test) in enumerate(folds):
         for i, strength in enumerate(strengths):

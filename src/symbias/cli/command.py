@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no summary.")]
+Folder = Annotated[str, typer.Option("--out", metavar="FOLDER", help="Folder for the results.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the run record as JSON.")]
 
 

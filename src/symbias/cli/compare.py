@@ -12,6 +12,11 @@ _LARGEST_TABLE = 4_000_000  # numbers
 _QUICK_TABLE, _QUICK_SERIES, _QUICK_SPECTRUM = 50_000, 5_000, 200  # within a second, unasked
 
 
+def constant(y: np.ndarray) -> bool:
+    """Whether a target, or every channel of it, has one value only."""
+    return bool(np.all(np.nanmax(y, axis=0) == np.nanmin(y, axis=0)))
+
+
 def compare_table(
     model: Any, penalty: Penalty, X: np.ndarray, y: np.ndarray, asked: bool
 ) -> dict[str, Any]:
@@ -21,6 +26,8 @@ def compare_table(
     """
     if isinstance(model, DesignedClassifier):
         return _none("it is for squared errors")
+    if constant(y):
+        return _none("the target is constant")
     if not asked and X.size > _QUICK_TABLE:
         return _none(f"--verify asks for it (unasked up to {_QUICK_TABLE:,} numbers)")
     if X.size > _LARGEST_TABLE:
@@ -33,11 +40,13 @@ def compare_table(
     except ValueError as error:
         return _none(str(error))
     ours, theirs = (X @ c + b for c, b in ((model.coef_, model.intercept_), reference[1:3]))
-    return _agreement(ours, theirs, model.objective_, reference.objective)
+    return _agreement(ours, theirs, model.objective_, reference.objective, y)
 
 
 def compare_series(fit: SeriesFit, asked: bool) -> dict[str, Any]:
     """How the fit of a series compares with that of the convex solver, likewise."""
+    if constant(fit.observed):
+        return _none("the target is constant")
     quick = _QUICK_SPECTRUM if isinstance(fit.penalty, Spectral) else _QUICK_SERIES
     if not asked and len(fit.times) > quick:
         return _none(f"--verify asks for it (unasked up to {quick:,} time stamps)")
@@ -61,7 +70,7 @@ def compare_series(fit: SeriesFit, asked: bool) -> dict[str, Any]:
     except ValueError as error:
         return _none(str(error))
     ours = fit.fitted[np.searchsorted(fit.times, times)]
-    return _agreement(ours, signal, fit.objective, objective + spread)
+    return _agreement(ours, signal, fit.objective, objective + spread, fit.observed)
 
 
 def train_table(model: Any, penalty: Penalty, X: np.ndarray, y: np.ndarray) -> dict[str, Any]:
@@ -69,7 +78,9 @@ def train_table(model: Any, penalty: Penalty, X: np.ndarray, y: np.ndarray) -> d
     strength = float(getattr(model, "strength_", getattr(model, "strength", 0.0)))
     kind = DesignedClassifier if isinstance(model, DesignedClassifier) else DesignedRegressor
     trained = kind(penalty, strength, solver="varpro").fit(X, y)
-    return _trained(float(np.sum(trained.objective_)), float(np.sum(model.objective_)))
+    direct = float(np.sum(model.objective_))
+    scale = direct if isinstance(model, DesignedClassifier) else _of_constant(y)
+    return _trained(float(np.sum(trained.objective_)), direct, scale)
 
 
 def train_series(fit: SeriesFit) -> dict[str, Any]:
@@ -81,7 +92,7 @@ def train_series(fit: SeriesFit) -> dict[str, Any]:
         trained = fit_series(times, values, fit.penalty, fit.strength, solver="varpro")
     except ValueError as error:
         return {"trained": None, "trained_note": str(error)}
-    return _trained(trained.objective, fit.objective)
+    return _trained(trained.objective, fit.objective, _of_constant(fit.observed))
 
 
 def _means(at: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -93,13 +104,18 @@ def _means(at: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return total / np.maximum(count, 1), count
 
 
-def _trained(objective: float, direct: float) -> dict[str, Any]:
-    difference = float(objective / direct - 1) if direct else 0.0
+def _of_constant(y: np.ndarray) -> float:
+    """The objective of the best constant (for each channel): the scale of all objectives."""
+    squares = float(np.nansum((y - np.nanmean(y, axis=0)) ** 2))
+    return max(squares / 2 / len(y), float(np.finfo(float).tiny))
+
+
+def _trained(objective: float, direct: float, scale: float) -> dict[str, Any]:
     return {
         "trained": {
             "solver": "varpro",
             "objective": objective,
-            "relative_objective_difference": difference,
+            "relative_objective_difference": (objective - direct) / scale,
         }
     }
 
@@ -108,13 +124,16 @@ def _none(why: str) -> dict[str, Any]:
     return {"reference": None, "reference_note": why}
 
 
-def _agreement(ours: np.ndarray, theirs: np.ndarray, mine: float, best: float) -> dict[str, Any]:
-    scale = float(np.max(np.abs(theirs - np.mean(theirs)))) or 1.0
+def _agreement(
+    ours: np.ndarray, theirs: np.ndarray, mine: float, best: float, y: np.ndarray
+) -> dict[str, Any]:
+    """Objectives in units of that of the best constant, fits in units of the range of y."""
+    spread = float(np.max(np.nanmax(y, axis=0) - np.nanmin(y, axis=0)))
     return {
         "reference": {
             "solver": "Clarabel",
             "objective": best,
-            "relative_objective_difference": float(mine / best - 1) if best else 0.0,
-            "relative_fit_difference": float(np.max(np.abs(ours - theirs)) / scale),
+            "relative_objective_difference": float(mine - best) / _of_constant(y),
+            "relative_fit_difference": float(np.max(np.abs(ours - theirs))) / spread,
         }
     }

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from symbias._version import __version__
-from symbias.cli.command import Json, Quiet, app, command, use_compilation_cache
+from symbias.cli.command import Folder, Json, Quiet, app, command, use_compilation_cache
 from symbias.cli.errors import InputError
 
 MECHANISMS = {
@@ -33,12 +33,12 @@ def design(
         ),
     ] = 0.01,
     shape: Annotated[str, typer.Option(help='Of the parameter: "100", or "20x5".')] = "20",
-    out: Annotated[Path, typer.Option(help="Folder for the page.")] = Path("symbias-design"),
+    folder: Folder = "symbias-design",
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Design a parameterization with a wished bias; print its card, write a page and snippets."""
-    from symbias.cli.write import check_writable, write_all
+    from symbias.cli.write import writable, write_all
 
     sizes = _parse_shape(shape)
     if mechanism not in MECHANISMS:
@@ -48,7 +48,7 @@ def design(
         )
     if not 0 < strength < float("inf"):
         raise InputError(f"--strength must be a positive number, got {strength}")
-    check_writable(out)
+    out = writable(folder)
     use_compilation_cache()
     import symbias as sb
     from symbias.penalties import PENALTIES

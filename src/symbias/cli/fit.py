@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from symbias._version import __version__
-from symbias.cli.command import Json, Quiet, app, command, use_compilation_cache
+from symbias.cli.command import Folder, Json, Quiet, app, command, use_compilation_cache
 from symbias.cli.errors import InputError
 
 SERIES = ("tv", "trend", "spectral")
@@ -29,7 +29,7 @@ def fit(
     strength: Annotated[
         str, typer.Option(help="A positive number, or auto for cross-validation.")
     ] = "auto",
-    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("symbias-out"),
+    folder: Folder = "symbias-out",
     target: Annotated[
         list[str] | None,
         typer.Option(help="Column to fit or to predict; repeat for series that change together."),
@@ -43,7 +43,9 @@ def fit(
         bool | None,
         typer.Option("--header/--no-header", help="Whether the first row names the columns."),
     ] = None,
-    folds: Annotated[int, typer.Option(help="Folds of the cross-validation.")] = 5,
+    folds: Annotated[
+        int | None, typer.Option(help="Folds of the cross-validation; 5, or one a row if fewer.")
+    ] = None,
     solver: Annotated[str, typer.Option(help="auto, varpro or gd.")] = "auto",
     max_iter: Annotated[int | None, typer.Option(help="Rounds or steps of a fit at most.")] = None,
     tol: Annotated[float | None, typer.Option(help="Relative duality gap of a fit.")] = None,
@@ -67,8 +69,14 @@ def fit(
     number = _parse_strength(strength)
     _one_of("--penalty", penalty, SERIES + TABLES)
     _one_of("--solver", solver, ("auto", "varpro", "gd"))
-    if folds < 2:
+    if folds is not None and folds < 2:
         raise InputError(f"--folds must be at least 2, got {folds}")
+    if folds is not None and number is not None:
+        raise InputError("--folds is for --strength auto, which cross-validates")
+    if groups is not None and penalty != "group":
+        raise InputError(f"--groups is for --penalty group, not for {penalty}")
+    if time is not None and penalty in TABLES:
+        raise InputError(f"--time is for series ({', '.join(SERIES)}), not for {penalty}")
     if max_iter is not None and max_iter < 1:
         raise InputError(f"--max-iter must be at least 1, got {max_iter}")
     if tol is not None and not 0 < tol < 1:
@@ -78,9 +86,9 @@ def fit(
     if penalty in SERIES and (impute or onehot or classify):
         raise InputError("--impute, --onehot and --classify are for tables, not for series")
     from symbias.cli.read import read_csv
-    from symbias.cli.write import check_writable, write_all
+    from symbias.cli.write import writable, write_all
 
-    check_writable(out)
+    out = writable(folder)
     table = read_csv(Path(data), header)
     if verify or solver != "auto":  # factors are trained
         use_compilation_cache()
@@ -114,15 +122,15 @@ def fit(
 @app.command()
 @command
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("symbias-demo"),
+    folder: Folder = "symbias-demo",
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Two real series: where did the Nile's level change, and how long is the sunspot cycle?"""
     from symbias.cli.read import read_csv
-    from symbias.cli.write import check_writable, write_all
+    from symbias.cli.write import writable, write_all
 
-    check_writable(out)
+    out = writable(folder)
     use_compilation_cache()
     from symbias.cli.jobs import run_job
     from symbias.cli.record import Options

@@ -18,6 +18,7 @@ SERIES = ("tv", "trend", "spectral")
 
 def run_job(table: Table, options: Options) -> Job:
     """Fit ``table`` as a series (tv, trend, spectral) or as a table with a target column."""
+    _check_names(table, options)
     with _observed(options) as (found, callback):
         try:
             if options.penalty in SERIES:
@@ -25,6 +26,15 @@ def run_job(table: Table, options: Options) -> Job:
             return table_job(table, options, found, callback)
         except ValueError as error:  # the library's own words
             raise InputError(f"{table.path}: {error}") from None
+
+
+def _check_names(table: Table, options: Options) -> None:
+    """Raise InputError for columns to drop that are not there, or asked for as well."""
+    for name in options.drop:
+        table.column(name)
+        if name in options.targets or name == options.time:
+            option = "--target" if name in options.targets else "--time"
+            raise InputError(f"{option} {name} is a column to --drop as well")
 
 
 @contextmanager

@@ -112,14 +112,9 @@ def read_csv(path: Path, header: bool | None = None) -> Table:
     if not numbered:
         raise InputError(f"{path}: the file is empty")
     separator = _separator([line for _, line in numbered[:_FIRST_ROWS]])
-    try:
-        parsed = list(csv.reader((line for _, line in numbered), delimiter=separator))
-    except csv.Error as error:
-        raise InputError(f"{path}: {error}") from None
+    parsed = _cells(path, numbered, separator)
     rows = [[cell.strip() for cell in row] for row in parsed]
     lines = [number for number, _ in numbered]
-    if len(rows) != len(lines):
-        raise InputError(f"{path}: a quoted cell runs over several lines")
     width = len(rows[0])
     for row, line in zip(rows, lines, strict=True):
         if len(row) != width:
@@ -128,11 +123,26 @@ def read_csv(path: Path, header: bool | None = None) -> Table:
     if header is not False:
         rows, lines = rows[1:], lines[1:]
     if len(rows) < 2:
-        raise InputError(f"{path}: {len(rows)} rows of data, need at least 2")
+        count = "1 row" if rows else "no rows"
+        raise InputError(f"{path}: {count} of data, need at least 2")
     columns = {name: [row[j] for row in rows] for j, name in enumerate(names)}
     index = names[0] if header is not False and _counts_rows(rows, parsed[0]) else None
     columns.pop(index or "", None)
     return Table(path, columns, lines, separator, header is not False, index)
+
+
+def _cells(path: Path, numbered: list[tuple[int, str]], separator: str) -> list[list[str]]:
+    reader = csv.reader((line for _, line in numbered), delimiter=separator)
+    parsed: list[list[str]] = []
+    try:
+        for row in reader:
+            if reader.line_num > len(parsed) + 1:
+                line = numbered[len(parsed)][0]
+                raise InputError(f"{path}, row {line}: a quoted cell runs over several lines")
+            parsed.append(row)
+    except csv.Error as error:
+        raise InputError(f"{path}, row {numbered[len(parsed)][0]}: {error}") from None
+    return parsed
 
 
 def _separator(lines: list[str]) -> str:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from symbias._version import __version__
+from symbias.cli.errors import InputError
 from symbias.cli.read import Table
 from symbias.estimators import (
     DesignedClassifier,
@@ -42,7 +43,7 @@ class Options:
     time: str | None = None
     groups: str | None = None
     drop: tuple[str, ...] = ()
-    folds: int = 5
+    folds: int | None = None
     solver: str = "auto"
     show_progress: bool = True
     verify: bool = False
@@ -51,6 +52,19 @@ class Options:
     impute: str | None = None
     onehot: bool = False
     classify: bool = False
+
+
+def folds_of(options: Options, count: int, what: str) -> int:
+    """5, or one for each of ``count`` things if they are fewer; or what was asked for.
+
+    Raises
+    ------
+    InputError
+        Where more are asked for than there are.
+    """
+    if options.folds is not None and options.folds > count:
+        raise InputError(f"--folds {options.folds}: {what}, so there are at most {count} folds")
+    return options.folds or min(5, count)
 
 
 class Outcome(NamedTuple):
@@ -129,6 +143,11 @@ def record_of(
         record["strengths"] = outcome.strengths.tolist()
         record[outcome.score] = outcome.errors.mean(axis=1).tolist()
     return record
+
+
+def of_constant(options: Options, value: float | None) -> dict[str, Any]:
+    """What a record says of a target that is ``value`` everywhere (None: of several targets)."""
+    return {"constant": value} | ({} if options.strength else {"strength_rule": "any"})
 
 
 def csv_of(rows: list[list[str]]) -> str:

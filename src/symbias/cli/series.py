@@ -6,10 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from symbias.cli.compare import compare_series, train_series
+from symbias.cli.compare import compare_series, constant, train_series
 from symbias.cli.errors import InputError
 from symbias.cli.read import Table
-from symbias.cli.record import Job, Options, csv_of, outcome_of_series, record_of
+from symbias.cli.record import (
+    Job,
+    Options,
+    csv_of,
+    folds_of,
+    of_constant,
+    outcome_of_series,
+    record_of,
+)
 from symbias.cli.stamps import INDEX, Stamps, is_time
 from symbias.estimators import SeriesFit, fit_series
 from symbias.penalties import Penalty, TotalVariation, TrendFilter, as_penalty
@@ -26,12 +34,18 @@ def series_job(table: Table, options: Options, found: dict[str, Any], callback: 
         raise InputError(
             f"{table.path}: all {len(values)} time stamps are equal ({stamps.cells[0]})"
         )
+    folds = 2
+    same = constant(values)
+    if options.strength is None and not same:
+        there = stamps.values[~np.isnan(values).reshape(len(values), -1).all(axis=1)]
+        count = len(np.unique(there))
+        folds = folds_of(options, count, f"{count} time stamps have a value")
     fit = fit_series(
         stamps.values,
         values,
         _penalty(options.penalty, len(targets)),
-        "auto" if options.strength is None else options.strength,
-        folds=options.folds,
+        options.strength or (1.0 if same else "auto"),
+        folds=folds,
         solver=options.solver,
         tol=options.tol or 1e-8,
         max_iter=options.max_iter,
@@ -46,6 +60,8 @@ def series_job(table: Table, options: Options, found: dict[str, Any], callback: 
     record["changes"] = changes if stamps.dates else [[_number(c) for c in p] for p in changes]
     if options.penalty == "spectral":
         record["strongest_period"] = _strongest_period(fit)
+    if same:
+        record |= of_constant(options, float(fit.observed[0]) if len(targets) == 1 else None)
     record |= compare_series(fit, options.verify)
     if options.verify:
         record |= train_series(fit)

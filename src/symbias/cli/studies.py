@@ -3,7 +3,6 @@
 import difflib
 import inspect
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -34,7 +33,8 @@ def list_studies(as_json: Json = False) -> None:
 def run_study(
     name: Annotated[str, typer.Argument(help="A name from `symbias study list`.")],
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the results; symbias-NAME by default.")
+        str | None,
+        typer.Option(metavar="FOLDER", help="Folder for the results; symbias-NAME by default."),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer settings, shorter runs.")] = False,
     seeds: Annotated[
@@ -47,10 +47,9 @@ def run_study(
 
     The same call goes on where a killed run stopped.
     """
-    from symbias.cli.write import check_writable
+    from symbias.cli.write import writable
 
-    folder = out or Path(f"symbias-{name}")
-    check_writable(folder)
+    folder = writable(f"symbias-{name}" if out is None else out)
     use_compilation_cache()
     from symbias._core.ending import note
     from symbias._core.files import FolderInUseError

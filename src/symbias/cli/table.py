@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 
 from symbias.cli.classes import fit_classes, labels_of
-from symbias.cli.compare import compare_table, train_table
+from symbias.cli.compare import compare_table, constant, train_table
 from symbias.cli.errors import InputError
 from symbias.cli.features import features_of
 from symbias.cli.read import Table
-from symbias.cli.record import Job, Options, csv_of, outcome_of, record_of
+from symbias.cli.record import Job, Options, csv_of, folds_of, of_constant, outcome_of, record_of
 from symbias.estimators import DesignedRegressor, DesignedRegressorCV
 from symbias.penalties import GroupLasso, Penalty, as_penalty
 from symbias.report.sections import table_section
@@ -18,16 +18,17 @@ from symbias.report.sections import table_section
 def table_job(table: Table, options: Options, found: dict[str, Any], callback: Any) -> Job:
     target = _target(table, options)
     y = labels_of(table, target) if options.classify else table.numbers(target)
-    for name in options.drop:
-        table.column(name)
     columns = [n for n in table.columns if n != target and n not in options.drop]
     if not columns:
         raise InputError(f"{table.path}: no column is left besides the target")
     features = features_of(table, columns, options.impute, options.onehot)
     X, names = features.X, features.names
     spread = X.std(axis=0)
-    if constant := [n for n, s in zip(features.sources, spread, strict=True) if s == 0]:
-        raise InputError(f"{table.path}: column {constant[0]!r} is constant; --drop it")
+    if useless := [repr(n) for n, s in zip(features.sources, spread, strict=True) if s == 0]:
+        several = len(useless) > 1
+        which = f"columns {', '.join(useless)} are" if several else f"column {useless[0]} is"
+        them = "them" if several else "it"
+        raise InputError(f"{table.path}: {which} constant; --drop {them}")
     scaled = (X - X.mean(axis=0)) / spread
     penalty = _table_penalty(table, options, columns, features.sources)
     keywords: dict[str, Any] = {"solver": options.solver, "callback": callback}
@@ -35,11 +36,12 @@ def table_job(table: Table, options: Options, found: dict[str, Any], callback: A
     model: Any
     if options.classify:
         model = fit_classes(penalty, options, scaled, y, keywords)
-    elif options.strength is None:
-        model = DesignedRegressorCV(penalty, cv=min(options.folds, len(y)), **keywords)
+    elif options.strength is None and not constant(y):
+        folds = folds_of(options, len(y), f"{table.path} has {len(y)} rows")
+        model = DesignedRegressorCV(penalty, cv=folds, **keywords)
         model.fit(scaled, y)
     else:
-        model = DesignedRegressor(penalty, options.strength, **keywords).fit(scaled, y)
+        model = DesignedRegressor(penalty, options.strength or 1.0, **keywords).fit(scaled, y)
     record = record_of(table, options, outcome_of(model), found)
     record |= {"kind": "table", "target": target, "n": len(y), "features": names}
     record |= {"columns": columns, "sources": features.sources, "prepared": features.notes}
@@ -47,6 +49,9 @@ def table_job(table: Table, options: Options, found: dict[str, Any], callback: A
     if options.classify:
         kinds, counts = np.unique(y, return_counts=True)
         record["classes"] = {str(k): int(n) for k, n in zip(kinds, counts, strict=True)}
+        record["positive_class"] = str(kinds[1]) if len(kinds) == 2 else None
+    elif constant(y):
+        record |= of_constant(options, float(y[0]))
     record |= compare_table(model, penalty, scaled, y, options.verify)
     if options.verify:
         record |= train_table(model, penalty, scaled, y)
@@ -68,13 +73,13 @@ def _target(table: Table, options: Options) -> str:
 
 
 def _rows(model: Any, names: list[str], means: np.ndarray, spread: np.ndarray) -> list[list[str]]:
-    """Coefficients in the units of the table; of three classes and more, class by class."""
+    """Coefficients in the units of the table; of classes, with the class they speak for."""
     head = ["feature", "coefficient", "per_standard_deviation"]
     coef, intercept = np.atleast_2d(model.coef_), np.atleast_1d(model.intercept_)
-    several = len(coef) > 1
-    rows = [["class", *head] if several else head]
-    for k, (scaled, level) in enumerate(zip(coef, intercept, strict=True)):
-        raw, first = scaled / spread, [str(model.classes_[k])] if several else []
+    classes = [[str(kind)] for kind in getattr(model, "classes_", ())][-len(coef) :] or [[]]
+    rows = [["class", *head] if classes[0] else head]
+    for first, scaled, level in zip(classes, coef, intercept, strict=True):
+        raw = scaled / spread
         rows.append([*first, "(intercept)", f"{level - raw @ means:.15g}", ""])
         for n, a, b in zip(names, raw, scaled, strict=True):
             rows.append([*first, n, f"{a:.15g}", f"{b:.15g}"])
@@ -92,6 +97,8 @@ def _table_penalty(table: Table, options: Options, names: list[str], sources: li
             'the group penalty needs --groups "a,b;c,d": columns by comma, groups by ;'
         )
     labels = {name: name for name in names}
+    if not options.groups.strip("; ,"):
+        raise InputError(f"--groups {options.groups!r} names no column")
     for group in options.groups.split(";"):
         members = [m.strip() for m in group.split(",") if m.strip()]
         for member in members:

@@ -9,8 +9,11 @@ from symbias._core.files import replace_files
 from symbias.cli.errors import InputError
 
 
-def check_writable(folder: Path) -> None:
-    """Raise InputError if files could not be written into ``folder``, before any work is done."""
+def writable(out: str) -> Path:
+    """The folder; an InputError if files could not be written there, before any work is done."""
+    if not out.strip():
+        raise InputError("--out is empty: it needs the name of a folder (. is this one)")
+    folder = Path(out)
     try:
         taken = folder.exists() and not folder.is_dir()
     except OSError as error:  # such as a name that is too long
@@ -24,6 +27,7 @@ def check_writable(folder: Path) -> None:
         raise InputError(f"{folder}: {existing} is not a folder")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise InputError(f"{folder}: no permission to write into {existing}")
+    return folder
 
 
 def write_all(folder: Path, files: Mapping[str, str]) -> None:

@@ -25,6 +25,10 @@ class Own(Parameterization):
     def __init__(self, fn: Callable[[Params], Array], shapes: Mapping[str, int | Shape]) -> None:
         if not callable(fn):
             raise TypeError(f"expected a function of a dict of arrays, got {fn!r}")
+        if not isinstance(shapes, Mapping):
+            raise TypeError(
+                f"shapes must be a dict from the name of a factor to its shape, got {shapes!r}"
+            )
         if not shapes:
             raise ValueError("shapes is empty: a parameterization needs factors")
         self.fn = fn

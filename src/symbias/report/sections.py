@@ -6,12 +6,14 @@ import numpy as np
 
 from symbias.estimators import SeriesFit
 from symbias.penalties import PENALTIES
+from symbias.report.code import series_code, table_code
 from symbias.report.figures import (
     coefficients_figure,
     series_figure,
     spectrum_figure,
     validation_figure,
 )
+from symbias.report.findings import agreement, series_findings, table_findings, unit_of
 from symbias.report.page import Section
 
 _MEANS = {
@@ -67,26 +69,23 @@ def series_section(
         figures.append(
             (
                 "Cosine coefficients by period.",
-                spectrum_figure(periods, coefficients, _unit(record)),
+                spectrum_figure(periods, coefficients, unit_of(record)),
             )
         )
     figures += _validation(fit.strengths, fit.errors, fit.strength, "squared error")
     return Section(
         title=f"{', '.join(targets)}: {record['penalty']}",
         lead=_belief(record["penalty"]) + " All channels change together." * (len(targets) > 1),
-        findings=[*series_findings(fit, record, changes), *_agreement(record)],
+        findings=[*series_findings(fit, record, changes), *agreement(record)],
         figures=figures,
         tables=[_numbers(record)],
-        code=_series_code(record),
+        code=series_code(record),
     )
 
 
 def table_section(model: Any, record: dict[str, Any], names: list[str]) -> Section:
     """The page of a regression or classification table."""
     coef = np.atleast_2d(model.coef_)
-    kept = [n for n, used in zip(names, np.abs(coef).max(axis=0), strict=True) if used]
-    listed = ", ".join(kept[:12]) + (", ..." if len(kept) > 12 else "")
-    finding = f"{len(kept)} of {len(names)} features are kept" + (f": {listed}." if kept else ".")
     lead = " Features are scaled to unit standard deviation."
     bars, score = names, "squared error"
     if classes := record.get("classes"):
@@ -99,7 +98,7 @@ def table_section(model: Any, record: dict[str, Any], names: list[str]) -> Secti
     return Section(
         title=f"{record['target']}: {record['penalty']}",
         lead=_belief(record["penalty"]) + lead,
-        findings=[finding, *record["prepared"], *_agreement(record)],
+        findings=[*table_findings(model, record, names), *record["prepared"], *agreement(record)],
         figures=[
             ("Coefficients per standard deviation.", coefficients_figure(bars, coef.ravel())),
             *_validation(
@@ -110,71 +109,8 @@ def table_section(model: Any, record: dict[str, Any], names: list[str]) -> Secti
             ),
         ],
         tables=[_numbers(record)],
-        code=_table_code(record),
+        code=table_code(record),
     )
-
-
-def _unit(record: dict[str, Any]) -> str:
-    return (
-        "days" if record["time_form"] not in ("numbers", "index") else record["time"] or "samples"
-    )
-
-
-def series_findings(fit: SeriesFit, record: dict[str, Any], changes: list[list[str]]) -> list[str]:
-    """What the fit says, in sentences."""
-    if record["penalty"] == "spectral":
-        period = record["strongest_period"]
-        unit = _unit(record)
-        unit = unit if unit == "days" else f"(in units of {unit})"
-        return [
-            f"The strongest period is {period:.2f} {unit}." if period else "No frequency is kept."
-        ]
-    count, what = len(changes), "level" if record["penalty"] == "tv" else "slope"
-    if not count:
-        return [f"The {what} does not change."]
-    listed = [f"{a} and {b}" if a != b else a for a, b in changes[:8]]
-    where = "between " if record["penalty"] == "tv" else "at "
-    sentence = f"The {what} changes {'once' if count == 1 else f'{count} times'}, {where}"
-    found = [sentence + (", ".join(listed) + (", ..." if count > 8 else "")) + "."]
-    again = fit.unshrunk
-    if count == 1 and record["penalty"] == "tv" and again is not None:
-        names = [record["target"]] if again.ndim == 1 else record["target"]
-        ends = np.stack([again[0], again[-1]]).reshape(2, -1).T
-        moves = [f"from {before:.5g} to {after:.5g}" for before, after in ends]
-        if len(names) > 1:
-            moves = [f"{name} {move}" for name, move in zip(names, moves, strict=True)]
-        found.append(f"With the shrinkage undone (a refit on this one change), {', '.join(moves)}.")
-    return found
-
-
-def _agreement(record: dict[str, Any]) -> list[str]:
-    """What other means found, in sentences."""
-    found = _convex(record)
-    if "trained_note" in record:
-        found.append(f"The factors were not trained: {record['trained_note']}.")
-    if trained := record.get("trained"):
-        apart = trained["relative_objective_difference"]
-        found.append(
-            "Trained by an optimizer with weight decay alone, the factors end at the same "
-            f"objective, to {abs(apart):.1e}."
-            if abs(apart) < 1e-6
-            else f"WARNING: trained factors end at an objective that differs by {apart:.1e}."
-        )
-    return found
-
-
-def _convex(record: dict[str, Any]) -> list[str]:
-    reference = record["reference"]
-    if reference is None:
-        return [f"No independent convex solution to compare with: {record['reference_note']}."]
-    return [
-        f"An independent convex solver ({reference['solver']}) finds the same answer: objectives "
-        f"agree to {abs(reference['relative_objective_difference']):.1e}, fits to "
-        f"{reference['relative_fit_difference']:.1e} of their range."
-        if reference["relative_objective_difference"] < 1e-6
-        else f"WARNING: an independent convex solver ({reference['solver']}) finds a lower "
-        f"objective, by {reference['relative_objective_difference']:.1e}."
-    ]
 
 
 def _validation(
@@ -188,10 +124,12 @@ def _validation(
 
 def _numbers(record: dict[str, Any]) -> tuple[str, list[list[str]]]:
     reference = record["reference"]
+    strengths = [["strength", _strength(record)]]
+    if "constant" not in record:
+        strengths.append(["strength_max", f"{record['strength_max']:.6g}"])
     rows = [
         ["quantity", "value"],
-        ["strength", f"{record['strength']:.6g} ({record['strength_rule']})"],
-        ["strength_max", f"{record['strength_max']:.6g}"],
+        *strengths,
         ["nonzero penalised coordinates", str(record["nonzero"])],
         [f"objective, {_MEANS[record['solver']]}", f"{record['objective']:.10g}"],
     ]
@@ -212,46 +150,10 @@ def _numbers(record: dict[str, Any]) -> tuple[str, list[list[str]]]:
     return "The numbers of this fit.", rows
 
 
-def _series_code(record: dict[str, Any]) -> str:
-    column = f"data[{record['time']!r}]" if record["time"] else "range(len(data))"
-    times = record["time_pandas"].format(column)
-    penalty = repr(record["penalty"])
-    if isinstance(record["target"], list):
-        kind = "TotalVariation" if record["penalty"] == "tv" else "TrendFilter"
-        penalty = f"sb.{kind}(joint=True)"
-    return (
-        "import pandas as pd\nimport symbias as sb\n\n"
-        f"data = {record['read']}\n"
-        f"fit = sb.fit_series({times}, data[{record['target']!r}], {penalty}, "
-        f"strength={record['strength']!r})\n"
-        "print(fit.breaks, fit.dual_gap)"
-    )
-
-
-def _table_code(record: dict[str, Any]) -> str:
-    penalty = repr(record["penalty"])
-    sources = record["sources"]
-    if record["penalty"] == "group":
-        group_of = {name: str(np.int64(i)) for i, name in enumerate(record["columns"])}
-        for k, group in enumerate(record.get("groups", "").split(";")):
-            for member in filter(None, map(str.strip, group.split(","))):
-                group_of[member] = f"g{k}"
-        penalty = f"sb.GroupLasso({[group_of[n] for n in sources]!r})"
-    kind = "DesignedClassifier" if "classes" in record else "DesignedRegressor"
-    code = record["pandas"]
-    modules = {
-        "compose": "make_column_transformer",
-        "impute": "SimpleImputer",
-        "pipeline": "make_pipeline",
-    }
-    imports = [f"from sklearn.{m} import {name}\n" for m, name in modules.items() if name in code]
-    scalers = "OneHotEncoder, " * ("OneHotEncoder" in code) + "StandardScaler"
-    imports.append(f"from sklearn.preprocessing import {scalers}\n")
-    return (
-        "import pandas as pd\nimport symbias as sb\n" + "".join(imports) + "\n"
-        f"data = {record['read']}\n"
-        f"X = {code}\n"
-        f"model = sb.{kind}({penalty}, strength={record['strength']!r})\n"
-        f"model.fit(X, data[{record['target']!r}])\n"
-        "print(model.coef_, model.dual_gap_)"
-    )
+def _strength(record: dict[str, Any]) -> str:
+    rule = record["strength_rule"]
+    if rule == "any":
+        return "any: the target is constant"
+    if folds := record.get("folds"):
+        rule += f", {folds} folds" if folds < record["n"] else ", leaving one out at a time"
+    return f"{record['strength']:.6g} ({rule})"
