@@ -413,8 +413,8 @@ CASES = [
     ),
     Case(
         "give the strengths themselves",
-        lambda: sb.DesignedRegressorCV(sb.Ridge(), cv=2).fit(X, Y),
-        (lambda: sb.DesignedRegressorCV(sb.Ridge(), strengths=[0.1, 1.0], cv=2).fit(X, Y),),
+        lambda: sb.DesignedRegressorCV(sb.Lq(1.5), cv=2).fit(X, Y),
+        (lambda: sb.DesignedRegressorCV(sb.Lq(1.5), strengths=[0.1, 1.0], cv=2).fit(X, Y),),
     ),
     Case(
         "fit them together; fit any other penalty one by one",

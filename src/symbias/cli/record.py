@@ -126,7 +126,7 @@ def record_of(
         "penalty": options.penalty,
         "strength": outcome.strength,
         "strength_rule": "given" if options.strength else "one standard error",
-        "strength_max": outcome.strength_max,
+        "strength_max": outcome.strength_max if np.isfinite(outcome.strength_max) else None,
         "solver": options.solver,
         "objective": outcome.objective,
         "dual_gap": None if np.isnan(outcome.dual_gap) else outcome.dual_gap,

@@ -28,7 +28,10 @@ class DesignedRegressorCV(MultiOutputMixin, RegressorMixin, Refit):
         As in `DesignedRegressor`.
     strengths : int or array
         How many strengths from ``strength_max_`` down to ``min_ratio`` times it, geometrically;
-        or the strengths themselves.
+        or the strengths themselves. Ridge, under which nothing is ever zero, goes from 99 times
+        the largest eigenvalue of the (weighted) X^T X / n, which leaves 1% or less of the least
+        squares in every direction, down to ``min_ratio ** 3`` times it: at the default 1e-4 of that
+        eigenvalue.
     min_ratio : float
         Between 0 and 1.
     cv : int, splitter or iterable of (train, test)
@@ -91,7 +94,7 @@ class DesignedRegressorCV(MultiOutputMixin, RegressorMixin, Refit):
             raise ValueError(f"rule must be one of {', '.join(RULES)}, got {self.rule!r}")
         Y = as_columns(y)
         solvers = self._fitters(X, weights, Y)
-        self.strengths_ = self._grid(max(solver.strength_max for solver in solvers))
+        self.strengths_ = self._grid(solvers)
         folds = list(check_cv(self.cv).split(X, y))
         self.mse_path_ = np.column_stack(
             [self._score(k, folds, X, Y, weights) for k in range(len(folds))]
@@ -106,20 +109,22 @@ class DesignedRegressorCV(MultiOutputMixin, RegressorMixin, Refit):
         """X coef_ + intercept_, shape (n_samples,) or (n_samples, n_targets)."""
         return self._decision(X)
 
-    def _grid(self, largest: float) -> np.ndarray:
+    def _grid(self, solvers: list[Any]) -> np.ndarray:
         if isinstance(self.strengths, int | np.integer):
             if self.strengths < 1 or not 0 < self.min_ratio < 1:
                 raise ValueError(
                     "strengths must be at least 1 and min_ratio between 0 and 1, got "
                     f"{self.strengths} and {self.min_ratio}"
                 )
-            if not np.isfinite(largest):
+            top = max(solver.strength_top for solver in solvers) or 1.0
+            if not np.isfinite(top):
                 raise ValueError(
                     "no strength makes every coefficient zero under this penalty: give the "
                     "strengths themselves"
                 )
-            top = largest or 1.0
-            return np.geomspace(top, top * self.min_ratio, int(self.strengths))
+            zero = all(np.isfinite(solver.strength_max) for solver in solvers)
+            ratio = self.min_ratio if zero else self.min_ratio**3
+            return np.geomspace(top, top * ratio, int(self.strengths))
         grid = np.sort(np.asarray(self.strengths, dtype=float).ravel())[::-1]
         if not grid.size or not (np.all(grid > 0) and np.all(np.isfinite(grid))):
             raise ValueError("strengths must be positive and finite")

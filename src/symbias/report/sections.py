@@ -125,7 +125,7 @@ def _validation(
 def _numbers(record: dict[str, Any]) -> tuple[str, list[list[str]]]:
     reference = record["reference"]
     strengths = [["strength", _strength(record)]]
-    if "constant" not in record:
+    if "constant" not in record and record["strength_max"] is not None:
         strengths.append(["strength_max", f"{record['strength_max']:.6g}"])
     rows = [
         ["quantity", "value"],

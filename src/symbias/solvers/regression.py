@@ -19,7 +19,7 @@ from symbias.solvers.model import Certified, Fit, Model, Options
 from symbias.solvers.problem import Problem
 from symbias.solvers.proximal import MAX_ITER, Minimum, descend, minimise
 from symbias.solvers.search import search
-from symbias.solvers.threshold import strength_max
+from symbias.solvers.threshold import strength_max, strength_of_shrinkage
 from symbias.solvers.working_set import Solution, path, solve
 
 _SINGLE = 1e-6  # relative gap that products in single precision leave visible
@@ -70,6 +70,14 @@ class Regression(ABC):
 
         Where the problem is not convex: at which no single size improves on zero.
         """
+
+    @property
+    def strength_top(self) -> float:
+        """Where a grid of strengths begins: where all is zero, or 1% of what it is unpenalised.
+
+        Infinite if there is neither.
+        """
+        return self.strength_max
 
     @abstractmethod
     def fit(self, strength: float, options: Options, start: np.ndarray | None = None) -> Fit:
@@ -185,6 +193,12 @@ class General(Regression):
     @cached_property
     def strength_max(self) -> float:
         return self.total * strength_max(self.composite)
+
+    @cached_property
+    def strength_top(self) -> float:
+        if np.isfinite(self.strength_max):
+            return self.strength_max
+        return self.total * strength_of_shrinkage(self.composite)
 
     def fit(self, strength: float, options: Options, start: np.ndarray | None = None) -> Fit:
         scaled, zero = strength / self.total, np.zeros(self.composite.size)
