@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from symbias.report.style import DATA, FIT, INK, MARK, SOFT, axes, svg
+from symbias.report.style import DATA, FIT, INK, MARK, SOFT, axes, plain, svg
 
 _POINTS, _BINS, _LINES = 4_000, 1_000, 60
+_BARS, _ZEROS = 30, 3
 
 
 def series_figure(
@@ -20,7 +21,7 @@ def series_figure(
     steps: bool,
 ) -> str:
     """Data, fit, and the places where it changes."""
-    with axes(7.2, 3.2) as (figure, ax):
+    with axes(7.2, 3.4) as (figure, ax):
         if len(observed) <= _POINTS:
             ax.plot(observed_times, observed, "o", ms=3, color=DATA, label="observed")
         else:
@@ -42,8 +43,8 @@ def series_figure(
             ax.vlines(some, 0, 0.03, color=MARK, lw=0.6, transform=ends, label="changes")
         if times.dtype.kind == "M":
             _concise(ax)
-        ax.set(xlabel=labels[0], ylabel=labels[1], title="Data and fit")
-        ax.legend(ncols=4, loc="best")
+        ax.set(xlabel=plain(labels[0]), ylabel=plain(labels[1]), title="Data and fit")
+        figure.legend(ncols=4, loc="outside upper right")  # over nothing
         return svg(figure)
 
 
@@ -84,25 +85,34 @@ def spectrum_figure(periods: np.ndarray, coefficients: np.ndarray, unit: str) ->
         best = int(np.argmax(size))
         ax.plot(periods[best], size[best], "o", color=MARK)
         ax.annotate(
-            f"{periods[best]:.3g} {unit}",
+            f"{periods[best]:.3g} {plain(unit)}",
             (periods[best], size[best]),
             xytext=(8, -2),
             textcoords="offset points",
             color=MARK,
         )
-        ax.set(xlabel=f"period ({unit})", ylabel="|coefficient|", title="Spectrum of the fit")
+        ax.set(
+            xlabel=f"period ({plain(unit)})", ylabel="|coefficient|", title="Spectrum of the fit"
+        )
         return svg(figure)
 
 
 def coefficients_figure(names: list[str], coefficients: np.ndarray) -> str:
-    """One bar per coefficient, the strongest on top; at most 30 of them."""
-    order = np.argsort(-np.abs(coefficients))[:30][::-1]
+    """One bar per coefficient, the strongest on top: at most 30, and few that are zero."""
+    order = np.argsort(-np.abs(coefficients), kind="stable")
+    used = int(np.count_nonzero(coefficients))
+    shown = min(_BARS, len(order) if len(order) - used <= _ZEROS else max(used, 1))
+    left = [(max(used - shown, 0), "smaller"), (len(order) - max(used, shown), "zero")]
+    notes = ", ".join(f"{count} {kind}" for count, kind in left if count)
+    title = "Coefficients" + (f" (left out: {notes})" if notes else "")
+    order = order[:shown][::-1]
     with axes(7.2, 1.2 + 0.22 * len(order)) as (figure, ax):
         colors = [FIT if c >= 0 else MARK for c in coefficients[order]]
-        ax.barh([names[i] for i in order], coefficients[order], color=colors)
+        ax.barh(range(shown), coefficients[order], color=colors)
+        ax.set_yticks(range(shown), [plain(names[i]) for i in order])
         ax.axvline(0, color=INK, lw=0.8)
         ax.grid(axis="y", visible=False)
-        ax.set(xlabel="coefficient, per standard deviation", title="Coefficients")
+        ax.set(xlabel="coefficient, per standard deviation", title=title)
         return svg(figure)
 
 
@@ -119,5 +129,5 @@ def validation_figure(
         ax.axvline(chosen, color=MARK, ls="--", lw=1.2, label=f"chosen: {rule}")
         ax.set_xscale("log")
         ax.set(xlabel="strength", ylabel=score, title="Cross-validation")
-        ax.legend()
+        figure.legend(ncols=2, loc="outside upper right")
         return svg(figure)
