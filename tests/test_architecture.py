@@ -1,6 +1,7 @@
 """The house rule: data flows one way, so no room imports a room below it."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -109,6 +110,16 @@ def test_no_ladder_over_parameterizations(path: Path) -> None:
     if room_of(path) == "parameterizations":
         return
     assert not rungs(ast.parse(path.read_text())), f"{path}: ask a method instead"
+
+
+def test_the_readme_names_the_rooms_in_their_order() -> None:
+    readme = SOURCE.parents[1] / "README.md"
+    if not readme.exists():
+        pytest.skip("installed without its README")
+    house = readme.read_text().split("## The house")[1].split("Data flows")[0]
+    named = re.findall(r"^ {6}(\w+)/", house, re.MULTILINE)
+    assert named == [room for room in ROOMS if (SOURCE / room / "__init__.py").exists()][1:]
+    assert set(named) == {p.parent.name for p in SOURCE.glob("*/__init__.py")} - {"_core"}
 
 
 # A room's face is its __init__. Rooms with rooms inside have a face for each of those.
