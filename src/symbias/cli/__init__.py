@@ -1,5 +1,6 @@
 """The command line. What the commands need loads after signals are waited for."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from symbias._core import ending
@@ -13,9 +14,9 @@ __all__ = ["app", "main"]
 def __getattr__(name: str) -> Any:
     if name != "app":
         raise AttributeError(f"module 'symbias.cli' has no attribute {name!r}")
-    from symbias.cli import audit, balance, command, design, fit, studies  # noqa: F401
-
-    return command.app
+    for commands in ("fit", "audit", "balance", "design", "studies"):  # in the order of --help
+        import_module(f"symbias.cli.{commands}")
+    return import_module("symbias.cli.command").app
 
 
 def main() -> None:
