@@ -8,6 +8,7 @@ from symbias.solvers import Huber, Logistic, Loss, Poisson, SquaredError
 from symbias.solvers.groups import GramGroups
 from symbias.solvers.inputs import Inputs
 from symbias.solvers.problem import Problem
+from symbias.solvers.sets import LeastSquaresSet
 from symbias.solvers.wide_groups import WideFace, WideGroups
 from symbias.solvers.working_set import path, solve
 
@@ -124,12 +125,21 @@ def test_a_path_is_its_single_fits() -> None:
         assert found.converged
 
 
-def test_single_precision_stays_within_its_digits() -> None:
+def test_single_precision_of_the_inputs_costs_none_of_the_answer() -> None:
     B, y = data(SquaredError(), 100, 200, 4)
-    exact = solve(Problem(Inputs(B), y), 0.05)
-    rough = solve(Problem(Inputs(B.astype(np.float32)), y), 0.05, tol=1e-6)
-    assert rough.converged
-    np.testing.assert_allclose(rough.c, exact.c, atol=2e-3)
+    B = B.astype(np.float32)
+    exact, single = (solve(Problem(Inputs(X), y), 0.05) for X in (B.astype(float), B))
+    assert single.converged
+    np.testing.assert_allclose(single.c, exact.c, atol=1e-12)
+
+
+def test_a_best_point_of_a_smaller_set_is_recovered(monkeypatch: pytest.MonkeyPatch) -> None:
+    B, y = data(SquaredError(), 60, 300, 7)
+    problem = Problem(Inputs(B), y, free=np.ones((60, 1)))
+    monkeypatch.setattr(LeastSquaresSet, "minimise", lambda self, strength, c, gap: c + 1.0)
+    found = solve(problem, 0.05, np.eye(300)[0], max_iter=3)
+    assert found.reason == "max_iter"
+    np.testing.assert_array_equal(found.c, np.eye(300)[0])
 
 
 @pytest.mark.parametrize("loss", [SquaredError(), Logistic()], ids=["squared", "logistic"])

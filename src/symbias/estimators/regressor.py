@@ -21,8 +21,9 @@ class DesignedRegressor(MultiOutputMixin, RegressorMixin, Refit):
     ``sb.design(penalty, WeightDecay(strength))`` with weight decay ends in. Solved in w directly,
     or by training those factors; see ``solver``. Convergence is a duality gap of at most ``tol``
     times the objective (for penalties that are not convex, stationarity in w). X may be a
-    scipy.sparse matrix where it is solved directly; products with a float32 X run in float32, and
-    their gap is known to 1e-6.
+    scipy.sparse matrix where it is solved directly. A float32 X stays float32 in memory (but for
+    the columns in use, and for penalties that are solved by proximal descent), products with it run
+    in float64, and ``coef_`` is float32.
 
     Penalties on matrices (``"nuclear"``, ``sb.TotalVariation(joint=True)``, groups that span
     targets) are fitted to all targets together, ``|Y - X W - b|^2 / (2 n) + strength * penalty(W)``

@@ -1,11 +1,13 @@
 """Inputs B = X diag(scale) as solvers see them: products, gathered columns, no copy of X."""
 
+from collections.abc import Iterator
 from typing import Any, Protocol, Self
 
 import numpy as np
 from scipy import sparse
 
-_CHUNK = 1 << 16  # entries of a block of X that stays in the cache of a core
+# entries of a block of X: one that stays in the cache of a core, one that is worth a call
+_CACHED, _WHOLE = 1 << 16, 1 << 18
 
 
 class Columns(Protocol):
@@ -107,11 +109,11 @@ class SparseColumns:
 
 
 class Inputs:
-    """B = X diag(scale), shape (n, m), for X dense (any order) or scipy.sparse (csr or csc).
+    """B = (X - 1 centre^T) diag(scale), (n, m), for X dense (any order) or sparse (csr or csc).
 
-    X is neither copied nor centred. Products over all columns run in the precision of X (float32
-    or float64), products over gathered columns in float64. A sparse X in rows is turned into
-    columns once, when columns are first gathered.
+    X is not copied. All products run in float64: where X is float32 or has a centre, block by
+    block. A sparse X has no centre; one in rows is turned into columns once, when columns are first
+    gathered.
 
     Raises
     ------
@@ -119,7 +121,9 @@ class Inputs:
         Where X is not a matrix of float32 or float64, has no rows, or `scale` is not (m,).
     """
 
-    def __init__(self, X: Any, scale: np.ndarray | None = None) -> None:
+    def __init__(
+        self, X: Any, scale: np.ndarray | None = None, centre: np.ndarray | None = None
+    ) -> None:
         self.sparse = sparse.issparse(X)
         if self.sparse and X.format not in ("csr", "csc"):
             raise TypeError(f"a sparse X must be csr or csc, got {X.format}")
@@ -129,25 +133,44 @@ class Inputs:
             raise ValueError(f"X must be a matrix with rows, got shape {X.shape}")
         if X.dtype not in (np.float64, np.float32):
             raise TypeError(f"X must be float32 or float64, got {X.dtype}")
-        self.X, self.shape, self.dtype = X, (int(X.shape[0]), int(X.shape[1])), X.dtype
+        self.X, self.shape = X, (int(X.shape[0]), int(X.shape[1]))
+        self.by_rows = X.format == "csr" if self.sparse else not X.flags.f_contiguous
         if scale is not None:
             scale = np.asarray(scale, dtype=float)
             if scale.shape != (self.shape[1],):
                 raise ValueError(f"scale must have shape ({self.shape[1]},), got {scale.shape}")
-        self.scale = scale
+        self.scale, self.centre = scale, centre
+        self.plain = X.dtype == np.float64 and centre is None
 
     def pull(self, v: np.ndarray) -> np.ndarray:
-        """B^T v, shape (m,), as float64."""
-        product = np.asarray(self.X.T @ v.astype(self.dtype, copy=False), dtype=float)
+        """B^T v, shape (m,)."""
+        if self.plain:
+            product = np.asarray(self.X.T @ v)
+        elif self.by_rows:
+            product = np.zeros(self.shape[1])
+            for rows, block in self._blocks(_WHOLE):
+                product += block.T @ v[rows]
+        else:
+            product = np.empty(self.shape[1])
+            for columns, block in self._blocks(_WHOLE):
+                product[columns] = block.T @ v
         return product if self.scale is None else product * self.scale
 
     def push(self, c: np.ndarray) -> np.ndarray:
-        """B c, shape (n,), as float64; cost of the columns where c is not zero."""
+        """B c, shape (n,); cost of the columns where c is not zero."""
         used = np.flatnonzero(c)
         if 4 * len(used) < len(c):
             return self.gather(used).push(c[used])
         c = c if self.scale is None else c * self.scale
-        return np.asarray(self.X @ c.astype(self.dtype, copy=False), dtype=float)
+        if self.plain:
+            return np.asarray(self.X @ c)
+        product = np.zeros(self.shape[0])
+        for part, block in self._blocks(_WHOLE):
+            if self.by_rows:
+                product[part] = block @ c
+            else:
+                product += block @ c[part]
+        return product
 
     def gather(self, indices: np.ndarray) -> Columns:
         """The columns of these indices, in this order."""
@@ -160,33 +183,33 @@ class Inputs:
             return SparseColumns(picked if scale is None else picked @ sparse.diags_array(scale))
         whole = len(indices) == self.shape[1] and bool(np.all(np.diff(indices) == 1))
         rows = np.ascontiguousarray(self.X.T if whole else self.X.T[indices], dtype=float)
+        if self.centre is not None:
+            rows = rows - self.centre[indices][:, None]
         return DenseColumns(rows if scale is None else rows * scale[:, None])
 
     def scan(self, vectors: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """B^T `vectors` (n, k) and the squared norms sum_i weights_i B_ij^2, in one pass over X."""
-        n, m = self.shape
-        if self.sparse:
-            squares = type(self.X)((self.X.data**2, self.X.indices, self.X.indptr), self.X.shape)
-            pulls, norms = self.X.T @ vectors, squares.T @ weights
-        elif self.X.flags.c_contiguous or not self.X.flags.f_contiguous:
-            pulls, norms = np.zeros((m, vectors.shape[1])), np.zeros(m)
-            step = max(_CHUNK // max(m, 1), 32)
-            for start in range(0, n, step):
-                part = self.X[start : start + step]
-                for k, v in enumerate(vectors[start : start + step].T.astype(self.dtype)):
-                    pulls[:, k] += v @ part
-                norms += weights[start : start + step].astype(self.dtype) @ np.square(part)
-        else:
-            pulls, norms = np.empty((m, vectors.shape[1])), np.empty(m)
-            step = max(_CHUNK // n, 1)
-            typed = np.asfortranarray(vectors, dtype=self.dtype)
-            weights = weights.astype(self.dtype)
-            for start in range(0, m, step):
-                part = self.X.T[start : start + step]
-                for k in range(vectors.shape[1]):
-                    pulls[start : start + step, k] = part @ typed[:, k]
-                norms[start : start + step] = np.square(part) @ weights
-        pulls, norms = np.asarray(pulls, dtype=float), np.asarray(norms, dtype=float)
+        m, count = self.shape[1], vectors.shape[1]
+        pulls, norms = np.zeros((m, count)), np.zeros(m)
+        vectors = np.asfortranarray(vectors)
+        for part, block in self._blocks(_CACHED):
+            rows, columns = (part, slice(None)) if self.by_rows else (slice(None), part)
+            for k in range(count):
+                pulls[columns, k] += block.T @ vectors[rows, k]
+            squares = block.multiply(block) if self.sparse else np.square(block)
+            norms[columns] += squares.T @ weights[rows]
         if self.scale is not None:
             pulls, norms = pulls * self.scale[:, None], norms * self.scale**2
         return pulls, norms
+
+    def _blocks(self, entries: int) -> Iterator[tuple[slice, Any]]:
+        """X - 1 centre^T in float64, as it is stored: blocks of rows or columns, of so many entries."""
+        X = self.X if self.by_rows else self.X.T
+        stored = X.nnz if self.sparse else X.size
+        step = max(entries * X.shape[0] // max(stored, 1), 1)
+        for start in range(0, X.shape[0], step):
+            part = slice(start, start + step)
+            block = X[part].astype(float, copy=False)
+            if self.centre is not None:
+                block = block - (self.centre if self.by_rows else self.centre[part, None])
+            yield part, block if self.by_rows else block.T

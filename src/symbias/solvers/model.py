@@ -15,7 +15,7 @@ from symbias.solvers.losses import Loss, SquaredError
 Callback = Callable[[int, float], None]
 Matrix: TypeAlias = np.ndarray | scipy.sparse.csr_array | scipy.sparse.csc_array
 
-_OFFSET = 1e3  # of a column in units of its spread
+_OFFSET = 10.0  # of a column in units of its spread, whose square Gram matrices would lose
 
 
 @dataclass(frozen=True)
@@ -86,11 +86,28 @@ class Model:
 
     @cached_property
     def rows(self) -> Matrix:
-        """X, or X (x) 1 for the rows of Y one after the other."""
+        """X, or (X - 1 centre^T) (x) 1 for the rows of Y one after the other."""
         if not self.joint:
             return self.X
-        eye = scipy.sparse.eye_array(self.form.shape[1], format="csr", dtype=self.X.dtype)
-        return scipy.sparse.csr_array(scipy.sparse.kron(self.X, eye))
+        X = self.X if self.centre is None else self.X - self.centre
+        eye = scipy.sparse.eye_array(self.form.shape[1], format="csr", dtype=X.dtype)
+        return scipy.sparse.csr_array(scipy.sparse.kron(X, eye))
+
+    @cached_property
+    def centre(self) -> np.ndarray | None:
+        """Means of the columns of a dense X, (n_features,), which intercepts make up for.
+
+        None where no column is far from zero in units of its spread; by some rows first.
+        """
+        if scipy.sparse.issparse(self.X) or not self.fit_intercept:
+            return None
+        few = self.X[:: max(1, len(self.X) // 64)]
+        mean = few.mean(axis=0, dtype=float)
+        if not np.any(np.abs(mean) > _OFFSET * few.std(axis=0, dtype=float)):
+            return None
+        means, squares = Inputs(self.X).scan(self.weights[:, None], self.weights)
+        mean = means[:, 0]
+        return mean if np.any(squares < (1 + _OFFSET**-2) * mean**2) else None
 
     @cached_property
     def units(self) -> np.ndarray | None:
@@ -112,16 +129,16 @@ class Model:
         """What eta sees of the coordinates c, each in units of its penalty, less `shared`."""
         units = np.ones(self.form.size) if self.units is None else self.units
         at = self.form.linear.selection
-        if self.shared is not None:
+        if at is None:
             B = np.asarray(self.rows @ self.form.linear.columns, dtype=float)
-            B = B - self.free @ self.shared
+            if self.shared is not None:
+                B = B - self.free @ self.shared
             return Inputs(B if np.all(units == 1) else B / units)
-        assert at is not None
         index, scale = at
-        scale, X = scale / units, self.rows
+        scale, X, centre = scale / units, self.rows, None if self.joint else self.centre
         if not np.array_equal(index, np.arange(X.shape[1])):
-            X = X[:, index]
-        return Inputs(X, None if np.all(scale == 1) else scale)
+            X, centre = X[:, index], None if centre is None else centre[index]
+        return Inputs(X, None if np.all(scale == 1) else scale, centre)
 
     @cached_property
     def free(self) -> np.ndarray:
@@ -135,27 +152,22 @@ class Model:
 
     @cached_property
     def shared(self) -> np.ndarray | None:
-        """What of every column of B free directions do as well, (n_free, m).
+        """What of every column of B free directions do as well, (n_free, m); None for nothing.
 
-        None where it is not taken out: as long as no offset hides the rest from double precision.
+        Of columns of X as they are: their `centre`. Of mixed ones all of it.
         """
-        direct, sparse = self.form.linear.selection is not None, scipy.sparse.issparse(self.X)
-        if direct and (sparse or not self.fit_intercept or not self._offset):
-            return None
+        at = self.form.linear.selection
+        if at is not None:
+            if self.centre is None:
+                return None
+            shared = np.zeros((self.free.shape[1], self.form.size))
+            shared[: self._targets] = np.kron(self.centre, np.eye(self._targets))[:, at[0]] * at[1]
+            return shared
         B = np.asarray(self.rows @ self.form.linear.columns, dtype=float)
         root = np.sqrt(np.repeat(self.weights, len(B) // len(self.weights)))[:, None]
         left = np.linalg.pinv(root * self.free, rcond=1e-12)
         shared = left @ (root * B)
         return shared + left @ (root * (B - self.free @ shared))
-
-    @property
-    def _offset(self) -> bool:
-        """Whether a column is far from zero in units of its spread; by some rows first."""
-        for rows in (self.X[:: max(1, len(self.X) // 64)], self.X):
-            rows = np.asarray(rows, dtype=float)
-            if not np.any(np.abs(rows.mean(axis=0)) > _OFFSET * rows.std(axis=0)):
-                return False
-        return True
 
     @property
     def _ones(self) -> np.ndarray:
@@ -182,9 +194,16 @@ class Model:
         return rest, (intercept - self._means @ rest if len(rest) else intercept)
 
     def recover(self, c: np.ndarray, f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """w in its shape, and the intercepts, from the coordinates c and those of `free`."""
+        """w in its shape and the precision of X, and the intercepts, from c and `free`'s.
+
+        The intercepts take up what w is rounded by.
+        """
         rest, intercept = self.apart(c, f)
-        return self.form.linear.forward(rest, c).reshape(self.form.shape), intercept
+        w = self.form.linear.forward(rest, c).reshape(self.form.shape)
+        rounded = w.astype(self.X.dtype, copy=False)
+        if rounded is not w and self.centre is not None:
+            intercept = intercept + self.centre @ (w - rounded)
+        return rounded, intercept
 
     @cached_property
     def groups(self) -> np.ndarray | None:

@@ -22,7 +22,6 @@ from symbias.solvers.search import search
 from symbias.solvers.threshold import strength_max, strength_of_shrinkage
 from symbias.solvers.working_set import Solution, path, solve
 
-_SINGLE = 1e-6  # relative gap that products in single precision leave visible
 _LOOSE_STEPS = 50
 
 
@@ -116,10 +115,6 @@ class Regression(ABC):
         certificate = Certified(self.total * loss, float("nan"), 0.0)
         return self._recovered(c, problem.recover(g), certificate, 0, "converged")
 
-    def _tol(self, options: Options) -> float:
-        single = self.model.X.dtype == np.float32
-        return max(options.tol, _SINGLE) if single else options.tol
-
     def _recovered(
         self,
         c: np.ndarray,
@@ -163,7 +158,7 @@ class Corners(Regression):
             self.problem,
             strength / self.total,
             begin,
-            tol=self._tol(options),
+            tol=options.tol,
             max_iter=options.max_iter or 100,
         )
         return self._fit(found, options)
@@ -171,7 +166,7 @@ class Corners(Regression):
     def path(self, strengths: Iterable[float], options: Options) -> Iterator[Fit]:
         scaled = [s / self.total for s in strengths]
         limit = options.max_iter or 100
-        for found in path(self.problem, scaled, tol=self._tol(options), max_iter=limit):
+        for found in path(self.problem, scaled, tol=options.tol, max_iter=limit):
             yield self._fit(found, options)
 
     def _fit(self, found: Solution, options: Options) -> Fit:
@@ -225,7 +220,7 @@ class General(Regression):
             self.composite,
             strength,
             c,
-            tol=self._tol(options),
+            tol=options.tol,
             max_iter=options.max_iter or MAX_ITER,
             callback=options.callback,
         )

@@ -62,8 +62,7 @@ def solve(
     c : ndarray (m,) or None
         Where to start.
     tol : float
-        Bound on the violation. In float32 the pull of columns outside the set is known to about
-        1e-7 |B_j| |nu| only, and the certificate to as much.
+        Bound on the violation.
 
     Raises
     ------
@@ -249,7 +248,8 @@ def _solution(
     reach = float(np.sqrt(2 * gap * problem.loss.bound))
     l1 = strength * problem.l1
     zeros = proven_zeros(best.point, problem.blocks, l1, problem.norms, reach, best.scale)
-    f = problem.recover(active.offset(best.c)) if problem.free is not None else np.zeros(0)
+    inside = best.point.c[active.index]  # which may have grown since
+    f = problem.recover(active.offset(inside)) if problem.free is not None else np.zeros(0)
     violation = best.gap / _floor(problem, best)
     c = best.point.c.copy()
     return Solution(c, f, best.objective, best.gap, violation, rounds, reason, zeros)
