@@ -203,13 +203,23 @@ class Inputs:
         return pulls, norms
 
     def _blocks(self, entries: int) -> Iterator[tuple[slice, Any]]:
-        """X - 1 centre^T in float64, as it is stored: blocks of rows or columns, of so many entries."""
+        """X - 1 centre^T in float64, as it is stored: blocks of rows or columns of so many entries.
+
+        A block lasts until the next one.
+        """
         X = self.X if self.by_rows else self.X.T
         stored = X.nnz if self.sparse else X.size
         step = max(entries * X.shape[0] // max(stored, 1), 1)
+        copied = not self.sparse and not self.plain
+        room = np.empty((min(step, X.shape[0]) if copied else 0, X.shape[1]))
         for start in range(0, X.shape[0], step):
             part = slice(start, start + step)
-            block = X[part].astype(float, copy=False)
-            if self.centre is not None:
-                block = block - (self.centre if self.by_rows else self.centre[part, None])
+            if not copied:
+                block = X[part].astype(float, copy=False)
+            elif self.centre is None:
+                block = room[: len(X[part])]
+                block[...] = X[part]
+            else:
+                centre = self.centre if self.by_rows else self.centre[part, None]
+                block = np.subtract(X[part], centre, out=room[: len(X[part])])
             yield part, block if self.by_rows else block.T
