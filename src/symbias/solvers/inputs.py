@@ -148,11 +148,11 @@ class Inputs:
             product = np.asarray(self.X.T @ v)
         elif self.by_rows:
             product = np.zeros(self.shape[1])
-            for rows, block in self._blocks(_WHOLE):
+            for rows, block in self._blocks(_WHOLE, True):
                 product += block.T @ v[rows]
         else:
             product = np.empty(self.shape[1])
-            for columns, block in self._blocks(_WHOLE):
+            for columns, block in self._blocks(_WHOLE, False):
                 product[columns] = block.T @ v
         return product if self.scale is None else product * self.scale
 
@@ -165,7 +165,7 @@ class Inputs:
         if self.plain:
             return np.asarray(self.X @ c)
         product = np.zeros(self.shape[0])
-        for part, block in self._blocks(_WHOLE):
+        for part, block in self._blocks(_WHOLE, self.by_rows):
             if self.by_rows:
                 product[part] = block @ c
             else:
@@ -192,7 +192,7 @@ class Inputs:
         m, count = self.shape[1], vectors.shape[1]
         pulls, norms = np.zeros((m, count)), np.zeros(m)
         vectors = np.asfortranarray(vectors)
-        for part, block in self._blocks(_CACHED):
+        for part, block in self._blocks(_CACHED, self.by_rows):
             rows, columns = (part, slice(None)) if self.by_rows else (slice(None), part)
             for k in range(count):
                 pulls[columns, k] += block.T @ vectors[rows, k]
@@ -202,12 +202,28 @@ class Inputs:
             pulls, norms = pulls * self.scale[:, None], norms * self.scale**2
         return pulls, norms
 
-    def _blocks(self, entries: int) -> Iterator[tuple[slice, Any]]:
-        """X - 1 centre^T in float64, as it is stored: blocks of rows or columns of so many entries.
+    def gram(self, weights: np.ndarray | None) -> np.ndarray:
+        """B^T diag(weights) B, (m, m), in one pass; weights of 1/n each where None."""
+        n, m = self.shape
+        gram = np.zeros((m, m))
+        if self.sparse:
+            X = self.X.astype(float)
+            gram = (X.T @ (X if weights is None else sparse.diags_array(weights) @ X)).toarray()
+        else:
+            for rows, block in self._blocks(_WHOLE, True):
+                if weights is not None:
+                    block = block * np.sqrt(weights[rows])[:, None]
+                gram += block.T @ block  # by BLAS's product for symmetric matrices
+        if weights is None:
+            gram /= n
+        return gram if self.scale is None else gram * self.scale * self.scale[:, None]
+
+    def _blocks(self, entries: int, by_rows: bool) -> Iterator[tuple[slice, Any]]:
+        """X - 1 centre^T in float64, in blocks of rows or of columns, of about so many entries.
 
         A block lasts until the next one.
         """
-        X = self.X if self.by_rows else self.X.T
+        X = self.X if by_rows else self.X.T
         stored = X.nnz if self.sparse else X.size
         step = max(entries * X.shape[0] // max(stored, 1), 1)
         copied = not self.sparse and not self.plain
@@ -220,6 +236,6 @@ class Inputs:
                 block = room[: len(X[part])]
                 block[...] = X[part]
             else:
-                centre = self.centre if self.by_rows else self.centre[part, None]
+                centre = self.centre if by_rows else self.centre[part, None]
                 block = np.subtract(X[part], centre, out=room[: len(X[part])])
-            yield part, block if self.by_rows else block.T
+            yield part, block if by_rows else block.T

@@ -13,6 +13,7 @@ from symbias.solvers.inputs import Inputs
 from symbias.solvers.losses import Loss, SquaredError
 
 _FIRST_STEPS, _NEWTON_STEPS = 50, 12
+_SMALL = 128  # columns of which one Gram matrix costs no more than choosing among them
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +88,12 @@ class Problem:
     @property
     def quadratic(self) -> bool:
         return isinstance(self.loss, SquaredError)
+
+    @property
+    def small(self) -> bool:
+        """Whether `gram` is the cheapest way to all products."""
+        n, m = self.inputs.shape
+        return self.quadratic and m <= min(n, _SMALL)
 
     @cached_property
     def basis(self) -> np.ndarray:
@@ -168,7 +175,16 @@ class Problem:
     @cached_property
     def _scan(self) -> tuple[np.ndarray, np.ndarray]:
         vectors = [self.gradient(self.null_eta), *(self.a * e for e in self.basis.T)]
+        if self.small:  # whose norms `gram` has
+            return np.stack([self.inputs.pull(v) for v in vectors], axis=1), np.zeros(0)
         return self.inputs.scan(np.stack(vectors, axis=1), self.a)
+
+    @cached_property
+    def gram(self) -> np.ndarray:
+        """B^T diag(a) B less its part in F, (m, m)."""
+        gram = self.inputs.gram(self.weights)
+        gram -= self.along @ self.along.T
+        return gram
 
     @cached_property
     def null(self) -> Point:
@@ -183,8 +199,9 @@ class Problem:
     @cached_property
     def norms(self) -> np.ndarray:
         """Lengths under the weights of the columns of B less their part in F, (m,)."""
-        squares = self._scan[1]
-        left = squares - np.sum(self.along**2, axis=1)
+        part = np.sum(self.along**2, axis=1)
+        squares = self.gram.diagonal() + part if self.small else self._scan[1]
+        left = squares - part
         return np.sqrt(np.where(left > 1e-12 * squares, left, 0.0))
 
     def strength_max(self) -> float:

@@ -148,3 +148,20 @@ class LeastSquaresSet(WorkingSet):
         loss = max(problem.null.loss + float(q @ c) + 0.5 * float(c @ curved), 0.0)
         pull = self.full(q + curved)
         return Point(full, loss, pull, lambda s: (1 - s) ** 2 * loss)
+
+
+class WholeSet(LeastSquaresSet):
+    """Every group from the beginning: their Gram matrix, without a copy of the columns."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        blocks = problem.blocks
+        self.groups = np.arange(blocks.count)
+        self.index, self.local = blocks.coordinates(self.groups), blocks.subset(self.groups)
+        self.inside[:] = True
+        self.gram = problem.gram
+        if not self.single:
+            self.gram = self.gram[np.ix_(self.index, self.index)]
+
+    def _push(self, c: np.ndarray) -> np.ndarray:
+        return self.problem.inputs.push(self.full(c))

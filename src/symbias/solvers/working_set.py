@@ -10,7 +10,7 @@ from symbias.solvers import entries
 from symbias.solvers.certificate import Point, certify, proven_zeros
 from symbias.solvers.problem import Problem
 from symbias.solvers.reweighted import ReweightedSet
-from symbias.solvers.sets import LeastSquaresSet, WorkingSet
+from symbias.solvers.sets import LeastSquaresSet, WholeSet, WorkingSet
 
 _SMALLEST, _LARGEST = 64, 256  # columns of the first set
 _STAGE, _STAGE_GAP = 0.2, 0.5  # continuation in the strength, where X is wide
@@ -123,15 +123,11 @@ def path(
     n, m = problem.inputs.shape
     c = None
     if problem.quadratic and m <= min(n, _SMALL):
-        active = _working_set(problem, np.zeros(m))
-        active.extend(np.flatnonzero(~active.inside))
+        active = problem.cache.get("set")
+        if not isinstance(active, WholeSet):
+            problem.cache["set"] = active = WholeSet(problem)
         order = list(strengths)
-        if (
-            isinstance(active, LeastSquaresSet)
-            and active.single
-            and problem.l2 == 0
-            and falling(order)
-        ):
+        if active.single and problem.l2 == 0 and falling(order):
             yield from sweep_path(active, order, tol, max_iter)
             return
         strengths = order
@@ -209,7 +205,8 @@ def _working_set(problem: Problem, c: np.ndarray) -> WorkingSet:
     active = problem.cache.get("set")
     enough = 4 * max(int(used.sum()), _LARGEST)
     if active is None or (active.local.count > enough and not active.complete):
-        active = LeastSquaresSet(problem) if problem.quadratic else ReweightedSet(problem)
+        kind = WholeSet if problem.small else LeastSquaresSet
+        active = kind(problem) if problem.quadratic else ReweightedSet(problem)
         problem.cache["set"] = active
     active.extend(np.flatnonzero(used & ~active.inside))
     return active
