@@ -29,7 +29,9 @@ class Linear(NamedTuple):
     @classmethod
     def identity(cls, size: int) -> Self:
         """w = c."""
-        return cls(np.zeros((size, 0)), scipy.sparse.eye_array(size, format="csc"))
+        index = np.arange(size + 1, dtype=np.int32)
+        columns = scipy.sparse.csc_array((np.ones(size), index[:-1], index), shape=(size, size))
+        return cls(np.zeros((size, 0)), columns)
 
     @property
     def selection(self) -> tuple[np.ndarray, np.ndarray] | None:

@@ -50,7 +50,7 @@ class Loss(ABC):
         """
         with np.errstate(over="ignore"):
             curvature = np.where(weights > 0, self.curvature(eta, y), 0.0)
-        mean = float(np.average(curvature, weights=weights))
+        mean = float(np.vdot(weights, curvature)) / float(np.sum(weights))
         return np.maximum(curvature, 1e-5 * mean if mean > 0 else min(self.bound, 1.0))
 
     def majorizer(self, eta: np.ndarray, y: np.ndarray) -> np.ndarray | None:

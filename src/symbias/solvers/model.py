@@ -143,6 +143,8 @@ class Model:
     @cached_property
     def free(self) -> np.ndarray:
         """Directions of eta that cost nothing: intercepts, then the free coordinates, centred."""
+        if not self.form.linear.free.shape[1]:
+            return self._ones if self.fit_intercept else np.zeros((len(self._ones), 0))
         seen = np.asarray(self.rows @ self.form.linear.free, dtype=float)
         if not self.fit_intercept:
             return seen
@@ -171,6 +173,8 @@ class Model:
 
     @property
     def _ones(self) -> np.ndarray:
+        if not self.joint:
+            return np.ones((self.X.shape[0], 1))
         return np.tile(np.eye(self._targets), (self.X.shape[0], 1))
 
     @property

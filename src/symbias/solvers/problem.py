@@ -122,6 +122,8 @@ class Problem:
         F = np.asarray(self.free, dtype=float)
         lengths = np.sqrt(self.a @ (F * F))
         safe = np.where(lengths > 0, lengths, 1.0)
+        if F.shape[1] == 1:
+            return np.where(lengths > 0, 1 / safe, 0.0)[:, None][:, : self.basis.shape[1]]
         f = np.linalg.lstsq(root * F / safe, root * self.basis, rcond=1e-12)[0]
         return np.where(lengths > 0, 1 / safe, 0.0)[:, None] * f
 
@@ -178,6 +180,10 @@ class Problem:
         if self.small:  # whose norms `gram` has
             return np.stack([self.inputs.pull(v) for v in vectors], axis=1), np.zeros(0)
         return self.inputs.scan(np.stack(vectors, axis=1), self.a)
+
+    def projected(self, c: np.ndarray) -> np.ndarray:
+        """The best free coordinates under the squared loss, as `polish` gives, without B c."""
+        return self.basis.T @ (self.a * self.y) - self.along.T @ c
 
     @cached_property
     def gram(self) -> np.ndarray:

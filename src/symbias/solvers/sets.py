@@ -163,5 +163,5 @@ class WholeSet(LeastSquaresSet):
         if not self.single:
             self.gram = self.gram[np.ix_(self.index, self.index)]
 
-    def _push(self, c: np.ndarray) -> np.ndarray:
-        return self.problem.inputs.push(self.full(c))
+    def offset(self, c: np.ndarray) -> np.ndarray:
+        return self.problem.projected(self.full(c))

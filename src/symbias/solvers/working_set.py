@@ -162,7 +162,6 @@ def sweep_path(
     gaps = (1 - scales) ** 2 * losses + np.maximum(costs + scales * np.sum(C * pulls, axis=0), 0)
     null = 1e-10 * problem.null.loss
     floors = np.maximum(losses + costs, null)
-    along = problem.basis.T @ (problem.a * problem.y)
     for k, strength in enumerate(strengths):
         c = active.full(C[:, k])
         if not gaps[k] <= tol * floors[k]:
@@ -171,7 +170,7 @@ def sweep_path(
         reach = np.sqrt(2 * (gaps[k] + 1e-15 * problem.null.loss))
         zeros = np.zeros(len(c), dtype=bool)
         zeros[index] = scales[k] * np.abs(pulls[:, k]) + problem.norms[index] * reach < l1[k]
-        f = problem.recover(along - problem.along.T @ c)
+        f = problem.recover(problem.projected(c))
         values = (float(losses[k] + costs[k]), float(gaps[k]), float(gaps[k] / (floors[k] or 1.0)))
         yield Solution(c, f, *values, 1, "converged", zeros)
 
