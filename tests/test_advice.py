@@ -138,6 +138,19 @@ ISO = "day,y\n" + "\n".join(f"2021-{k:02}-{k:02},{y}" for k, y in enumerate(Y, 1
 CASES = [
     # the command line
     Case(
+        "y must be numbers",
+        lambda: sb.DesignedRegressor().fit(X, ["a", "b"] * 6),
+        (lambda: sb.DesignedClassifier().fit(X, ["a", "b"] * 6),),
+    ),
+    Case(
+        "groups of one coefficient are l1",
+        lambda: sb.DesignedRegressor("group").fit(X, Y),
+        tuple(
+            lambda penalty=penalty: sb.DesignedRegressor(penalty).fit(X, Y)
+            for penalty in (sb.GroupLasso([0, 0, 1, 1]), sb.GroupLasso(2), "l1")
+        ),
+    ),
+    Case(
         "give the columns names, or say --no-header",
         lambda: cli(BARE, "--penalty", "tv", "--strength", ".1"),
         (

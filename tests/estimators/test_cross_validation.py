@@ -100,3 +100,37 @@ def test_callback_counts_every_strength_of_every_fold() -> None:
     assert [done for done, _, _ in calls] == list(range(1, 25))  # 4 strengths, 3 folds, 2 outputs
     assert {total for _, total, _ in calls} == {24}
     assert all(objective > 0 for _, _, objective in calls)
+
+
+@pytest.mark.parametrize("loss", ["huber", "poisson", sb.Huber(0.3), "squared"], ids=str)
+def test_another_loss_against_a_plain_loop_over_folds(loss: Any) -> None:
+    rng = np.random.default_rng(5)
+    X = rng.normal(size=(60, 8))
+    y = rng.poisson(np.exp(X[:, 0])).astype(float)
+    weights = rng.uniform(0.5, 2, size=60)
+    grid = np.array([0.3, 0.1, 0.03])
+    model = sb.DesignedRegressorCV("l1", strengths=grid, cv=3, loss=loss, rule="min")
+    model.fit(X, y, weights)
+    each = {
+        "huber": lambda m, y: np.where(
+            np.abs(m - y) <= 1.35, (m - y) ** 2 / 2, 1.35 * np.abs(m - y) - 1.35**2 / 2
+        ),
+        "poisson": lambda m, y: m - y * np.log(m) - y + y * np.log(np.where(y > 0, y, 1.0)),
+        "squared": lambda m, y: (m - y) ** 2,
+    }.get(
+        loss if isinstance(loss, str) else "",
+        lambda m, y: np.where(
+            np.abs(m - y) <= 0.3, (m - y) ** 2 / 2, 0.3 * np.abs(m - y) - 0.3**2 / 2
+        ),
+    )
+    errors = np.zeros((3, 3))
+    for k, (train, test) in enumerate(KFold(3).split(X)):
+        for i, strength in enumerate(grid):
+            one = sb.DesignedRegressor("l1", strength, loss=loss)
+            one.fit(X[train], y[train], weights[train])
+            lost = each(one.predict(X[test]), y[test])
+            errors[i, k] = np.average(lost, weights=weights[test])
+    np.testing.assert_allclose(model.mse_path_, errors, rtol=1e-4)
+    assert model.strength_ == grid[np.argmin(errors.mean(axis=1))]
+    again = sb.DesignedRegressor("l1", model.strength_, loss=loss).fit(X, y, weights)
+    np.testing.assert_allclose(model.predict(X), again.predict(X), rtol=1e-5)

@@ -105,7 +105,7 @@ def test_a_fit_compiles_nothing() -> None:
     code = (
         "import sys, numpy as np, symbias as sb\n"
         "X = np.random.default_rng(0).normal(size=(30, 6))\n"
-        "for penalty in ('l1', 'lq', 'logsum', 'tv', 'group', sb.Ridge()):\n"
+        "for penalty in ('l1', 'lq', 'logsum', 'tv', sb.GroupLasso(2), sb.Ridge()):\n"
         "    sb.DesignedRegressor(penalty, 0.1).fit(X, X[:, 0])\n"
         "sb.DesignedRegressor(sb.Nuclear(), 0.1).fit(X, X[:, :3])\n"
         "sb.DesignedRegressorCV('l1', strengths=3, cv=3).fit(X, X[:, 0])\n"

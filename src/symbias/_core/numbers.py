@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+import numpy as np
+
 
 def number(name: str, value: Any) -> float:
     """``value`` as a float.
@@ -18,6 +20,15 @@ def number(name: str, value: Any) -> float:
         return float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number, got {type(value).__name__} {value!r}") from None
+
+
+def whole(name: str, value: Any, least: int) -> int:
+    """``value`` as an int; raises TypeError unless it is one, ValueError below ``least``."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name} must be a whole number, got {type(value).__name__} {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+    return int(value)
 
 
 def positive(name: str, value: Any) -> float:

@@ -60,6 +60,13 @@ class Run:
     rule: Rule
     steps: int
 
+    def __repr__(self) -> str:
+        lost = int(np.count_nonzero(self.diverged >= 0))
+        return (
+            f"Run({type(self.rule).__name__}, steps={self.steps}, replicas={len(self.diverged)}, "
+            f"diverged={lost}, trace={sorted(map(str, self.trace.data_vars))})"
+        )
+
 
 def simulate(
     problem: Problem,

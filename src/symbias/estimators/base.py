@@ -1,8 +1,7 @@
 """What all designed estimators share: checked input, the design, the fitted attributes."""
 
 import warnings
-from copy import copy
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
@@ -12,7 +11,7 @@ from sklearn.utils import Tags, check_array, check_consistent_length
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from symbias._core.arrays import Shape
-from symbias._core.numbers import number, positive
+from symbias._core.numbers import positive, whole
 from symbias.designs import design
 from symbias.mechanisms import WeightDecay
 from symbias.parameterizations import Parameterization
@@ -34,8 +33,13 @@ class DesignedBase(BaseEstimator):
                 f"solver must be one of {', '.join(SOLVERS)}, got {self.solver!r}{hint}"
             )
         positive("tol", self.tol)
-        if self.max_iter is not None and number("max_iter", self.max_iter) < 1:
-            raise ValueError(f"max_iter must be at least 1, got {self.max_iter}")
+        if self.max_iter is not None:
+            whole("max_iter", self.max_iter, 1)
+        if self.penalty == "group" or getattr(self.penalty, "trivial", False):
+            raise ValueError(
+                "groups of one coefficient are l1: write sb.GroupLasso(labels) or "
+                "sb.GroupLasso(size) for groups, or 'l1'"
+            )
         if isinstance(getattr(self, "strength", None), str):
             raise ValueError(
                 f"strength must be a number, got {self.strength!r}; "
@@ -57,6 +61,11 @@ class DesignedBase(BaseEstimator):
         else:
             takes = {"accept_sparse": self._sparse, "multi_output": True, "y_numeric": True}
             X, y = validate_data(self, X, y, dtype=FLOATS, **takes)
+            if y.dtype.kind not in "biuf":
+                raise ValueError(
+                    f"y must be numbers, got {y.dtype} such as {y.flat[0]!s}; for classes take "
+                    "sb.DesignedClassifier"
+                )
         weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         check_size(X, y)
         y = np.asarray(y, dtype=np.float64)
@@ -190,44 +199,6 @@ class DesignedBase(BaseEstimator):
         check_is_fitted(self)
         X = validate_data(self, X, dtype=FLOATS, accept_sparse=("csr", "csc"), reset=False)
         return X @ self.coef_.T + self.intercept_
-
-
-class Refit(DesignedBase):
-    """Estimators whose shrinkage can be undone on a support."""
-
-    def refit(self, X: Any, y: Any, support: Any = None, sample_weight: Any = None) -> Self:
-        """A copy with plain least squares on a support: shrinkage undone.
-
-        ``support`` (default `support_`) marks the penalised coordinates that may be nonzero; the
-        unpenalised ones always take part. Attributes as after `fit`, but no penalty acts, so
-        ``dual_gap_`` is nan and ``params_`` are balanced factors.
-
-        Raises
-        ------
-        ValueError
-            If ``support`` is not a boolean mask of the shape of ``penalized_``; for a loss that is
-            not the squared error, and for penalties that are not a sum over coordinates or groups.
-        """
-        check_is_fitted(self)
-        X, y, weights = self._validate(X, y, sample_weight)
-        Y = as_columns(y)
-        solvers = self._fitters(X, weights, Y)
-        inner = np.shape(self.penalized_)
-        if not solvers[0].model.joint and y.ndim > 1:
-            inner = inner[1:]
-        shape = (len(solvers), *inner)
-        mask = np.asarray(self.support_ if support is None else support)
-        if mask.dtype != bool or mask.shape not in (shape, shape[1:]):
-            raise ValueError(
-                f"support must be a boolean mask of shape {shape[1:]} or {shape}, got "
-                f"{mask.dtype} of shape {mask.shape}"
-            )
-        again = copy(self)
-        masks = np.broadcast_to(mask, shape).reshape(len(solvers), -1)
-        fits = [s.refit(keep) for s, keep in zip(solvers, masks, strict=True)]
-        again._store(solvers, fits, y.ndim == 1, X.dtype)
-        again.strength_max_ = self.strength_max_
-        return again
 
 
 def couples(penalty: Penalty | Parameterization | str) -> bool:

@@ -8,15 +8,16 @@ import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.model_selection import check_cv
 
-from symbias.estimators.base import Refit, as_columns
+from symbias.estimators.base import as_columns
+from symbias.estimators.loss_regression import LossRegression
 from symbias.parameterizations import Parameterization
 from symbias.penalties import Penalty
-from symbias.solvers import Options
+from symbias.solvers import Loss, Options, SquaredError
 
 RULES = ("one_standard_error", "min")
 
 
-class DesignedRegressorCV(MultiOutputMixin, RegressorMixin, Refit):
+class DesignedRegressorCV(MultiOutputMixin, RegressorMixin, LossRegression):
     """`DesignedRegressor` with the strength chosen by cross-validation.
 
     Every fold runs along the same strengths, each warm from the one before; the whole data are
@@ -24,7 +25,7 @@ class DesignedRegressorCV(MultiOutputMixin, RegressorMixin, Refit):
 
     Parameters
     ----------
-    penalty, fit_intercept, solver, tol, max_iter
+    penalty, loss, fit_intercept, solver, tol, max_iter
         As in `DesignedRegressor`.
     strengths : int or array
         How many strengths from ``strength_max_`` down to ``min_ratio`` times it, geometrically;
@@ -39,7 +40,7 @@ class DesignedRegressorCV(MultiOutputMixin, RegressorMixin, Refit):
         interleaved or shuffled: a contiguous block leaves a gap that nothing measures.
     rule : "one_standard_error" or "min"
         The largest strength whose mean error is within one standard error (over folds) of the
-        smallest mean error, or the one with the smallest.
+        smallest mean error, or the one with the smallest. Errors are the loss on left-out samples.
     callback : function of (strengths done, strengths in all, objective), optional
         Called after every strength of every fold.
 
@@ -50,7 +51,7 @@ class DesignedRegressorCV(MultiOutputMixin, RegressorMixin, Refit):
     strengths_ : array (n_strengths,)
         In decreasing order.
     mse_path_ : array (n_strengths, n_folds)
-        Mean squared error on the left-out samples.
+        Mean squared error on the left-out samples; of another ``loss`` its mean.
     coef_, intercept_, params_, ...
         As in `DesignedRegressor`, at ``strength_``.
     """
@@ -63,6 +64,7 @@ class DesignedRegressorCV(MultiOutputMixin, RegressorMixin, Refit):
         min_ratio: float = 1e-2,
         cv: Any = None,
         rule: str = "one_standard_error",
+        loss: str | Loss = "squared",
         fit_intercept: bool = True,
         solver: str = "auto",
         tol: float = 1e-10,
@@ -74,6 +76,7 @@ class DesignedRegressorCV(MultiOutputMixin, RegressorMixin, Refit):
         self.min_ratio = min_ratio
         self.cv = cv
         self.rule = rule
+        self.loss = loss
         self.fit_intercept = fit_intercept
         self.solver = solver
         self.tol = tol
@@ -105,10 +108,6 @@ class DesignedRegressorCV(MultiOutputMixin, RegressorMixin, Refit):
         self._store(solvers, fits, y.ndim == 1, X.dtype)
         return self
 
-    def predict(self, X: Any) -> np.ndarray:
-        """X coef_ + intercept_, shape (n_samples,) or (n_samples, n_targets)."""
-        return self._decision(X)
-
     def _grid(self, solvers: list[Any]) -> np.ndarray:
         if isinstance(self.strengths, int | np.integer):
             if self.strengths < 1 or not 0 < self.min_ratio < 1:
@@ -137,7 +136,7 @@ class DesignedRegressorCV(MultiOutputMixin, RegressorMixin, Refit):
     def _score(
         self, k: int, folds: list[Any], X: np.ndarray, Y: np.ndarray, weights: np.ndarray
     ) -> np.ndarray:
-        """Mean squared error on fold ``k`` at every strength."""
+        """The mean loss on fold ``k`` at every strength, twice that of squares."""
         train, test = folds[k]
         if not weights[train].sum() > 0:
             raise ValueError(f"fold {k} leaves no sample weight to train on")
@@ -145,6 +144,8 @@ class DesignedRegressorCV(MultiOutputMixin, RegressorMixin, Refit):
         steps = len(self.strengths_)
         errors = np.zeros((steps, len(test)))
         training = self._training()
+        loss = self._loss()
+        factor = 2.0 if isinstance(loss, SquaredError) else 1.0
         targets = [Y[test]] if len(solvers) < Y.shape[1] else list(Y[test].T)
         for j, (solver, y) in enumerate(zip(solvers, targets, strict=True)):
             coefs, intercepts = [], []
@@ -157,8 +158,8 @@ class DesignedRegressorCV(MultiOutputMixin, RegressorMixin, Refit):
                     self.callback(done, total, fit.certificate.objective)
             seen = np.hstack([as_columns(c) for c in coefs])
             guess = (X[test] @ seen).reshape(len(test), steps, -1) + np.stack(intercepts)
-            left = as_columns(y)[:, None, :] - guess
-            errors += np.nansum(left**2, axis=2).T / Y.shape[1]
+            left = np.asarray(loss.value(guess, as_columns(y)[:, None, :]))
+            errors += factor * np.nansum(left, axis=2).T / Y.shape[1]
         if not weights[test].sum() > 0:
             return np.full(steps, np.nan)
         return np.average(errors, axis=1, weights=weights[test])

@@ -3,17 +3,16 @@
 from collections.abc import Callable
 from typing import Any, Self
 
-import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin
-from sklearn.utils import Tags
 
-from symbias.estimators.base import Refit, as_columns
+from symbias.estimators.base import as_columns
+from symbias.estimators.loss_regression import LossRegression
 from symbias.parameterizations import Parameterization
 from symbias.penalties import Penalty
-from symbias.solvers import Loss, Poisson, as_loss
+from symbias.solvers import Loss
 
 
-class DesignedRegressor(MultiOutputMixin, RegressorMixin, Refit):
+class DesignedRegressor(MultiOutputMixin, RegressorMixin, LossRegression):
     """A regression with a penalty that is built into the parameterization.
 
     Minimises ``|y - X w - b|^2 / (2 n) + strength * penalty(w)``, as scikit-learn's Lasso does, or
@@ -35,7 +34,7 @@ class DesignedRegressor(MultiOutputMixin, RegressorMixin, Refit):
     ----------
     penalty : Penalty, str or Parameterization
         Such as ``sb.TotalVariation()``; or a short name with its defaults: ``"l1"``, ``"lq"``,
-        ``"elastic"``, ``"group"``, ``"tv"``, ``"trend"``, ``"nuclear"``, ...; or any
+        ``"elastic"``, ``"tv"``, ``"trend"``, ``"nuclear"``, ...; or any
         parameterization of shape (n_features,) or (n_features, n_targets), whose penalty is what
         weight decay makes of it.
     strength : float
@@ -126,7 +125,7 @@ class DesignedRegressor(MultiOutputMixin, RegressorMixin, Refit):
         ------
         ValueError
             For input that scikit-learn's checks refuse, an unknown penalty, loss or solver, a
-            strength that is not positive, or a penalty that no design reaches.
+            strength that is not positive, a penalty that no design reaches, or groups of one.
         """
         X, y, weights = self._validate(X, y, sample_weight)
         Y = as_columns(y)
@@ -134,19 +133,3 @@ class DesignedRegressor(MultiOutputMixin, RegressorMixin, Refit):
         fits = [solver.fit(self.strength, self._options()) for solver in solvers]
         self._store(solvers, fits, y.ndim == 1, X.dtype)
         return self
-
-    def _loss(self) -> Loss:
-        return as_loss(self.loss)
-
-    def predict(self, X: Any) -> np.ndarray:
-        """The mean: X coef_ + intercept_, or its exponential for the Poisson loss.
-
-        Shape (n_samples,) or (n_samples, n_targets).
-        """
-        return self._loss().mean(self._decision(X))
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        poisson = self.loss == "poisson" or isinstance(self.loss, Poisson)
-        tags.target_tags.positive_only = poisson
-        return tags

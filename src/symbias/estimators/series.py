@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from symbias._core.numbers import whole
 from symbias.estimators import by_design, by_knots, by_spectrum
 from symbias.estimators.base import check_size, check_strength
 from symbias.estimators.descent import Fitted
 from symbias.estimators.observed import Observed
 from symbias.penalties import Penalty, Spectral, TotalVariation, TrendFilter, as_penalty
 from symbias.solvers import SquaredError, as_loss
+
+_NOTHING = 1e-6  # of the largest strength: as good as no penalty
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -82,6 +85,13 @@ class SeriesFit(Fitted):
         again = by_knots.series_of(seen, order, SquaredError()).refit(self.changes - (order - 1))
         return by_knots.between(order, self.in_steps(self.times), seen.times, again).T
 
+    def __repr__(self) -> str:
+        return (
+            f"SeriesFit({self.penalty!r}, n={len(self.observed)}, strength={self.strength:.6g}, "
+            f"changes={len(self.changes)}, objective={self.objective:.6g}, "
+            f"dual_gap={self.dual_gap:.2g}, converged={self.converged})"
+        )
+
     def in_steps(self, times: np.ndarray) -> np.ndarray:
         """Times in typical steps since the first stamp."""
         return _since(self.times[0], times) / self.step
@@ -129,7 +139,7 @@ def fit_series(
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         For a penalty that is not "tv", "trend" or "spectral", channels without one that is joint,
         times that are not finite or all equal, fewer than 3 observed values, a strength that is
         not positive, stamps too uneven for frequencies, or more than 4,000 of them where matrices
@@ -138,9 +148,13 @@ def fit_series(
     penalty = as_penalty(penalty)
     together = getattr(penalty, "joint", False) and getattr(penalty, "axis", None) in (None, 0, -2)
     stamps, positions, seen = _checked(times, values, together)
-    if strength != "auto":
-        check_strength(float(strength))
-    elif folds < 2:
+    if max_iter is not None:
+        whole("max_iter", max_iter, 1)
+    if not isinstance(strength, str):
+        check_strength(strength)
+    elif strength != "auto":
+        raise ValueError(f'strength must be a number or "auto", got {strength!r}')
+    elif whole("folds", folds, 1) < 2:
         raise ValueError(f"a cross-validation needs at least 2 folds, got {folds}")
     step = float(np.median(np.diff(positions)))
     grid, at = positions / step, np.searchsorted(positions, seen.times)
@@ -168,6 +182,7 @@ def fit_series(
         found = by_design.fitted(
             penalty, grid, at, seen, strength, folds, callback, loss=loss, **options
         )
+    _warn_of_interpolation(found, len(seen.each))
     return SeriesFit(
         **vars(found),
         times=stamps,
@@ -178,8 +193,22 @@ def fit_series(
     )
 
 
+def _warn_of_interpolation(found: Fitted, count: int) -> None:
+    tried = found.strengths
+    if tried is None or found.strength > max(tried.min(), _NOTHING * tried.max()):
+        return
+    share = found.strength / tried.max()
+    warnings.warn(
+        f"cross-validation went down to {share:.1g} of the largest strength: the fit all but goes "
+        f"through the {count} values. Give a strength, or more values",
+        stacklevel=3,
+    )
+
+
 def _checked(times: Any, values: Any, joint: bool) -> tuple[np.ndarray, np.ndarray, Observed]:
     """All distinct stamps, their distances from the first, and what was observed there."""
+    if np.iscomplexobj(times) or np.iscomplexobj(values):
+        raise ValueError("times and values must be real: fit the parts of complex ones one by one")
     times, values = _stamps(times), np.asarray(values, dtype=float)
     if times.ndim != 1 or values.ndim not in (1, 2) or times.shape != values.shape[:1]:
         raise ValueError(f"times {times.shape} and values {values.shape} must be two equal lists")

@@ -63,6 +63,11 @@ class GroupLasso(Penalty):
     def couples(self) -> bool:
         return np.ndim(self.groups) == 2
 
+    @property
+    def trivial(self) -> bool:
+        """Whether no groups were given: every coefficient is one of its own, as under l1."""
+        return self.weights is None and np.ndim(self.groups) == 0 and self.groups == 1
+
     def sizes(self, shape: Shape) -> Groups:
         """The norms that the penalty sums, one for each distinct label."""
         return Groups(self.labels(shape))

@@ -33,7 +33,10 @@ def newton(
             at = eta + E @ g
             slope = E.T @ weighted(a, loss.gradient(at, y))
             hessian = (E * (a * loss.bend(at, y, a))[:, None]).T @ E
-            step = -np.linalg.lstsq(hessian, slope)[0]
+            if len(g) == 1 and hessian[0, 0] > 0:
+                step = -slope / hessian[0]
+            else:
+                step = -np.linalg.lstsq(hessian, slope)[0]
             decrease, size = float(slope @ step), 1.0
             if not decrease < -1e-30 * now:
                 break

@@ -65,6 +65,14 @@ class Fit:
     params: dict[str, np.ndarray] | None = None
     reason: str = ""
 
+    def __repr__(self) -> str:
+        found = self.certificate
+        return (
+            f"Fit(coef of shape {self.coef.shape}, nonzero={np.count_nonzero(self.penalized)}, "
+            f"objective={found.objective:.6g}, gap={found.gap:.2g}, n_iter={self.n_iter}, "
+            f"reason={self.reason!r})"
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Model:

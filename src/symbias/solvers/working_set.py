@@ -38,6 +38,13 @@ class Solution:
     reason: str
     zeros: np.ndarray
 
+    def __repr__(self) -> str:
+        return (
+            f"Solution(c of shape {self.c.shape}, nonzero={np.count_nonzero(self.c)}, "
+            f"objective={self.objective:.6g}, gap={self.gap:.2g}, n_iter={self.n_iter}, "
+            f"reason={self.reason!r})"
+        )
+
     @property
     def converged(self) -> bool:
         return self.reason == "converged"

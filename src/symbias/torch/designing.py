@@ -260,8 +260,7 @@ def _check_penalty(name: str, weight: Tensor, penalty: Penalty) -> None:
             f"{name!r} is a single number, which {type(penalty).__name__} has no design for; "
             "sb.L1(), sb.ElasticNet() and sb.Ridge() have"
         )
-    groups = penalty.groups if isinstance(penalty, GroupLasso) else None
-    if isinstance(groups, int | np.integer) and groups == 1 and penalty.weights is None:  # type: ignore[attr-defined]
+    if isinstance(penalty, GroupLasso) and penalty.trivial:
         raise ValueError(
             f"groups of one entry of {name!r} are l1: write symbias.torch.slices(0) for its "
             "slices, sb.GroupLasso(labels) for other groups, or 'l1'"

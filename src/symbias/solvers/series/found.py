@@ -21,6 +21,12 @@ class Found:
     n_iter: int
     reason: str
 
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(objective={self.objective:.6g}, gap={self.gap:.2g}, "
+            f"n_iter={self.n_iter}, reason={self.reason!r})"
+        )
+
     @property
     def converged(self) -> bool:
         return self.reason == "converged"

@@ -11,7 +11,7 @@ from symbias.solvers.series.found import Found
 from symbias.solvers.series.stretches import sizes
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class SeriesSolution(Found):
     """The fit of a series at one strength.
 

@@ -25,7 +25,7 @@ _DAMPING = 1e-7  # of the largest curvature
 _PATIENCE = 20
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class SpectrumSolution(Found):
     """Coefficients (n,), the signal (n,) that they make, and how far they are from optimal."""
 
