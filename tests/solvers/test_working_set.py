@@ -125,6 +125,25 @@ def test_a_path_is_its_single_fits() -> None:
         assert found.converged
 
 
+@pytest.mark.parametrize(
+    ("shape", "seed", "fraction"),
+    [((100, 60), 1, 1e-4), ((300, 50), 1, 1e-4), ((60, 100), 2, 0.01), ((60, 100), 5, 0.1)],
+)
+def test_heavy_tails_at_small_strengths(shape: tuple[int, int], seed: int, fraction: float) -> None:
+    rng = np.random.default_rng(seed)
+    B = rng.normal(size=shape)
+    y = B[:, :3].sum(axis=1) + rng.standard_t(2, size=shape[0])
+    problem = Problem(Inputs(B), y, Huber(), free=np.ones((shape[0], 1)))
+    strength = fraction * problem.strength_max()
+    found = solve(problem, strength)
+    assert found.converged
+    nu = np.clip(B @ found.c + found.f - y, -1.35, 1.35) / shape[0]
+    pull = B.T @ nu
+    assert np.abs(pull).max() <= strength * (1 + 1e-6)
+    live = found.c != 0
+    np.testing.assert_allclose(pull[live], -strength * np.sign(found.c[live]), rtol=1e-4)
+
+
 def test_single_precision_of_the_inputs_costs_none_of_the_answer() -> None:
     B, y = data(SquaredError(), 100, 200, 4)
     B = B.astype(np.float32)

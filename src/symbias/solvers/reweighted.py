@@ -9,6 +9,7 @@ from symbias.solvers.sets import WorkingSet
 
 _REWEIGHTED_STEPS = 8
 _ROUNDING = 1e-14
+_EQUAL = 1e-12  # relative difference of objectives below which the gap tells which is better
 _NEAR = 1e-3  # gap over objective below which the support is worth a try
 _DAMPING = 1e-5  # the least share of the majorizer in a step's curvature
 
@@ -33,13 +34,17 @@ class ReweightedSet(WorkingSet):
         """
         problem, loss = self.problem, self.problem.loss
         l1, l2 = strength * problem.l1, strength * problem.l2
-        eta, best, least, tried = self.fitted(c), c, np.inf, self.tight
+        eta, best, least, lowest, tried = self.fitted(c), c, np.inf, np.inf, self.tight
         for _ in range(_REWEIGHTED_STEPS):
             nu = problem.gradient(eta)
             point = problem.point(c, eta, self.columns.pull(nu))
             now = certify(point, self.local, l1, l2)
-            if now.gap < least:
-                best, least = c, now.gap
+            lower, equal = (
+                now.objective < lowest * (1 - _EQUAL),
+                now.objective <= lowest * (1 + _EQUAL),
+            )
+            if lower or (equal and now.gap < least):
+                best, least, lowest = c, now.gap, min(now.objective, lowest)
             if now.gap <= gap:
                 break
             if not tried and now.gap <= _NEAR * now.objective:
@@ -50,7 +55,11 @@ class ReweightedSet(WorkingSet):
                 bend = np.maximum(bend, self._damping * above)
             model = self._model(eta, nu, problem.a * bend, l2)
             goal = self._goal(model, l1, c, max(0.3 * gap, 1e-2 * now.gap))
-            size, most = 1.0, now.objective * (1 + _ROUNDING)  # the gap decides what is best
+            if np.array_equal(
+                goal, c
+            ):  # a model's gap is of second order, a loss's may be of first
+                goal = model.newton(l1, c, 0.0)
+            size, most = 1.0, now.objective * (1 + _ROUNDING)
             while size > 1e-3:
                 trial = c + size * (goal - c)
                 moved = self.fitted(trial)
