@@ -55,6 +55,7 @@ def sampler(key: Any, count: int) -> Any:
     return x, x[:, 0]
 
 
+MINI = sb.SGD(0.01, batch_size=2)
 RESCALING = sb.Hadamard(1).symmetry
 CIRCLE = sb.Radial((), 2).symmetry
 BOUNDED = sb.Custom(lambda w: w / (1 + w), high=50.0)
@@ -222,6 +223,22 @@ CASES = [
         "needs a batch_size",
         lambda: ran(of=problem(data=None, sampler=sampler)),
         (lambda: ran(of=problem(data=None, sampler=sampler), rule=sb.SGD(0.01, batch_size=2)),),
+    ),
+    Case(
+        "give NumPy or JAX arrays",
+        lambda: sb.Problem(lambda p, x: x @ p["w"], {"w": torch.zeros(4)}, data=(X, Y)),
+        (
+            lambda: sb.Problem(lambda p, x: x @ p["w"], {"w": np.zeros(4)}, data=(X, Y)),
+            lambda: sb.Problem(lambda p, x: x @ p["w"], {"w": jnp.zeros(4)}, data=(X, Y)),
+        ),
+    ),
+    Case(
+        "Draw with jax.random from its key, or give a fixed set of samples as data=(x, y)",
+        lambda: ran(of=problem(data=None, sampler=lambda k, n: (X[:n, :1], Y[:n])), rule=MINI),
+        (
+            lambda: ran(of=problem(data=None, sampler=sampler), rule=MINI),
+            lambda: ran(of=problem(), rule=MINI),
+        ),
     ),
     Case(
         "give data, not a sampler",

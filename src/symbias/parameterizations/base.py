@@ -266,15 +266,6 @@ class Parameterization(ABC):
         return xp.where(xp.abs(w * unit) > threshold, w, xp.zeros_like(w))
 
 
-def as_shape(shape: int | Shape) -> Shape:
-    """``shape`` as a tuple of non-negative integers."""
-    sizes = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
-    whole = int | np.integer
-    if not all(isinstance(n, whole) and not isinstance(n, bool) and n >= 0 for n in sizes):
-        raise ValueError(f"shape must be non-negative integers, got {shape!r}")
-    return tuple(int(n) for n in sizes)
-
-
 def normals(key: Any, shapes: Mapping[str, Shape], scale: float) -> dict[str, Array]:
     """Independent N(0, scale^2) arrays, in the library that ``key`` belongs to.
 

@@ -6,8 +6,8 @@ from functools import cached_property
 
 import numpy as np
 
-from symbias._core.arrays import Array, Params, Shape, concrete, from_host
-from symbias.parameterizations.base import Parameterization, as_shape
+from symbias._core.arrays import Array, Params, Shape, as_shape, concrete, from_host
+from symbias.parameterizations.base import Parameterization
 from symbias.parameterizations.checks import check_function
 from symbias.parameterizations.fibre import Least, point_on_fibre
 from symbias.parameterizations.flat import flat_map, unflatten
@@ -32,7 +32,9 @@ class Own(Parameterization):
         if not shapes:
             raise ValueError("shapes is empty: a parameterization needs factors")
         self.fn = fn
-        self._shapes = {str(name): as_shape(shape) for name, shape in shapes.items()}
+        self._shapes = {
+            str(name): as_shape(shape, f"the shape of {name!r}") for name, shape in shapes.items()
+        }
         self.size = sum(math.prod(shape) for shape in self._shapes.values())
         self.shape = check_function(fn, self._shapes)
 
