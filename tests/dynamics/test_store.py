@@ -250,3 +250,46 @@ def test_optimizer_state_is_saved(tmp_path: Path) -> None:
     go(tmp_path / "run", rule=rule)
     again = go(tmp_path / "run", rule=rule)
     np.testing.assert_array_equal(again.final["w"], go(None, rule=rule).final["w"])
+
+
+TEACHER = {"w": np.float32([[0.6, 0.2], [-0.3, 0.5]]), "v": np.float32([1.0, -1.2])}
+
+
+def network(params, x):
+    hidden = jnp.maximum((x[:, None, :] * params["w"]).sum(-1), 0)
+    return (hidden * params["v"]).sum(-1)
+
+
+def lessons(key, size):
+    keys = jax.random.split(key)
+    x = jax.random.normal(keys[0], (size, 2))
+    return x, network(TEACHER, x) + jax.random.normal(keys[1], (size,))
+
+
+def test_an_interruption_keeps_the_bits_and_other_chunks_keep_them_to_rounding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What docs/dynamics.md promises, of its network: other chunks differ by 3e-7 there."""
+    problem, calls = Problem(predict=network, params=TEACHER, sampler=lessons), []
+    options = {"rule": SGD(0.02, 8, weight_decay=0.01), "steps": 1000, "every": 20}
+    watched = {"w": lambda p: p["w"], "v": lambda p: p["v"]}
+    whole = go(None, problem, observe=watched, chunk=300, **options)
+    real = store.Store.commit
+
+    def stop(self: store.Store, *committed) -> None:
+        calls.append(committed)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        real(self, *committed)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.Store, "commit", stop)
+        with pytest.raises(KeyboardInterrupt):
+            go(tmp_path / "run", problem, observe=watched, chunk=300, **options)
+    resumed = go(tmp_path / "run", problem, observe=watched, chunk=300, **options)
+    xr.testing.assert_equal(resumed.trace.load(), whole.trace)
+    for changes in ({"chunk": 100}, {"every": 7, "observe": {}}):
+        other = go(None, problem, **({"observe": watched, "chunk": 300} | options | changes))
+        for name, end in whole.final.items():
+            np.testing.assert_allclose(other.final[name], end, rtol=1e-5, atol=1e-6)
+            np.testing.assert_array_equal(resumed.final[name], end)

@@ -80,8 +80,9 @@ def simulate(
     """Train `replicas` independent copies of a problem for a number of steps.
 
     Replica i draws from ``fold_in(key, i)`` and step t from ``fold_in(., t)``: a trajectory does
-    not depend on what is observed or how often, on chunks, or on interruptions. On one layout of
-    replicas over devices results are equal bit by bit, on another up to rounding.
+    not depend on what is observed or how often, on chunks, on the number of steps or on how
+    replicas are laid out over devices, up to rounding: XLA compiles other lengths into other sums.
+    The same call gives the same bits, interrupted or not.
 
     Parameters
     ----------
