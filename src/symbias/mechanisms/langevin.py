@@ -182,6 +182,7 @@ class Langevin(dynamics.Langevin, Mechanism):
             _formula(p, reference, self.orbital),
             _coordinates(p),
             p.within_tables if isinstance(p, FullParameterization) else None,
+            isinstance(p, FullParameterization) and p.searched,
         )
 
     def _check_open(self, p: Parameterization, bonds: list[Bond]) -> None:

@@ -76,7 +76,7 @@ def _half(log_density: Function, unknown: Function, sign: int) -> tuple[np.ndarr
 
     def f(t: np.ndarray) -> np.ndarray:
         values = log_density(sign * np.exp(t)) + t
-        return np.where(np.isfinite(values), values, -np.inf)
+        return np.where(np.isnan(values), -np.inf, values)
 
     t = np.linspace(LOG_SMALL, LOG_LARGE, COARSE)
     log = f(t)
@@ -88,6 +88,12 @@ def _half(log_density: Function, unknown: Function, sign: int) -> tuple[np.ndarr
     heights = np.maximum(f(peaks), log[at])
     peaks = np.where(heights > log[at], peaks, t[at])
     floor = heights.max() - NEGLIGIBLE
+    if floor == heights.max():
+        w = sign * np.exp(peaks[heights.argmax()])
+        raise ValueError(
+            f"the law cannot be normalised: its log density is {floor:.3g} at w = {w:.3g}, where "
+            "floating point ends"
+        )
     alive = log > floor
     beyond = unknown(sign * np.exp(t))
     if np.any(alive & (np.append(beyond[1:], False) | np.append(False, beyond[:-1]))):

@@ -243,6 +243,12 @@ class Parameterization(ABC):
         return self
 
     @property
+    def searched(self) -> bool:
+        """Whether `section` searches factors of every w numerically, also where JAX traces it."""
+        inner = [core.design for core in self.normal_form().cores]
+        return any(core.searched for core in inner if core is not self)
+
+    @property
     def scales(self) -> Scales | None:
         """The coordinates as numbers times powers of scales of groups; None if they are not."""
         return None

@@ -5,12 +5,14 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 
 import numpy as np
+from array_api_compat import is_jax_array
 
 from symbias._core.arrays import Array, Params, Shape, as_shape, concrete, from_host
 from symbias.parameterizations.base import Parameterization
 from symbias.parameterizations.checks import check_function
 from symbias.parameterizations.fibre import Least, point_on_fibre
 from symbias.parameterizations.flat import flat_map, unflatten
+from symbias.parameterizations.followed import Followed
 from symbias.parameterizations.general import least_norm, numerical_gradients, numerical_norm
 from symbias.parameterizations.recognition import recognise
 from symbias.penalties import Form, Piece
@@ -95,9 +97,12 @@ class Own(Parameterization):
     def _section(self, w: Array, charge: float) -> dict[str, Array]:
         """Numerical: of least norm, or for a charge near random factors of scale sqrt(charge).
 
-        NaN, instead of a refusal, where none are found while it is traced.
+        NaN, instead of a refusal, where none are found while it is traced. Of one number, traced
+        by JAX, it is read from tables.
         """
         traced = concrete(w) is None
+        if traced and is_jax_array(w) and charge == 0 and math.prod(self.shape) == 1:
+            return unflatten(self, self._followed(w.reshape()))
 
         def on_host(values: np.ndarray) -> list[np.ndarray]:
             try:
@@ -109,6 +114,17 @@ class Own(Parameterization):
 
         found = from_host(on_host, list(self._shapes.values()), [w])
         return dict(zip(self._shapes, found, strict=True))
+
+    @property
+    def searched(self) -> bool:
+        return math.prod(self.shape) != 1
+
+    @cached_property
+    def _followed(self) -> Followed:
+        import jax
+
+        with jax.ensure_compile_time_eval():
+            return Followed.of(self)
 
     @cached_property
     def _recognised(self) -> Piece | None:
