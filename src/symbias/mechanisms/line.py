@@ -119,7 +119,7 @@ def _maxima(log: np.ndarray) -> np.ndarray:
     padded = np.concatenate([[-np.inf], log, [-np.inf]])
     lower, upper = padded[:-2], padded[2:]
     top = (log >= lower) & (log >= upper) & ((log > lower) | (log > upper))
-    return np.flatnonzero(top & np.isfinite(log))
+    return np.flatnonzero(top & (log > -np.inf))
 
 
 def _climb(f: Function, low: np.ndarray, high: np.ndarray) -> np.ndarray:

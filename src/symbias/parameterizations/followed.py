@@ -32,7 +32,6 @@ DRAWS = 50
 PULL = 2.0  # rate, in log |w|, at which errors of theta along the fibre are forgotten
 CHECKS = np.array([-3.0, -1.5, 1.5, 3.0])  # of log |w|, from the start, where searches are exact
 SAME = 1e-4  # relative, of norms on one fibre
-POLISH = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,9 +82,7 @@ class Followed:
             cubic = jnp.polyval(jnp.asarray(half.c)[:, k], at)
             inside = (jnp.sign(w) == sign) & (half.x[0] <= t) & (t <= half.x[-1])
             theta = jnp.where(inside, cubic, theta)
-        for _ in range(POLISH):
-            theta = theta + self._newton(theta, w)
-        return theta
+        return theta + self._newton(theta, w)
 
     def _newton(self, theta: Array, w: Array) -> Array:
         import jax
