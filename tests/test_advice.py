@@ -56,6 +56,8 @@ def sampler(key: Any, count: int) -> Any:
 
 
 MINI = sb.SGD(0.01, batch_size=2)
+SQUARES = sb.Parameterization.of(lambda t: t["u"] ** 2, {"u": 2})
+SUMMED = sb.Synthesis(sb.CumulativeSum(1), SQUARES)
 RESCALING = sb.Hadamard(1).symmetry
 CIRCLE = sb.Radial((), 2).symmetry
 BOUNDED = sb.Custom(lambda w: w / (1 + w), high=50.0)
@@ -261,6 +263,20 @@ CASES = [
         (lambda: ran(observe={"w": sb.Hadamard(1)}),),
     ),
     # mechanisms
+    Case(
+        "give factors as start={name: array, ...}",
+        lambda: sb.GradientFlow(0.1).induced(SQUARES),
+        (lambda: sb.GradientFlow(start={"u": np.full(2, 0.1)}).induced(SQUARES),),
+    ),
+    Case(
+        "Give factors as start={name: array, ...}",
+        lambda: sb.GradientFlow(0.1).induced(SUMMED),
+        (
+            lambda: sb.GradientFlow(start={"free": np.ones(1), "u": np.full(2, 0.1)}).induced(
+                SUMMED
+            ),
+        ),
+    ),
     Case(
         "the scale of label noise depends on the batch: give a batch_size",
         lambda: sb.LabelNoise(0.1, 0.1, batch_size=None).scale,

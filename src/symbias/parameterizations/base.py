@@ -36,6 +36,7 @@ class Parameterization(ABC):
     `balanced_section` promises that the factors of `_section(w, 0)` have the least norm of all
     factors of w. Without the promise they are balanced over the stated symmetry, and what rests on
     the least norm is found numerically, unless a test shows that those are the least.
+    `has_charges` promises that those of `_section(w, charge)` have this charge on every bond.
 
     What others ask of it are methods: a new one needs the four abstract members; each of the other
     answers has a general default (a refusal, or None where the asker then computes numerically),
@@ -46,6 +47,7 @@ class Parameterization(ABC):
     free: frozenset[str] = frozenset()
     balanced_section: bool = False
     signed: bool = True
+    has_charges: bool = True
 
     @staticmethod
     def of(fn: Callable[[Params], Array], shapes: Mapping[str, int | Shape]) -> "Parameterization":
@@ -158,6 +160,21 @@ class Parameterization(ABC):
             return found
         check_section(self, found, w)
         return balanced(self, found) if charge == 0 and can_balance(self.symmetry) else found
+
+    def charged_section(self, w: Array, charge: float) -> dict[str, Array]:
+        """`section` with a positive charge, where that determines factors: a start of training.
+
+        Raises
+        ------
+        Refused
+            Where it does not, as for most maps of one's own and whatever holds one.
+        """
+        if not all(core.design.has_charges for core in self.normal_form().cores):
+            raise Refused(
+                f"{self!r} holds a map of one's own: init_scale does not determine a start. Give "
+                "factors as start={name: array, ...}"
+            )
+        return self.section(w, charge)
 
     @cached_property
     def _orbits_are_all(self) -> bool:

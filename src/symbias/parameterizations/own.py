@@ -9,6 +9,7 @@ from array_api_compat import is_jax_array
 
 from symbias._core.arrays import Array, Params, Shape, as_shape, concrete, from_host
 from symbias.parameterizations.base import Parameterization
+from symbias.parameterizations.charged import charged_factors
 from symbias.parameterizations.checks import check_function
 from symbias.parameterizations.fibre import Least, point_on_fibre
 from symbias.parameterizations.flat import flat_map, unflatten
@@ -23,6 +24,7 @@ class Own(Parameterization):
     """w = fn(theta), by `Parameterization.of`; see there."""
 
     balanced_section = True
+    has_charges = False
 
     def __init__(self, fn: Callable[[Params], Array], shapes: Mapping[str, int | Shape]) -> None:
         if not callable(fn):
@@ -93,6 +95,10 @@ class Own(Parameterization):
         if off > 1e-9 * max(1.0, float(np.linalg.norm(flat))):
             raise ValueError(f"no factors of w were found: {off:.1e} from it")
         return list(unflatten(self, theta).values())
+
+    def charged_section(self, w: Array, charge: float) -> dict[str, Array]:
+        """Numerical, in float64."""
+        return charged_factors(self, w, charge)
 
     def _section(self, w: Array, charge: float) -> dict[str, Array]:
         """Numerical: of least norm, or for a charge near random factors of scale sqrt(charge).
