@@ -320,3 +320,24 @@ def test_points_of_a_law_are_stacked(shape, points) -> None:
     with pytest.raises(ValueError, match=rf"points have shape .*, expected \({wanted}\): n points"):
         law.evaluate(np.array(points))
     assert law.evaluate(np.array([points])).shape == (1,)
+
+
+def test_signs_are_frozen_on_the_balanced_slice_alone() -> None:
+    """w = u v at rho = 0 by Euler steps in NumPy: noise across orbits is along (v, u).
+
+    On the slice u = v it keeps u = v, and w = u^2. From any charge w crosses 0: to 0.19 of the
+    replicas in these steps, which are coarse next to 0; the law has 0.24.
+    """
+    law = Langevin(0.3).law(sb.Hadamard(1), lambda w: 2 * jnp.sum((w - 0.3) ** 2))
+    assert any("off the balanced slice" in line for line in law.assumptions)
+    shares, h = [], 2e-3
+    for charge in (0.0, 1e-6):
+        rng, v = np.random.default_rng(0), np.full(1000, np.sqrt(0.3))
+        u = np.sqrt(v**2 + charge)
+        for _ in range(6000):
+            pull, (a, b) = 4 * h * (u * v - 0.3), np.sqrt(0.6 * h) * rng.normal(size=(2, 1000))
+            along = (a * v + b * u) / (u**2 + v**2)
+            u, v = u - pull * v + along * v, v - pull * u + along * u
+        shares.append(np.mean(u * v < 0))
+    assert shares[0] == 0
+    assert 0.12 < shares[1] < float(law.cdf(0.0)) + 0.07  # 5 standard errors
