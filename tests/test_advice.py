@@ -55,6 +55,9 @@ def sampler(key: Any, count: int) -> Any:
     return x, x[:, 0]
 
 
+MINI = sb.SGD(0.01, batch_size=2)
+SQUARES = sb.Parameterization.of(lambda t: t["u"] ** 2, {"u": 2})
+SUMMED = sb.Synthesis(sb.CumulativeSum(1), SQUARES)
 RESCALING = sb.Hadamard(1).symmetry
 CIRCLE = sb.Radial((), 2).symmetry
 BOUNDED = sb.Custom(lambda w: w / (1 + w), high=50.0)
@@ -237,6 +240,22 @@ CASES = [
         (lambda: ran(of=problem(data=None, sampler=sampler), rule=sb.SGD(0.01, batch_size=2)),),
     ),
     Case(
+        "give NumPy or JAX arrays",
+        lambda: sb.Problem(lambda p, x: x @ p["w"], {"w": torch.zeros(4)}, data=(X, Y)),
+        (
+            lambda: sb.Problem(lambda p, x: x @ p["w"], {"w": np.zeros(4)}, data=(X, Y)),
+            lambda: sb.Problem(lambda p, x: x @ p["w"], {"w": jnp.zeros(4)}, data=(X, Y)),
+        ),
+    ),
+    Case(
+        "Draw with jax.random from its key, or give a fixed set of samples as data=(x, y)",
+        lambda: ran(of=problem(data=None, sampler=lambda k, n: (X[:n, :1], Y[:n])), rule=MINI),
+        (
+            lambda: ran(of=problem(data=None, sampler=sampler), rule=MINI),
+            lambda: ran(of=problem(), rule=MINI),
+        ),
+    ),
+    Case(
         "give data, not a sampler",
         lambda: ran(of=problem(data=None, sampler=sampler), rule=sb.Langevin(0.1, orbital=1.0)),
         (lambda: ran(rule=sb.Langevin(0.1, orbital=1.0)),),
@@ -257,6 +276,20 @@ CASES = [
         (lambda: ran(observe={"w": sb.Hadamard(1)}),),
     ),
     # mechanisms
+    Case(
+        "give factors as start={name: array, ...}",
+        lambda: sb.GradientFlow(0.1).induced(SQUARES),
+        (lambda: sb.GradientFlow(start={"u": np.full(2, 0.1)}).induced(SQUARES),),
+    ),
+    Case(
+        "Give factors as start={name: array, ...}",
+        lambda: sb.GradientFlow(0.1).induced(SUMMED),
+        (
+            lambda: sb.GradientFlow(start={"free": np.ones(1), "u": np.full(2, 0.1)}).induced(
+                SUMMED
+            ),
+        ),
+    ),
     Case(
         "the scale of label noise depends on the batch: give a batch_size",
         lambda: sb.LabelNoise(0.1, 0.1, batch_size=None).scale,

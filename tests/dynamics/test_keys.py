@@ -96,7 +96,7 @@ def test_runs_of_another_stream_of_keys_are_refused(
     with monkeypatch.context() as old:
         old.setattr(batches, "step_keys", shared)  # the sampler gets the key of the step itself
         go()
-    with pytest.raises(ValueError, match=r"holds another run.*program"):
+    with pytest.raises(ValueError, match=r"holds another run \(the functions of the problem"):
         go()
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy import integrate, stats
 
+import symbias as sb
 from symbias._core.refusal import Refused
 from symbias.mechanisms import Langevin, Law, effective_loss, noise_drift
 from symbias.symmetry import Bond, GeneralLinear, Orthogonal, Rescaling, Symmetry, UniformScale
@@ -248,3 +249,95 @@ def test_the_rule_is_the_mechanism() -> None:
     assert isinstance(rule, dynamics.Langevin)
     assert isinstance(rule, dynamics.Rule)
     assert rule == Langevin(T, orbital=1.0)
+
+
+def squared_length(t):
+    return jnp.sum(t["x"] ** 2).reshape(1)
+
+
+OWN = {  # a map of one's own to one number, the same in closed form, and the noise along orbits
+    "|x|^2": (squared_length, {"x": 3}, sb.Radial(1, 3, sb.PowerLink(2.0)), 0.5),
+    "u v": (lambda t: t["u"] * t["v"], {"u": 1, "v": 1}, sb.Hadamard(1), 0.0),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_map_of_one_s_own_has_the_law_of_its_closed_form(
+    name: str, capfd: pytest.CaptureFixture
+) -> None:
+    """Balanced factors at |w| = e^-100 too, far below where a search sees their charge."""
+    fn, shapes, known, rho = OWN[name]
+    laws = [Langevin(T, rho).law(p, quadratic) for p in (sb.Parameterization.of(fn, shapes), known)]
+    grid = np.array([-0.5, -1e-9, 0.0, 0.05, 0.5, 1.0, 2.0])
+    own, closed = (law.cdf(grid) for law in laws)
+    np.testing.assert_allclose(own, closed, atol=1e-10)
+    assert np.ptp(own) > 0.9
+    w = np.exp(np.linspace(-100, 3, 40))[:, None]
+    own, closed = (law.evaluate(w) for law in laws)
+    np.testing.assert_allclose(own, closed, rtol=1e-12, atol=1e-11)
+    assert "DLASCL" not in capfd.readouterr().err
+
+
+def test_an_own_map_that_is_no_power() -> None:
+    """w = 1 + |x|^2 + |x|^4 under isotropic noise: r^2 dr exp(-l/T) in r."""
+    own = sb.Parameterization.of(lambda t: 1 + squared_length(t) + squared_length(t) ** 2, {"x": 3})
+
+    def mass(end: float) -> float:
+        def density(r: float) -> float:
+            return r**2 * np.exp(-((r**2 + r**4) ** 2) / 2 / T)
+
+        return integrate.quad(density, 0, end, epsabs=1e-13, points=[end / 2])[0]
+
+    ends = np.array([0.3, 0.7, 1.1])
+    got = Langevin(T, 1.0).law(own, quadratic).cdf(1 + ends**2 + ends**4)
+    np.testing.assert_allclose(got, [mass(r) / mass(3.0) for r in ends], atol=1e-6)
+
+
+def test_orbits_apart_and_laws_of_several_numbers_are_refused() -> None:
+    two = sb.Parameterization.of(lambda t: (jnp.sum(t["x"] ** 2) - 1) ** 2, {"x": 3})
+    with pytest.raises(Refused, match=r"on orbits apart, of norms .*: its law is a sum"):
+        Langevin(T, 1.0).law(two, quadratic).cdf(np.array([0.5]))
+    pair = sb.Parameterization.of(lambda t: t["u"] * t["v"], {"u": 2, "v": 2})
+    own, closed = (Langevin(T).law(p, quadratic) for p in (pair, sb.Hadamard(2)))
+    w = np.array([[0.5, 1.0], [-0.3, 2.0]])
+    np.testing.assert_allclose(own.evaluate(w), closed.evaluate(w), rtol=1e-6)
+    with pytest.raises(Refused, match=r"random walks of 2,400,000 steps .*: about 67 hours"):
+        own.sample(1000)
+
+
+@pytest.mark.parametrize("loss", [lambda w: -jnp.sum(w**4), lambda w: -jnp.sum(jnp.exp(w**4))])
+def test_a_density_beyond_floating_point_is_not_normalised(loss) -> None:
+    with pytest.raises(
+        ValueError, match=r"cannot be normalised: its log density is .* where float"
+    ):
+        Langevin(0.3).law(sb.Hadamard(1), loss).cdf(np.array([0.0]))
+
+
+@pytest.mark.parametrize(("shape", "points"), [((1,), [0.5]), ((2,), [0.5, 1.0]), ((), 0.5)])
+def test_points_of_a_law_are_stacked(shape, points) -> None:
+    law = Langevin(0.3).law(sb.Hadamard(shape), lambda w: jnp.sum(w**2))
+    wanted = ", ".join(map(str, ("n", *shape)))
+    with pytest.raises(ValueError, match=rf"points have shape .*, expected \({wanted}\): n points"):
+        law.evaluate(np.array(points))
+    assert law.evaluate(np.array([points])).shape == (1,)
+
+
+def test_signs_are_frozen_on_the_balanced_slice_alone() -> None:
+    """w = u v at rho = 0 by Euler steps in NumPy: noise across orbits is along (v, u).
+
+    On the slice u = v it keeps u = v, and w = u^2. From any charge w crosses 0: to 0.19 of the
+    replicas in these steps, which are coarse next to 0; the law has 0.24.
+    """
+    law = Langevin(0.3).law(sb.Hadamard(1), lambda w: 2 * jnp.sum((w - 0.3) ** 2))
+    assert any("off the balanced slice" in line for line in law.assumptions)
+    shares, h = [], 2e-3
+    for charge in (0.0, 1e-6):
+        rng, v = np.random.default_rng(0), np.full(1000, np.sqrt(0.3))
+        u = np.sqrt(v**2 + charge)
+        for _ in range(6000):
+            pull, (a, b) = 4 * h * (u * v - 0.3), np.sqrt(0.6 * h) * rng.normal(size=(2, 1000))
+            along = (a * v + b * u) / (u**2 + v**2)
+            u, v = u - pull * v + along * v, v - pull * u + along * u
+        shares.append(np.mean(u * v < 0))
+    assert shares[0] == 0
+    assert 0.12 < shares[1] < float(law.cdf(0.0)) + 0.07  # 5 standard errors

@@ -196,3 +196,92 @@ def test_the_mechanism_and_the_card_give_it() -> None:
     row = next(r for r in sb.card(p).rows if r.mechanism == "gradient flow")
     assert (row.penalty, row.status) == ("numerical", sb.GradientFlow.status)
     assert float(row.value(W[:2])) > 0
+
+
+MATRIX = sb.MatrixProduct(2, 2)
+
+
+def pairs(theta: dict[str, np.ndarray]) -> np.ndarray:
+    """|u|, |v| of every coordinate."""
+    return np.abs(np.stack([theta["u"], theta["v"]]))
+
+
+@pytest.mark.parametrize("scale", [0.001, 0.1, 1.0])
+def test_an_initial_scale_is_a_charge_of_own_maps_too(scale: float) -> None:
+    """u v: u = init_scale, v = 0 or the other way; u^2 - v^2, whose charge is u v: u = v."""
+    flow, one = sb.GradientFlow(scale), np.ones((2, 1))
+    theta = flow.init(of(lambda t: t["u"] * t["v"], {"u": 2, "v": 2}))
+    np.testing.assert_allclose(np.sort(pairs(theta), axis=0), [[0, 0], [scale, scale]], atol=1e-15)
+    theta = flow.init(squares(2))
+    np.testing.assert_allclose(pairs(theta), scale * one * np.ones(2), rtol=1e-9)
+    np.testing.assert_allclose(squares(2)(theta), 0, atol=1e-12 * scale**2)
+    product = of(lambda t: t["P"] @ t["Q"], {"P": (2, 2), "Q": (2, 2)})
+    theta = flow.init(product)
+    known = flow.init(MATRIX)
+    slopes = [flat_map(p).jacobian(flatten(p, t)) for p, t in ((product, theta), (MATRIX, known))]
+    np.testing.assert_allclose(*(j @ j.T for j in slopes), atol=1e-9 * scale**2)
+
+
+def test_the_flow_of_an_own_product_is_that_of_hadamard() -> None:
+    own, known = of(lambda t: t["u"] * t["v"], {"u": 3, "v": 3}), sb.Hadamard(3)
+    inputs, y = np.array([[1.0, 2.0, 0.5], [0.0, 1.0, -1.0]]), np.array([1.0, 0.3])
+    for flow in (sb.GradientFlow(0.1), sb.GradientFlow(0.3, start=W / 4)):
+        found, expected = (flow.bregman_projection(p, inputs, y) for p in (own, known))
+        np.testing.assert_allclose(found, expected, atol=1e-8)
+        assert float(flow.potential(own, W)) == pytest.approx(float(flow.potential(known, W)))
+
+
+STILL = {"u^2": lambda t: t["u"] ** 2, "u^3": lambda t: t["u"] ** 3}
+CHAIN = {
+    "u v z": lambda t: t["u"] * t["v"] * t["z"],
+    "u^2 v": lambda t: t["u"] ** 2 * t["v"] + 0 * t["z"],
+}
+
+
+@pytest.mark.parametrize("name", [*STILL, *CHAIN])
+def test_a_scale_that_determines_no_start_is_refused(name: str) -> None:
+    """At w = 0 these never move, from some of the factors that have the charges."""
+    p = of({**STILL, **CHAIN}[name], {"u": 2} if name in STILL else dict.fromkeys("uvz", 2))
+    for scale in (1e-4, 0.1, 1.0):
+        for call in (sb.GradientFlow.init, sb.GradientFlow.induced):
+            with pytest.raises(sb.Refused, match=r"never moves: dw/d theta vanishes\): give fac"):
+                call(sb.GradientFlow(scale), p)
+    (row,) = [r for r in sb.card(p).rows if r.mechanism == "gradient flow"]
+    assert row.status == "refused"
+
+
+def test_charges_that_fit_several_starts_are_refused() -> None:
+    chain = of(CHAIN["u v z"], dict.fromkeys("uvz", 2))
+    with pytest.raises(sb.Refused, match="move it in different ways"):
+        sb.GradientFlow(0.5, start=np.ones(2)).init(chain)
+
+
+def test_factors_are_a_start_of_the_mechanism() -> None:
+    """u^2 from u = a: w' = 4 w s, so psi' = log(w / a^2) / 4."""
+    p, a = of(STILL["u^2"], {"u": 2}), np.array([0.1, 0.2])
+    flow, w = sb.GradientFlow(start={"u": a}), np.array([1.0, 2.0])
+    psi = w * np.log(w / a**2) / 4 - (w - a**2) / 4
+    assert float(flow.potential(p, w)) == pytest.approx(psi.sum(), rel=1e-8)
+    assert float(flow.induced(p)(w)) == pytest.approx(psi.sum(), rel=1e-8)
+    row = next(r for r in sb.card(p, gradient_flow=flow).rows if r.mechanism == "gradient flow")
+    assert (row.penalty, row.note) == ("numerical", "from the factors given, to zero loss")
+    assert float(row.value(w)) == pytest.approx(psi.sum(), rel=1e-8)
+    # with sqrt(w) = a e^(2 s), s = x nu: x w(nu) = y
+    x = np.array([[1.0, 2.0]])
+    found = flow.bregman_projection(p, x, np.array([1.0]))
+    slope = np.log(found / a**2) / 4
+    np.testing.assert_allclose([x[0] @ found, slope[0] * 2], [1.0, slope[1]], rtol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda p: sb.GradientFlow(0.1, start={"u": np.ones(2)}), "leave init_scale out"),
+        (lambda p: sb.GradientFlow(start={"v": np.ones(2)}).init(p), "missing or unknown"),
+        (lambda p: sb.GradientFlow(start={"u": np.ones(3)}).init(p), r"shape \(3,\), expected"),
+        (lambda p: sb.GradientFlow(start={"u": np.full(2, np.nan)}).init(p), "not finite"),
+    ],
+)
+def test_starts_that_do_not_fit_are_refused(make: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make(of(STILL["u^2"], {"u": 2}))

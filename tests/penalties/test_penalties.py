@@ -154,3 +154,16 @@ def test_a_strength_in_front_scales_everything() -> None:
 )
 def test_a_penalty_says_whether_it_couples_columns(penalty: sb.Penalty, couples: bool) -> None:
     assert penalty.couples == couples
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: sb.L1([1, -1]), "weights must be finite and at least 0"),
+        (lambda: sb.L1([1, np.nan]), "weights must be finite and at least 0"),
+        (lambda: sb.Spectral("zzz"), "'zzz' is not a discrete wavelet of PyWavelets"),
+    ],
+)
+def test_what_no_design_could_have_is_refused_where_it_is_made(make, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()

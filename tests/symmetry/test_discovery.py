@@ -193,3 +193,29 @@ def test_invariance_of_what_is_not_finite() -> None:
         sb.check_invariance(lambda p, x: p["u"] * np.nan, sym, params, None)
     with pytest.raises(ValueError, match="not finite"):
         sb.discover(lambda p, x: jnp.sqrt(p["u"]) * x, {"u": (2,)}, np.ones(2))
+
+
+DRAWS = np.random.default_rng(0)
+INPUTS = DRAWS.normal(size=(4, 3))
+
+
+@pytest.mark.parametrize(
+    ("predict", "shapes", "message"),
+    [
+        (lambda p, x: x @ p["b"], {"a": 3}, "predict asks for 'b': the arrays are 'a'"),
+        (lambda p, x: x @ p["a"], {"a": (-3,)}, r"shape of 'a' must be non-negative .* \(-3,\)"),
+        (lambda p, x: x @ p["a"], {"a": True}, "shape of 'a' must be non-negative integers"),
+        (lambda p, x: x @ p["a"] * DRAWS.normal(), {"a": 3}, "predict is random: two calls"),
+    ],
+)
+def test_bad_predictors_and_shapes_are_told(predict: Any, shapes: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        sb.discover(predict, shapes, INPUTS)
+
+
+def test_a_number_is_the_length_of_a_vector() -> None:
+    found = sb.discover(lambda p, x: x @ (p["u"] * p["v"]), {"u": 3, "v": np.int64(3)}, INPUTS)
+    (bond,) = found.symmetry
+    assert (bond.group, bond.arrays) == (sb.Rescaling(3), ("u", "v"))
+    with pytest.raises(TypeError, match="shapes takes a dict of array names to shapes"):
+        sb.discover(lambda p, x: x @ p["a"], ["a"], INPUTS)  # type: ignore[arg-type]

@@ -11,6 +11,15 @@ Params = Mapping[str, Array]
 Shape = tuple[int, ...]
 
 
+def as_shape(shape: int | Shape, name: str = "shape") -> Shape:
+    """``shape`` as a tuple of non-negative integers."""
+    sizes = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
+    whole = int | np.integer
+    if not all(isinstance(n, whole) and not isinstance(n, bool) and n >= 0 for n in sizes):
+        raise ValueError(f"{name} must be non-negative integers, got {shape!r}")
+    return tuple(int(n) for n in sizes)
+
+
 def namespace(params: Params) -> Any:
     """The array namespace shared by all arrays of a parameter dict.
 

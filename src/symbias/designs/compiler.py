@@ -5,14 +5,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from symbias._core.arrays import Shape
+from symbias._core.arrays import Shape, as_shape
 from symbias._core.refusal import Refused
 from symbias.designs.by_gradient_flow import by_gradient_flow
 from symbias.designs.by_label_noise import by_label_noise
 from symbias.designs.by_langevin import by_langevin
 from symbias.designs.by_weight_decay import by_weight_decay
 from symbias.mechanisms import Mechanism, WeightDecay
-from symbias.parameterizations import Parameterization, as_shape
+from symbias.parameterizations import Parameterization
 from symbias.penalties import Penalty, as_penalty
 
 _ADAPTIVE = "Adam and AdamW minimise another objective: they keep no such promise"

@@ -1,7 +1,8 @@
 """Random input of a block of steps, drawn ahead.
 
 Step t of a replica uses ``fold_in(stream, t)`` with t counted from the start of training, so a
-trajectory does not depend on how steps are grouped into blocks, records or sessions.
+trajectory does not depend on how steps are grouped into blocks, records or sessions, up to
+rounding: draws are the same, but arrays of another length may be summed in another order.
 
 Whatever a step draws has a child of that key to itself, and a sampler is given its own child alone:
 splitting it or folding into it leads to no key that anything else draws from. (In JAX

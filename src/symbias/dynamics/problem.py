@@ -7,7 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from array_api_compat import is_torch_array
 
+from symbias._core.arrays import concrete
 from symbias._core.jax_only import written_in_jax
 
 Array = Any
@@ -54,8 +56,9 @@ class Problem:
     Raises
     ------
     TypeError, ValueError
-        For both data and sampler, arrays of different lengths, or parameters that are not a flat
-        dict of floating-point arrays.
+        For both data and sampler, arrays of different lengths or with values that are not finite,
+        parameters that are not a flat dict of floating-point NumPy or JAX arrays, or a symmetry
+        that does not fit them.
     """
 
     predict: Callable[..., Array]
@@ -75,12 +78,19 @@ class Problem:
                 raise ValueError(
                     f"data: x {x.shape} and y {y.shape} need the same non-zero length along axis 0"
                 )
+            for name, part in (("x", x), ("y", y)):
+                _check_finite(f"data: {name}", part)
         if not callable(self.params):
             if not isinstance(self.params, dict) or not self.params:
                 raise TypeError("params must be a non-empty flat dict of arrays, or a callable")
             for name, leaf in self.params.items():
+                if is_torch_array(leaf):
+                    raise TypeError(f"params[{name!r}] is a torch tensor: give NumPy or JAX arrays")
                 if not jnp.issubdtype(getattr(leaf, "dtype", np.object_), jnp.floating):
                     raise TypeError(f"params[{name!r}] must be a floating-point array")
+                _check_finite(f"params[{name!r}]", leaf)
+            if self.symmetry is not None:
+                self.symmetry.check(self.params)
         if self.x64 is None:
             double = not callable(self.params) and any(
                 leaf.dtype == np.float64 for leaf in self.params.values()
@@ -119,6 +129,14 @@ class Problem:
             return self.loss(self.predict(params))
         x, y = batch
         return self.loss(self.predict(params, x), y)
+
+
+def _check_finite(name: str, array: Array) -> None:
+    seen = concrete(array)
+    if seen is None or not jnp.issubdtype(seen.dtype, jnp.inexact):
+        return
+    if bad := seen.size - np.count_nonzero(np.isfinite(seen)):
+        raise ValueError(f"{name} has {bad} of {seen.size} values that are not finite")
 
 
 def _floats_as(array: np.ndarray, x64: bool) -> np.ndarray:

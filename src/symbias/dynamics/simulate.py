@@ -1,7 +1,6 @@
 """Run an ensemble of trainings, in memory or on disk."""
 
 import hashlib
-import re
 import reprlib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -14,8 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from symbias._core.jax_only import fingerprint, without_addresses
 from symbias.dynamics.checks import (
     as_key,
+    check_antithetic,
     check_names,
     check_observable,
     check_shapes,
@@ -29,7 +30,6 @@ from symbias.dynamics.session import (
     gathered,
     joined,
     per_block_of,
-    saved_state,
     stretches_of,
 )
 from symbias.dynamics.store import Store, recorded
@@ -87,8 +87,9 @@ def simulate(
     """Train `replicas` independent copies of a problem for a number of steps.
 
     Replica i draws from ``fold_in(key, i)`` and step t from ``fold_in(., t)``: a trajectory does
-    not depend on what is observed or how often, on chunks, or on interruptions. On one layout of
-    replicas over devices results are equal bit by bit, on another up to rounding.
+    not depend on what is observed or how often, on chunks, on the number of steps or on how
+    replicas are laid out over devices, up to rounding: XLA compiles other lengths into other sums.
+    The same call gives the same bits, interrupted or not.
 
     Parameters
     ----------
@@ -158,6 +159,10 @@ def simulate(
             f"observe takes a dict of functions of the parameters, such as {{'w': p}}, got "
             f"{reprlib.repr(observe)}"
         )
+    if devices is not None and not devices:
+        raise ValueError(
+            "devices is empty: a run needs one, and takes all of this process by default"
+        )
     with problem.precision():
         run = _Ensemble(problem, rule, steps, replicas, key, observe or {}, every, antithetic)
         if start is not None:
@@ -196,6 +201,8 @@ class _Ensemble:
         self.key = as_key(key)
         self.data = problem.arrays()
         check_shapes(problem, rule, self.data)
+        if antithetic:
+            check_antithetic(problem, rule, self.data)
         self.observe = tuple(observe.items())
         self.observed = {name: check_observable(problem, name, f) for name, f in self.observe}
         check_names(self.observed)
@@ -203,6 +210,8 @@ class _Ensemble:
 
     def start_from(self, params: Mapping[str, Array]) -> None:
         """Take these parameters, one set for each replica, for the start."""
+        if not isinstance(params, Mapping):
+            raise TypeError(f"start takes a dict of arrays, as run.final, got {params!r}")
         wanted = {k: (self.replicas, *v.shape) for k, v in self.problem.shapes().items()}
         found = {k: np.shape(v) for k, v in params.items()}
         if found != wanted:
@@ -258,7 +267,8 @@ class _Ensemble:
 
     def _store(self, path: Path, plan: Plan, stretches: int, session: Session) -> Store:
         identity = {
-            "rule": _scrub(repr(self.rule)),
+            "key": np.asarray(jax.random.key_data(self.key)).tolist(),
+            "rule": without_addresses(repr(self.rule)),
             "steps": self.steps,
             "every": self.every,
             "replicas": self.replicas,
@@ -267,7 +277,9 @@ class _Ensemble:
             "chunk": stretches * self.every,
             "block": plan.block,
             "layout": [f"{len(s.diverged)} on {s.diverged.device.platform}" for s in session.state],
-            "program": self._fingerprint(plan, session),
+            "data": _digest(self.data),
+            "start": _digest([state.params for state in session.state]),
+            "program": self._program(plan, session),
         }
         return Store(path, identity)
 
@@ -280,16 +292,13 @@ class _Ensemble:
             shapes = {name: ((mine, *shape), dtype) for name, shape in self.observed.items()}
             store.allocate(shapes, 1 + self.steps // self.every, stretches)
 
-    def _fingerprint(self, plan: Plan, session: Session) -> str:
-        """Hash of the traced program, its constants, the data and the starting state."""
+    def _program(self, plan: Plan, session: Session) -> str:
+        """Hash of the traced program and its constants."""
         replica, done = session.state[0], jnp.uint32(0)
         traced = jax.make_jaxpr(lambda d, r, t: advance(plan, d, r, t, records=1))(
             self.data, replica, done
         )
-        digest = hashlib.sha256(_scrub(str(traced.jaxpr)).encode())
-        for leaf in jax.tree.leaves((traced.consts, self.data, saved_state(session.state, 0))):
-            digest.update(np.ascontiguousarray(leaf).tobytes())
-        return digest.hexdigest()
+        return hashlib.sha256(fingerprint(traced)).hexdigest()
 
     def _result(self, session: Session, store: Store | None, slices: Sequence[np.ndarray]) -> Run:
         final = joined([s.params for s in session.state])
@@ -321,6 +330,9 @@ class _Ensemble:
         return xr.Dataset(arrays)
 
 
-def _scrub(text: str) -> str:
-    """Without memory addresses, which differ from one process to the next."""
-    return re.sub(r"0x[0-9a-f]+", "", text)
+def _digest(tree: Any) -> str:
+    """Hash of the numbers of a tree of arrays."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(tree):
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()

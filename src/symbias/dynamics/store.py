@@ -22,7 +22,21 @@ import zarr
 from symbias._core.files import LOCK, locked, replace_file
 from symbias._version import __version__
 
-FORMAT = 2
+FORMAT = 3
+VERSIONS = ("format", "symbias", "jax")
+HASHES = {  # entries that say nothing to a reader
+    "data": "the data",
+    "start": "the starting parameters",
+    "program": "the functions of the problem or of the observables",
+}
+ENSEMBLE = ("replicas", "antithetic")
+FOLLOWS = {  # where one of those differs, these do as well
+    "start": ("key", *ENSEMBLE),
+    "layout": ENSEMBLE,
+    "chunk": ("every",),
+    "block": ("rule",),
+    "program": ("data", "rule", "every", "observables", "chunk", "block", "layout", *ENSEMBLE),
+}
 
 
 def recorded(path: Path) -> dict[str, Any]:
@@ -56,7 +70,7 @@ class Store:
             "jax": jax.__version__,
             **identity,
         }
-        self.committed = 0
+        self.committed = 0  # steps, as far as is known
         with self._explained(), ExitStack() as stack:
             self._refuse_foreign()
             stack.enter_context(locked(path))
@@ -159,17 +173,31 @@ class Store:
         if other == ["steps"] and found["steps"] < self.identity["steps"]:
             return
         if other:
-            pairs = "; ".join(
-                f"{k}: stored {found.get(k)}, asked {self.identity.get(k)}" for k in other
-            )
-            raise ValueError(f"{self.path} holds another run ({pairs}); not overwritten")
+            told = "; ".join(_difference(k, found, self.identity) for k in _causes(other))
+            raise ValueError(f"{self.path} holds another run ({told}); not overwritten")
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            raise OSError(
-                f"cannot write the run to {self.path}: {error}. The last saved state is step "
-                f"{self.committed}; the same call goes on from there"
-            ) from error
+            saved = "No step of this call was saved"
+            if self.committed:
+                saved = (
+                    f"The last saved state is step {self.committed}; the same call goes on from "
+                    "there"
+                )
+            raise OSError(f"cannot write the run to {self.path}: {error}. {saved}") from error
+
+
+def _causes(other: list[str]) -> list[str]:
+    """Those of the entries that differ from which the others follow."""
+    if versions := [k for k in other if k in VERSIONS]:
+        return versions
+    return [k for k in other if not set(other) & set(FOLLOWS.get(k, ()))]
+
+
+def _difference(name: str, found: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+    if name in HASHES:
+        return f"{HASHES[name]} are others"
+    return f"{name}: stored {found.get(name)}, asked {asked.get(name)}"

@@ -96,9 +96,11 @@ def log_density(
 
     def predictor(w: Array) -> Array:
         params = p.section(w)
+        inside = is_right_inverse(p, w, params)
+        params = {k: jnp.where(inside, a, 0.0) for k, a in params.items()}  # no NaN into an SVD
         stretch = jnp.sum(jnp.log(jnp.linalg.svd(jacobian(p, params), compute_uv=False)))
         value = -loss(w) / temperature + volume(params, rule.orbital if compact else 0.0) - stretch
-        return jnp.where(is_right_inverse(p, w, params), value, -jnp.inf)
+        return jnp.where(inside, value, -jnp.inf)
 
     def on_slice(params: Any) -> Array:
         turns = _turns(symmetry)

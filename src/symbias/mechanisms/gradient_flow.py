@@ -37,9 +37,10 @@ RTOL, ATOL, LONGEST = 1e-11, 1e-16, 1e14
 class GradientFlow(Mechanism):
     r"""Gradient flow :math:`\dot\theta = -\nabla L`, from a start of a given scale.
 
-    The start is ``p.section(start, charge=init_scale**2)``; for w = u v and w(0) = 0 this is u =
-    init_scale, v = 0. Charges are conserved, so w follows a mirror descent whose potential depends
-    on them:
+    The start has the charge ``init_scale**2`` on every bond: ``p.section(start, charge=
+    init_scale**2)``. For w(0) = 0 this is u = init_scale, v = 0 for w = u v, and u = v = init_scale
+    for w = u^2 - v^2 as a map of one's own. Charges are conserved, so w follows a mirror descent
+    whose potential depends on them:
 
     .. math:: \psi'(w) = \frac12 \operatorname{asinh}\frac{2w}{|c|} \quad\text{(Hadamard, depth 2)}
 
@@ -53,11 +54,12 @@ class GradientFlow(Mechanism):
     Parameters
     ----------
     init_scale : float
-    start : array of the shape of w, optional
-        w(0); zeros by default.
+    start : array of the shape of w, or dict of arrays, optional
+        w(0), zeros by default; or the factors at the start, without an `init_scale`: what a map of
+        one's own needs whose charges do not determine any.
     """
 
-    init_scale: float
+    init_scale: float | None = None
     start: Any = None
 
     name: ClassVar[str] = "gradient flow"
@@ -70,24 +72,37 @@ class GradientFlow(Mechanism):
     exactness: ClassVar[str] = "exact for the flow; O(learning_rate) for gradient descent"
 
     def __post_init__(self) -> None:
-        positive("init_scale", self.init_scale)
+        if not isinstance(self.start, Mapping):
+            positive("init_scale", self.init_scale)
+        elif self.init_scale is not None:
+            raise ValueError("a start of factors has a scale of its own: leave init_scale out")
 
     @property
     def note(self) -> str:
-        return "from u = init_scale, v = 0 (c = init_scale^2), to zero loss"
+        if isinstance(self.start, Mapping):
+            return "from the factors given, to zero loss"
+        return "from charges c = init_scale^2 (w = u v = 0: u = init_scale, v = 0), to zero loss"
 
     def init(self, p: Parameterization) -> dict[str, np.ndarray]:
-        """The factors at the start, in float64."""
+        """The factors at the start, in float64.
+
+        Raises
+        ------
+        Refused
+            Where `init_scale` does not determine them: w = u^2 never leaves 0, and a map of one's
+            own may have no charges.
+        ValueError
+            For a `start` that does not fit p.
+        """
+        if isinstance(self.start, Mapping):
+            return _checked(p, self.start)
         w = np.zeros(p.shape) if self.start is None else np.asarray(self.start, dtype=float)
-        return p.section(w, charge=self.init_scale**2)
+        return p.charged_section(w, positive("init_scale", self.init_scale) ** 2)
 
     def _start(
         self, p: Parameterization, theta0: Mapping[str, Array] | None
     ) -> dict[str, np.ndarray]:
-        theta0 = self.init(p) if theta0 is None else theta0
-        theta0 = {k: np.asarray(v, dtype=float) for k, v in theta0.items()}
-        p(theta0)  # checks names and shapes
-        return theta0
+        return self.init(p) if theta0 is None else _checked(p, theta0)
 
     def induced(
         self,
@@ -221,6 +236,14 @@ class GradientFlow(Mechanism):
                     f"the flow ends {left(0.0, end):.1e} from the data: {flow.message}"
                 )
             return in_tables(p, effective.w(end).reshape(p.shape))
+
+
+def _checked(p: Parameterization, theta: Mapping[str, Array]) -> dict[str, np.ndarray]:
+    found = {k: np.asarray(v, dtype=float) for k, v in theta.items()}
+    if bad := [k for k, v in found.items() if not np.all(np.isfinite(v))]:
+        raise ValueError(f"factor {bad[0]!r} of the start has values that are not finite")
+    p(found)  # checks names and shapes
+    return found
 
 
 def _data(p: Parameterization, inputs: Any, y: Any) -> tuple[np.ndarray, np.ndarray, int]:

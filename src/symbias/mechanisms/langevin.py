@@ -182,6 +182,7 @@ class Langevin(dynamics.Langevin, Mechanism):
             _formula(p, reference, self.orbital),
             _coordinates(p),
             p.within_tables if isinstance(p, FullParameterization) else None,
+            isinstance(p, FullParameterization) and p.searched,
         )
 
     def _check_open(self, p: Parameterization, bonds: list[Bond]) -> None:
@@ -220,7 +221,11 @@ def _formula(p: Parameterization, reference: str, orbital: float) -> str:
 def _assume(open_bonds: list[Bond]) -> tuple[str, ...]:
     if not open_bonds:
         return Langevin.assumptions
-    return (*Langevin.assumptions, "charges have relaxed: all bonds are balanced")
+    return (
+        *Langevin.assumptions,
+        "charges have relaxed: all bonds are balanced",
+        "started off the balanced slice, with any charge: exactly on it signs are frozen",
+    )
 
 
 def _coordinates(p: Parameterization) -> np.ndarray | None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from symbias._core.arrays import Array
 from symbias._core.jax_only import written_in_jax
+from symbias._core.refusal import Refused
 from symbias.mechanisms.line import distribution
 from symbias.mechanisms.normalisable import check_mass
 
@@ -19,6 +20,7 @@ ROUNDS, MOST_ROUNDS, STEPS = 6, 60, 400  # of random-walk Metropolis
 CHUNKS = (256, 4_000)  # points that are evaluated at once: two programs, whatever their number
 CANDIDATES = 50  # for every start
 CHAINS = 20  # at least, for every dimension: their spread makes the steps
+SEARCH = 0.1  # seconds for the factors of one w
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +48,8 @@ class Law:
         w = coordinates @ z, z the numbers that the parameterization makes; w itself by default.
     known : callable, optional
         Whether the density at w is known, in JAX; it is not beyond the table of a link.
+    searched : bool
+        Whether the factors of every w are searched numerically: a tenth of a second for a point.
     """
 
     log_density: Callable[[Any], Array]
@@ -57,6 +61,7 @@ class Law:
     formula: str = ""
     coordinates: np.ndarray | None = None
     known: Callable[[Any], Array] | None = None
+    searched: bool = False
 
     def __call__(self, w: Any) -> float:
         """-T log density at w, or at the section of w: what this law makes w cost.
@@ -83,10 +88,17 @@ class Law:
     def evaluate(self, points: Any) -> np.ndarray:
         """Log densities of many points, stacked along axis 0, in float64.
 
-        Raises ValueError where one is not known.
+        Raises ValueError for points of another shape than (n, *shape), and where the density is
+        not known.
         """
         if self.reference == "predictor":
-            self._check_known(np.asarray(points, dtype=float))
+            points = np.asarray(points, dtype=float)
+            if points.ndim == 0 or points.shape[1:] != self.shape:
+                wanted = ", ".join(map(str, ("n", *self.shape)))
+                raise ValueError(
+                    f"points have shape {points.shape}, expected ({wanted}): n points along axis 0"
+                )
+            self._check_known(points)
         with jax.enable_x64(True):
             points = jax.tree.map(lambda a: jnp.asarray(np.asarray(a), jnp.float64), points)
             return np.asarray(self._many(points))
@@ -115,12 +127,16 @@ class Law:
         ValueError
             For a law that is not against dw, or cannot be normalised, or has mass next to where
             it is not known.
+        Refused
+            For several numbers whose factors are searched numerically (a map of one's own): random
+            walks would take hours.
         """
         if self.shape in ((), (1,)):
             grid, values = self._distribution
             u = np.random.default_rng(key).uniform(size=size)
             keep = np.append(True, np.diff(values) > 0)
             return np.interp(u, values[keep], grid[keep]).reshape(size, *self.shape)
+        self._check_cost(size)
         self._check_mass()
         return _metropolis(self, size, key)
 
@@ -171,6 +187,17 @@ class Law:
             raise ValueError(
                 f"this law is a density against the {self.reference} measure, not against dw: "
                 "ask for reference='predictor'"
+            )
+
+    def _check_cost(self, size: int) -> None:
+        self._check_reference()
+        if self.searched:
+            steps = max(size, CHAINS * prod(self.shape)) * ROUNDS * STEPS
+            raise Refused(
+                f"{size} draws of {prod(self.shape)} numbers are the ends of random walks of "
+                f"{steps:,} steps in all, and the factors of w are searched numerically at each of "
+                f"them: about {max(1, round(steps * SEARCH / 3600)):,} hours. Simulated training "
+                "gives samples, and single points can be evaluated"
             )
 
     def _check_mass(self) -> None:

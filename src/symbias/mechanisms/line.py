@@ -76,7 +76,7 @@ def _half(log_density: Function, unknown: Function, sign: int) -> tuple[np.ndarr
 
     def f(t: np.ndarray) -> np.ndarray:
         values = log_density(sign * np.exp(t)) + t
-        return np.where(np.isfinite(values), values, -np.inf)
+        return np.where(np.isnan(values), -np.inf, values)
 
     t = np.linspace(LOG_SMALL, LOG_LARGE, COARSE)
     log = f(t)
@@ -88,6 +88,12 @@ def _half(log_density: Function, unknown: Function, sign: int) -> tuple[np.ndarr
     heights = np.maximum(f(peaks), log[at])
     peaks = np.where(heights > log[at], peaks, t[at])
     floor = heights.max() - NEGLIGIBLE
+    if floor == heights.max():
+        w = sign * np.exp(peaks[heights.argmax()])
+        raise ValueError(
+            f"the law cannot be normalised: its log density is {floor:.3g} at w = {w:.3g}, where "
+            "floating point ends"
+        )
     alive = log > floor
     beyond = unknown(sign * np.exp(t))
     if np.any(alive & (np.append(beyond[1:], False) | np.append(False, beyond[:-1]))):
@@ -113,7 +119,7 @@ def _maxima(log: np.ndarray) -> np.ndarray:
     padded = np.concatenate([[-np.inf], log, [-np.inf]])
     lower, upper = padded[:-2], padded[2:]
     top = (log >= lower) & (log >= upper) & ((log > lower) | (log > upper))
-    return np.flatnonzero(top & np.isfinite(log))
+    return np.flatnonzero(top & (log > -np.inf))
 
 
 def _climb(f: Function, low: np.ndarray, high: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Redundant parameterizations theta -> w, each with its symmetry and its normal form."""
 
-from symbias.parameterizations.base import Parameterization, as_shape
+from symbias.parameterizations.base import Parameterization
 from symbias.parameterizations.flat import FlatMap, flat_map, flatten
 from symbias.parameterizations.group_product import GroupProduct
 from symbias.parameterizations.hadamard import Hadamard
@@ -30,7 +30,6 @@ __all__ = [
     "Scales",
     "Sum",
     "Synthesis",
-    "as_shape",
     "check_inputs",
     "compressed",
     "flat_map",

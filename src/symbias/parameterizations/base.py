@@ -36,6 +36,7 @@ class Parameterization(ABC):
     `balanced_section` promises that the factors of `_section(w, 0)` have the least norm of all
     factors of w. Without the promise they are balanced over the stated symmetry, and what rests on
     the least norm is found numerically, unless a test shows that those are the least.
+    `has_charges` promises that those of `_section(w, charge)` have this charge on every bond.
 
     What others ask of it are methods: a new one needs the four abstract members; each of the other
     answers has a general default (a refusal, or None where the asker then computes numerically),
@@ -46,6 +47,7 @@ class Parameterization(ABC):
     free: frozenset[str] = frozenset()
     balanced_section: bool = False
     signed: bool = True
+    has_charges: bool = True
 
     @staticmethod
     def of(fn: Callable[[Params], Array], shapes: Mapping[str, int | Shape]) -> "Parameterization":
@@ -159,6 +161,21 @@ class Parameterization(ABC):
         check_section(self, found, w)
         return balanced(self, found) if charge == 0 and can_balance(self.symmetry) else found
 
+    def charged_section(self, w: Array, charge: float) -> dict[str, Array]:
+        """`section` with a positive charge, where that determines factors: a start of training.
+
+        Raises
+        ------
+        Refused
+            Where it does not, as for most maps of one's own and whatever holds one.
+        """
+        if not all(core.design.has_charges for core in self.normal_form().cores):
+            raise Refused(
+                f"{self!r} holds a map of one's own: init_scale does not determine a start. Give "
+                "factors as start={name: array, ...}"
+            )
+        return self.section(w, charge)
+
     @cached_property
     def _orbits_are_all(self) -> bool:
         return orbits_are_all(self)
@@ -243,6 +260,12 @@ class Parameterization(ABC):
         return self
 
     @property
+    def searched(self) -> bool:
+        """Whether `section` searches factors of every w numerically, also where JAX traces it."""
+        inner = [core.design for core in self.normal_form().cores]
+        return any(core.searched for core in inner if core is not self)
+
+    @property
     def scales(self) -> Scales | None:
         """The coordinates as numbers times powers of scales of groups; None if they are not."""
         return None
@@ -264,15 +287,6 @@ class Parameterization(ABC):
         w = self(theta)
         xp = array_namespace(w)
         return xp.where(xp.abs(w * unit) > threshold, w, xp.zeros_like(w))
-
-
-def as_shape(shape: int | Shape) -> Shape:
-    """``shape`` as a tuple of non-negative integers."""
-    sizes = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
-    whole = int | np.integer
-    if not all(isinstance(n, whole) and not isinstance(n, bool) and n >= 0 for n in sizes):
-        raise ValueError(f"shape must be non-negative integers, got {shape!r}")
-    return tuple(int(n) for n in sizes)
 
 
 def normals(key: Any, shapes: Mapping[str, Shape], scale: float) -> dict[str, Array]:

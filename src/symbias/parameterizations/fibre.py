@@ -9,7 +9,7 @@ at w' is known, its slope there is :math:`\nu = (w - w')/\epsilon^2`, and
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import least_squares
@@ -70,19 +70,33 @@ def least_on_fibre(
     ValueError
         If no start reaches w: it may lie outside of the range of f.
     """
+    found = minima_on_fibre(f, jacobian, q, q_jacobian, w, size, known)
+    best = min(found, key=lambda one: one.value)
+    near = [one.value for one in found if one.value <= best.value * (1 + 1e-3) + 1e-12]
+    error = max(best.error, max(near) - best.value)
+    return Least(best.theta, best.value, error, best.miss)
+
+
+def minima_on_fibre(
+    f: Function,
+    jacobian: Function,
+    q: Function,
+    q_jacobian: Function,
+    w: np.ndarray,
+    size: int,
+    known: Sequence[np.ndarray] = (),
+) -> list[Least]:
+    """What every start of `least_on_fibre` ends at, where it reaches w."""
     scale = max(1.0, float(np.linalg.norm(w)))
     starts = [*known, *np.random.default_rng(0).normal(size=(STARTS, size))]
     found = [_one(f, jacobian, q, q_jacobian, w, start) for start in starts]
-    found = [one for one in found if one.miss <= REACH * scale]
+    found = [replace(one, miss=one.miss / scale) for one in found if one.miss <= REACH * scale]
     if not found:
         raise ValueError(
             f"no factors of w were found from {len(starts)} starts: w may lie outside of the range "
             "of the parameterization"
         )
-    best = min(found, key=lambda one: one.value)
-    near = [one.value for one in found if one.value <= best.value * (1 + 1e-3) + 1e-12]
-    error = max(best.error, max(near) - best.value)
-    return Least(best.theta, best.value, error, best.miss / scale)
+    return found
 
 
 def _one(
@@ -125,7 +139,10 @@ def point_on_fibre(f: Function, jacobian: Function, w: np.ndarray, at: np.ndarra
         off = w - f(at)
         if np.linalg.norm(off) <= 1e-13 * scale:
             break
-        step = np.linalg.lstsq(jacobian(at), off, rcond=1e-10)[0]
+        slopes = jacobian(at)
+        if not (np.all(np.isfinite(slopes)) and np.all(np.isfinite(off))):
+            break
+        step = np.linalg.lstsq(slopes, off, rcond=1e-10)[0]
         size = 1.0
         while size > 1e-6 and np.linalg.norm(w - f(at + size * step)) > np.linalg.norm(off):
             size /= 2

@@ -35,6 +35,20 @@ class FlatMap(NamedTuple):
     traced: Callable[[Array], Array]
 
 
+def on_host(program: Callable[..., Any]) -> Function:
+    """A JAX function of arrays as a compiled one of NumPy arrays, in float64."""
+    import jax
+    import jax.numpy as jnp
+
+    compiled = jax.jit(program)
+
+    def call(*arrays: np.ndarray) -> np.ndarray:
+        with jax.enable_x64(True):
+            return np.asarray(compiled(*(jnp.asarray(a, jnp.float64) for a in arrays)))
+
+    return call
+
+
 def flatten(p: "Parameterization", theta: Mapping[str, Array]) -> np.ndarray:
     """The factors side by side."""
     return np.concatenate([np.ravel(np.asarray(theta[k], float)) for k in p.shapes])
@@ -63,15 +77,6 @@ def _flat_map(p: "Parameterization") -> FlatMap:
 
     def gradients(flat: Array, rows: Array) -> Array:
         return jnp.ravel(rows @ jax.jacrev(w)(flat))
-
-    def on_host(program: Callable[..., Any]) -> Function:
-        compiled = jax.jit(program)
-
-        def call(*arrays: np.ndarray) -> np.ndarray:
-            with jax.enable_x64(True):
-                return np.asarray(compiled(*(jnp.asarray(a, jnp.float64) for a in arrays)))
-
-        return call
 
     return FlatMap(
         on_host(w),

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace
 
-from symbias._core.arrays import Array, Params, Shape, constant, namespace
-from symbias.parameterizations.base import Parameterization, as_shape
+from symbias._core.arrays import Array, Params, Shape, as_shape, constant, namespace
+from symbias.parameterizations.base import Parameterization
 from symbias.parameterizations.inputs import compressed, measurements
 from symbias.parameterizations.normal import Products, Scales
 from symbias.penalties import Form, Groups, Piece, Power

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace
 
-from symbias._core.arrays import Array, Params, Shape, namespace
-from symbias.parameterizations.base import Parameterization, as_shape
+from symbias._core.arrays import Array, Params, Shape, as_shape, namespace
+from symbias.parameterizations.base import Parameterization
 from symbias.parameterizations.inputs import second_moments
 from symbias.parameterizations.normal import Products, Scales
 from symbias.penalties import Entries, Form, Piece, Power

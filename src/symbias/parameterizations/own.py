@@ -5,12 +5,15 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 
 import numpy as np
+from array_api_compat import is_jax_array
 
-from symbias._core.arrays import Array, Params, Shape, concrete, from_host
-from symbias.parameterizations.base import Parameterization, as_shape
+from symbias._core.arrays import Array, Params, Shape, as_shape, concrete, from_host
+from symbias.parameterizations.base import Parameterization
+from symbias.parameterizations.charged import charged_factors
 from symbias.parameterizations.checks import check_function
 from symbias.parameterizations.fibre import Least, point_on_fibre
 from symbias.parameterizations.flat import flat_map, unflatten
+from symbias.parameterizations.followed import Followed
 from symbias.parameterizations.general import least_norm, numerical_gradients, numerical_norm
 from symbias.parameterizations.recognition import recognise
 from symbias.penalties import Form, Piece
@@ -21,6 +24,7 @@ class Own(Parameterization):
     """w = fn(theta), by `Parameterization.of`; see there."""
 
     balanced_section = True
+    has_charges = False
 
     def __init__(self, fn: Callable[[Params], Array], shapes: Mapping[str, int | Shape]) -> None:
         if not callable(fn):
@@ -32,7 +36,9 @@ class Own(Parameterization):
         if not shapes:
             raise ValueError("shapes is empty: a parameterization needs factors")
         self.fn = fn
-        self._shapes = {str(name): as_shape(shape) for name, shape in shapes.items()}
+        self._shapes = {
+            str(name): as_shape(shape, f"the shape of {name!r}") for name, shape in shapes.items()
+        }
         self.size = sum(math.prod(shape) for shape in self._shapes.values())
         self.shape = check_function(fn, self._shapes)
 
@@ -90,12 +96,19 @@ class Own(Parameterization):
             raise ValueError(f"no factors of w were found: {off:.1e} from it")
         return list(unflatten(self, theta).values())
 
+    def charged_section(self, w: Array, charge: float) -> dict[str, Array]:
+        """Numerical, in float64."""
+        return charged_factors(self, w, charge)
+
     def _section(self, w: Array, charge: float) -> dict[str, Array]:
         """Numerical: of least norm, or for a charge near random factors of scale sqrt(charge).
 
-        NaN, instead of a refusal, where none are found while it is traced.
+        NaN, instead of a refusal, where none are found while it is traced. Of one number, traced
+        by JAX, it is read from tables.
         """
         traced = concrete(w) is None
+        if traced and is_jax_array(w) and charge == 0 and math.prod(self.shape) == 1:
+            return unflatten(self, self._followed(w.reshape()))
 
         def on_host(values: np.ndarray) -> list[np.ndarray]:
             try:
@@ -107,6 +120,17 @@ class Own(Parameterization):
 
         found = from_host(on_host, list(self._shapes.values()), [w])
         return dict(zip(self._shapes, found, strict=True))
+
+    @property
+    def searched(self) -> bool:
+        return math.prod(self.shape) != 1
+
+    @cached_property
+    def _followed(self) -> Followed:
+        import jax
+
+        with jax.ensure_compile_time_eval():
+            return Followed.of(self)
 
     @cached_property
     def _recognised(self) -> Piece | None:

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace
 
-from symbias._core.arrays import Array, Params, Shape, constant, namespace
+from symbias._core.arrays import Array, Params, Shape, as_shape, constant, namespace
 from symbias._core.refusal import Refused
 from symbias.maps import Linear
-from symbias.parameterizations.base import Parameterization, as_shape
+from symbias.parameterizations.base import Parameterization
 from symbias.parameterizations.inputs import whole
 from symbias.parameterizations.normal import NormalForm
 from symbias.penalties import Added, Form, Placed

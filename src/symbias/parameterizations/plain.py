@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 from array_api_compat import array_namespace
 
-from symbias._core.arrays import Array, Params, Shape
-from symbias.parameterizations.base import Parameterization, as_shape
+from symbias._core.arrays import Array, Params, Shape, as_shape
+from symbias.parameterizations.base import Parameterization
 from symbias.parameterizations.inputs import second_moments
 from symbias.parameterizations.normal import Products
 from symbias.penalties import Entries, Form, Piece, Power

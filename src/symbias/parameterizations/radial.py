@@ -6,10 +6,10 @@ from collections.abc import Mapping
 import numpy as np
 from array_api_compat import array_namespace
 
-from symbias._core.arrays import Array, Params, Shape, concrete, namespace
+from symbias._core.arrays import Array, Params, Shape, as_shape, concrete, namespace
 from symbias._core.refusal import Refused
 from symbias.maps import Link, PowerLink, check_link
-from symbias.parameterizations.base import Parameterization, as_shape
+from symbias.parameterizations.base import Parameterization
 from symbias.parameterizations.inputs import second_moments
 from symbias.parameterizations.normal import Products
 from symbias.symmetry import Bond, Orthogonal, Symmetry

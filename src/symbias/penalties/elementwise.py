@@ -39,12 +39,19 @@ class Elementwise(Penalty):
 
 @dataclass(frozen=True, eq=False)
 class L1(Elementwise):
-    """sum_i weights_i |w_i|: few nonzero coefficients. A weight of 0 leaves a coefficient free."""
+    """sum_i weights_i |w_i|: few nonzero coefficients. A weight of 0 leaves a coefficient free.
+
+    Raises ValueError for weights that are negative or not finite.
+    """
 
     formula: ClassVar[str] = "sum_i weight_i |w_i|"
     belief: ClassVar[str] = "few coefficients matter"
 
     weights: Any = None
+
+    def __post_init__(self) -> None:
+        if self.weights is not None:
+            Diagonal(self.weights)
 
     def __call__(self, w: Array) -> Array:
         xp = array_namespace(w)

@@ -165,6 +165,11 @@ class Spectral(Penalty):
         Of the wavelet; the most that the length allows by default.
     image : (rows, cols), optional
         w holds the flattened entries of an image, for wavelets.
+
+    Raises
+    ------
+    ValueError
+        For a name that PyWavelets does not know.
     """
 
     formula: ClassVar[str] = "sum_k |c_k|, c the coefficients of w in the basis"
@@ -173,6 +178,10 @@ class Spectral(Penalty):
     basis: str = "cosine"
     level: int | None = None
     image: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.basis != "cosine":
+            Wavelet(self.basis, level=0)
 
     def transform(self, size: int) -> Transform:
         """From coefficients to w."""

@@ -14,12 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from symbias._core.arrays import Shape
+from symbias._core.arrays import Shape, as_shape
 from symbias.designs import design
 from symbias.estimators import DesignedRegressor
 from symbias.evidence import compare
 from symbias.mechanisms import GradientFlow, LabelNoise, WeightDecay
-from symbias.parameterizations import Parameterization, as_shape, jacobian
+from symbias.parameterizations import Parameterization, jacobian
 from symbias.penalties import Penalty, as_penalty
 from symbias.studies.flow_limits import limit_row
 from symbias.studies.label_shift import shift_row

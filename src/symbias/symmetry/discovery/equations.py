@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from symbias._core.jax_only import written_in_jax
+from symbias._core.jax_only import traced_alike
 
 Numpy = np.ndarray[Any, Any]
 Shapes = Mapping[str, tuple[int, ...]]
@@ -184,8 +184,12 @@ class Draws:
 
         with jax.enable_x64(True):
             self.inputs = jax.tree.map(double, inputs)
-            with written_in_jax("predict"):
-                self.outputs = jax.eval_shape(flat, self._draw(), self.inputs).shape[0]
+            try:
+                program = traced_alike("predict", flat, self._draw(), self.inputs)
+            except KeyError as error:
+                known = ", ".join(map(repr, self.shapes))
+                raise ValueError(f"predict asks for {error}: the arrays are {known}") from error
+            self.outputs = program.out_avals[0].shape[0]
 
         def both(params: Any, inputs: Any) -> Any:
             values = flat(params, inputs)

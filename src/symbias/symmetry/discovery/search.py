@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from symbias._core.arrays import as_shape
 from symbias._core.refusal import Refused
 from symbias.symmetry.bonds import Symmetry
 from symbias.symmetry.discovery.blocks import joined, within
@@ -76,7 +77,10 @@ class Discovery:
 
 
 def discover(
-    predict: Callable[[Any, Any], Any], shapes: Shapes, inputs: Any, seed: int = 0
+    predict: Callable[[Any, Any], Any],
+    shapes: Mapping[str, int | tuple[int, ...]],
+    inputs: Any,
+    seed: int = 0,
 ) -> Discovery:
     """Find all linear symmetries of a prediction function, and name their groups.
 
@@ -91,7 +95,7 @@ def discover(
     predict
         ``predict(params, inputs)``, traceable by JAX, returns one array. It runs in float64.
     shapes
-        Array name to shape.
+        Array name to shape, or to the length of a vector.
     inputs
         Handed to ``predict``: several random ones. What holds at these inputs only is found too.
     seed
@@ -108,7 +112,8 @@ def discover(
     Refused
         If axes alone have more than 3,000 unknowns: take a smaller copy.
     ValueError
-        If the predictor's derivative is not finite at random parameters.
+        If the predictor is random, asks for an array that is not in ``shapes``, or has a derivative
+        that is not finite at random parameters.
 
     Notes
     -----
@@ -117,9 +122,17 @@ def discover(
     dimension ``k``, up to 3,500 (ten seconds) and 250 parameters; beyond, the result says so.
     Meant for small copies of an architecture, whose symmetries are those of the large one.
     """
+    if not isinstance(shapes, Mapping):
+        raise TypeError(f"shapes takes a dict of array names to shapes, got {shapes!r}")
     if not shapes:
         raise ValueError("shapes is empty: there is nothing to move")
-    shapes = {name: tuple(shape) for name, shape in shapes.items()}
+    whole = {name: as_shape(shape, f"the shape of {name!r}") for name, shape in shapes.items()}
+    return _discover(predict, whole, inputs, seed)
+
+
+def _discover(
+    predict: Callable[[Any, Any], Any], shapes: dict[str, tuple[int, ...]], inputs: Any, seed: int
+) -> Discovery:
     if (count := Unknowns(shapes).count) > MOST_UNKNOWNS:
         raise Refused(
             f"discovery would have {count} unknowns, at most {MOST_UNKNOWNS} are searched; take "
