@@ -46,5 +46,9 @@ def test_products_are_those_of_the_dense_matrix(
     pulls, norms = inputs.scan(v, a)
     same(pulls, B.T @ v)
     np.testing.assert_allclose(norms, a @ B**2, rtol=1e-12)
+    for weights, gram in ((None, B.T @ B / len(B)), (a, (B * a[:, None]).T @ B)):
+        found = inputs.gram(weights)
+        np.testing.assert_allclose(found, gram, rtol=0, atol=1e-13 * np.abs(gram).max())
+        assert found.flags.c_contiguous
     some = np.array([3, 1])
     np.testing.assert_array_equal(inputs.gather(some).dense(), B.T[some])

@@ -208,7 +208,8 @@ class Inputs:
         gram = np.zeros((m, m))
         if self.sparse:
             X = self.X.astype(float)
-            gram = (X.T @ (X if weights is None else sparse.diags_array(weights) @ X)).toarray()
+            right = X if weights is None else sparse.diags_array(weights) @ X
+            gram = (X.T @ right).toarray(order="C")
         else:
             for rows, block in self._blocks(_WHOLE, True):
                 if weights is not None:
