@@ -125,6 +125,22 @@ def test_a_path_is_its_single_fits() -> None:
         assert found.converged
 
 
+@pytest.mark.parametrize("shape", [(80, 20), (300, 200)], ids=["whole", "scanned"])
+def test_norms_are_those_of_columns_less_their_part_in_free_directions(
+    shape: tuple[int, int],
+) -> None:
+    rng = np.random.default_rng(1)
+    B, F = rng.normal(size=shape) + 5, np.c_[np.ones(shape[0]), rng.normal(size=shape[0])]
+    B[:, 3] = F @ [2.0, 1.0]
+    a = rng.uniform(size=shape[0])
+    a /= a.sum()
+    problem = Problem(Inputs(B), rng.normal(size=shape[0]), weights=a, free=F)
+    root = np.sqrt(a)[:, None]
+    left = root * (B - F @ np.linalg.lstsq(root * F, root * B)[0])
+    left[:, 3] = 0
+    np.testing.assert_allclose(problem.norms, np.linalg.norm(left, axis=0), rtol=1e-9)
+
+
 @pytest.mark.parametrize(
     ("shape", "seed", "fraction"),
     [((100, 60), 1, 1e-4), ((300, 50), 1, 1e-4), ((60, 100), 2, 0.01), ((60, 100), 5, 0.1)],
