@@ -183,3 +183,48 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(ImportError, match=r"symbias\[torch\]"):
         importlib.import_module("symbias.torch")
+
+
+PRODUCTS = sb.Hadamard(3)
+IN_W: dict[str, Callable[[Any], Any]] = {
+    "penalty": lambda w: sb.WeightDecay(0.1).penalty(PRODUCTS, w),
+    "label noise": lambda w: sb.LabelNoise(0.1, 0.1, 1).penalty(PRODUCTS, w, np.eye(3)),
+    "gradient flow": lambda w: sb.GradientFlow(0.1).potential(PRODUCTS, w),
+    "potential": lambda w: sb.GradientFlow(0.1).induced(PRODUCTS).evaluate(w).value,
+    "law": lambda w: sb.Langevin(0.3).law(PRODUCTS, lambda w: jnp.sum(w**2))(w),
+    "balanced norm": PRODUCTS.balanced_norm,
+    "section": lambda w: PRODUCTS(PRODUCTS.section(w)).sum(),
+}
+
+
+@pytest.mark.parametrize("name", IN_W)
+def test_w_is_an_array_or_a_list(name: str) -> None:
+    call, w = IN_W[name], [1, 2.0, 3]
+    assert float(call(w)) == pytest.approx(float(call(np.array(w))), abs=1e-12)
+    for wrong in ("abc", None, {"a": 1}, [1, "b", 2], [[1, 2], [3]]):
+        with pytest.raises(TypeError, match=r"w must be an array of numbers of shape \(3,\)"):
+            call(wrong)
+    for shape in ([1.0, 2.0], 3.0):
+        with pytest.raises(ValueError, match=r"w has shape .*, expected \(3,\)"):
+            call(shape)
+    with pytest.raises(TypeError, match="floating-point array, got int"):
+        call(np.array([1, 2, 3]))
+
+
+@pytest.mark.parametrize("theta", [[1.0, 2.0], None, 3.0, np.ones(3)])
+@pytest.mark.parametrize(
+    "call",
+    [
+        PRODUCTS,
+        lambda theta: sb.log_volume(PRODUCTS.symmetry, theta),
+        lambda theta: sb.charges(PRODUCTS.symmetry, theta),
+        lambda theta: sb.balance(PRODUCTS.symmetry, theta),
+        lambda theta: sb.Potential(PRODUCTS, theta)(np.ones(3)),
+        lambda theta: sb.GradientFlow(0.1).bregman_projection(
+            PRODUCTS, np.ones((1, 3)), np.ones(1), np.ones(3) if theta is None else theta
+        ),
+    ],
+)
+def test_theta_is_a_dict(call: Callable[[Any], Any], theta: Any) -> None:
+    with pytest.raises(TypeError, match="expected a dict of arrays by name, got"):
+        call(theta)

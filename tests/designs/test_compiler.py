@@ -262,7 +262,7 @@ def test_short_parameters_have_designs_too(penalty: str, size: int) -> None:
         (lambda: sb.TotalVariation(axis=5), (8, 3), "axis must be 0 or 1"),
         (lambda: sb.TotalVariation(axis=(0, 1)), (8, 3), "full grid"),
         (lambda: sb.TotalVariation(axis=1, tree=[-1, 0]), (2, 3), "over the first axis"),
-        (sb.Spectral("nonsense"), 4, "not a discrete wavelet"),
+        (lambda: sb.Spectral("nonsense"), 4, "not a discrete wavelet"),
         (sb.Spectral("haar", level=3), 4, "halved 2 times"),
         (sb.Spectral("haar"), 101, "would penalise none"),
         (sb.Spectral("haar", image=(3, 4)), 12, "would penalise none"),
@@ -275,7 +275,7 @@ def test_short_parameters_have_designs_too(penalty: str, size: int) -> None:
         (sb.GroupLasso([0, 1], weights=[1.0, -1.0]), 2, "at least 0"),
         (sb.GroupLasso(0), 3, "size of a group"),
         (sb.L1([1.0]), 3, "one per coefficient"),
-        (sb.L1([1.0, np.nan]), 2, "finite"),
+        (lambda: sb.L1([1.0, np.nan]), 2, "finite"),
         (sb.TotalVariation(), (3, 4), "no exact square synthesis"),
         (sb.TrendFilter([1.0]), 3, "spacing must have 2 entries"),
     ],
@@ -292,3 +292,20 @@ def test_what_cannot_be_reached_is_refused(penalty, shape, message: str) -> None
 def test_a_mechanism_that_is_not_one_is_refused() -> None:
     with pytest.raises(TypeError, match="Adam"):
         sb.design("l1", "adamw", shape=3)
+
+
+@pytest.mark.parametrize("penalty", [sb.Lq(2), sb.Ridge(), 3 * sb.Ridge()])
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3)])
+def test_gradient_flow_reaches_all_multiples_of_squares(penalty, shape) -> None:
+    flow = sb.GradientFlow(0.1)
+    p, w = sb.design(penalty, flow, shape=shape), np.random.default_rng(0).normal(size=shape)
+    assert float(flow.induced(p)(w)) == pytest.approx(float(penalty(w)), rel=1e-12)
+
+
+@pytest.mark.parametrize("mechanism", [sb.GradientFlow(0.1), sb.Langevin(1.0), sb.WeightDecay(1.0)])
+@pytest.mark.parametrize(
+    ("penalty", "shape"), [(sb.TotalVariation(), (4, 3)), (sb.Nuclear(), 4), (sb.Schatten(), ())]
+)
+def test_what_no_design_has_is_refused_by_all_mechanisms(mechanism, penalty, shape) -> None:
+    with pytest.raises(sb.Refused):
+        sb.design(penalty, mechanism, shape=shape)

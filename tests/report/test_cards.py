@@ -69,7 +69,7 @@ def test_a_gauge_design_shows_both_measures() -> None:
 def test_the_sample_is_of_the_same_kind() -> None:
     for p in CARDS.values():
         card = sb.card(p)
-        assert card.sample.shape in ((2,), (2, 2), (1,))
+        assert card.sample.shape in ((2,), (2, 2), (3, 2), (1,))
         assert card.rows[0].penalty
 
 
@@ -80,3 +80,26 @@ def test_the_figure_is_drawn(name: str) -> None:
     text = svg_text(sb.card(CARDS[name]).figure())
     assert text.startswith("<?xml")
     assert len(text) > 20_000
+
+
+@pytest.mark.parametrize("sizes", [(3, 3), (3, 4, 2), (4, 3), (3, 3, 2), (4, 4, 6)])
+def test_a_card_says_of_a_law_what_the_law_says(sizes: tuple[int, ...]) -> None:
+    """Square or not, and of a smaller or larger inner dimension: other laws, or none."""
+    p, langevin = sb.MatrixProduct(*sizes), sb.Langevin(1.0)
+    (row,) = [r for r in sb.card(p, langevin=langevin).rows if r.mechanism == langevin.label]
+    try:
+        said = langevin.induced(p).formula, langevin.status
+    except ValueError as error:
+        said = "none", "refused"
+        reason = str(error).partition("numbers")[0]
+        assert row.note.startswith(reason.rstrip("0123456789 "))  # numbers are those of the sample
+    assert (row.penalty, row.status) == said
+
+
+def test_the_note_of_gradient_flow_holds_for_own_functions() -> None:
+    """u = v = init_scale there: it is the charge u v that is init_scale^2."""
+    p = sb.Parameterization.of(lambda t: t["u"] ** 2 - t["v"] ** 2, {"u": 2, "v": 2})
+    (row,) = [r for r in sb.card(p).rows if r.mechanism == "gradient flow"]
+    assert "from charges c = init_scale^2" in row.note
+    theta = sb.GradientFlow(1e-3).init(p)
+    np.testing.assert_allclose(np.abs(sb.charges(p.symmetry, theta)["u+v|"]), 1e-6)

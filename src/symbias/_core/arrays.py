@@ -20,6 +20,12 @@ def as_shape(shape: int | Shape, name: str = "shape") -> Shape:
     return tuple(int(n) for n in sizes)
 
 
+def check_dict(params: Any) -> None:
+    """Raise TypeError for what has no names of arrays."""
+    if not hasattr(params, "keys"):
+        raise TypeError(f"expected a dict of arrays by name, got {type(params).__name__}")
+
+
 def namespace(params: Params) -> Any:
     """The array namespace shared by all arrays of a parameter dict.
 
@@ -28,6 +34,7 @@ def namespace(params: Params) -> Any:
     TypeError
         If the dict is empty, or holds non-arrays or arrays of different libraries.
     """
+    check_dict(params)
     if not params:
         raise TypeError("the parameter dict is empty")
     try:
@@ -35,6 +42,30 @@ def namespace(params: Params) -> Any:
     except TypeError as error:
         kinds = ", ".join(f"{k}: {type(v).__module__}" for k, v in params.items())
         raise TypeError(f"parameters must be arrays of one library, got {kinds}") from error
+
+
+def effective(w: Any, shape: Shape) -> Array:
+    """``w`` as a real floating-point array of this shape; NumPy for lists and numbers.
+
+    Raises
+    ------
+    TypeError
+        For what is not an array of real floating-point numbers.
+    ValueError
+        For another shape.
+    """
+    if not (hasattr(w, "shape") and hasattr(w, "dtype")):
+        try:
+            w = np.asarray(w, dtype=float) if isinstance(w, list | tuple | int | float) else None
+        except (TypeError, ValueError):
+            w = None
+        if w is None:
+            raise TypeError(f"w must be an array of numbers of shape {shape}")
+    if tuple(w.shape) != shape:
+        raise ValueError(f"w has shape {tuple(w.shape)}, expected {shape}")
+    if not array_namespace(w).isdtype(w.dtype, "real floating"):
+        raise TypeError(f"w must be a real floating-point array, got {w.dtype}")
+    return w
 
 
 def constant(value: Any, like: Array, *, index: bool = False) -> Array:

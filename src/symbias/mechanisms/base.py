@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from symbias._core.arrays import Array, Shape
+from symbias._core.arrays import Array, Shape, effective
 from symbias._core.refusal import Refused
 from symbias.parameterizations import Parameterization
 from symbias.penalties import Form, Penalty
@@ -110,10 +110,8 @@ class Induced(Penalty):
     belief: ClassVar[str] = "what training prefers"
 
     def __call__(self, w: Array) -> Array:
-        """R(w); raises ValueError for another shape than `shape`."""
-        if tuple(w.shape) != self.shape:
-            raise ValueError(f"w has shape {tuple(w.shape)}, expected {self.shape}")
-        return self.value(w)
+        """R(w) of an array or a list; raises ValueError for another shape than `shape`."""
+        return self.value(effective(w, self.shape))
 
     @property
     def couples(self) -> bool:

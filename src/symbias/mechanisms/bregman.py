@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from array_api_compat import array_namespace
 
-from symbias._core.arrays import Array, concrete, constant
+from symbias._core.arrays import Array, check_dict, concrete, constant, effective
 from symbias._core.refusal import Refused
 from symbias.mechanisms.dual_flow import DualFlow
 from symbias.mechanisms.linked_mirror import mirror_of
@@ -55,6 +55,9 @@ class Potential:
     parameterization: Parameterization
     theta0: Mapping[str, np.ndarray]
 
+    def __post_init__(self) -> None:
+        check_dict(self.theta0)
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Of w."""
@@ -83,8 +86,7 @@ class Potential:
 
     def __call__(self, w: Array) -> Array:
         p = self.parameterization
-        if tuple(w.shape) != p.shape:
-            raise ValueError(f"w has shape {tuple(w.shape)}, expected {p.shape}")
+        w = effective(w, p.shape)
         if self.products is not None and self.products.link is None:
             factors, plain, _ = self.products
             charge = factors[0] ** 2 - factors[1] ** 2
@@ -101,7 +103,8 @@ class Potential:
 
     def evaluate(self, w: Array) -> Divergence:
         """The value at w, its gradient, and an error estimate, in float64."""
-        p, seen = self.parameterization, np.asarray(w, dtype=float)
+        p = self.parameterization
+        seen = np.asarray(effective(w, p.shape), dtype=float)
         value = float(self(seen))
         if self.products is None:
             value, dual, error = self.flow.evaluate(seen.ravel())

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.integrate import solve_ivp
 
-from symbias._core.arrays import Array
+from symbias._core.arrays import Array, check_dict
 from symbias._core.numbers import positive
 from symbias.mechanisms.base import Mechanism
 from symbias.mechanisms.bregman import Potential, in_tables
@@ -239,6 +239,7 @@ class GradientFlow(Mechanism):
 
 
 def _checked(p: Parameterization, theta: Mapping[str, Array]) -> dict[str, np.ndarray]:
+    check_dict(theta)
     found = {k: np.asarray(v, dtype=float) for k, v in theta.items()}
     if bad := [k for k, v in found.items() if not np.all(np.isfinite(v))]:
         raise ValueError(f"factor {bad[0]!r} of the start has values that are not finite")

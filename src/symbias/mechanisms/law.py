@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from symbias._core.arrays import Array
+from symbias._core.arrays import Array, effective
 from symbias._core.jax_only import written_in_jax
 from symbias._core.refusal import Refused
 from symbias.mechanisms.line import distribution
@@ -68,6 +68,7 @@ class Law:
 
         Infinite where there is no mass. Raises ValueError where the density is not known.
         """
+        w = effective(w, self.shape)
         self._check_known(np.asarray(w, dtype=float)[None])
         with jax.enable_x64(True):
             cost = float(self._cost(jnp.asarray(np.asarray(w), jnp.float64)))

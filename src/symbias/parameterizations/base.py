@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace
 
-from symbias._core.arrays import Array, Params, Shape, concrete, namespace
+from symbias._core.arrays import Array, Params, Shape, check_dict, concrete, effective, namespace
 from symbias._core.refusal import Refused
 from symbias.maps import Linear
 from symbias.parameterizations.general import (
@@ -107,6 +107,7 @@ class Parameterization(ABC):
         ValueError
             If a factor is missing, unknown, or of the wrong shape; the message names it.
         """
+        check_dict(params)
         if unknown := set(params) ^ set(self.shapes):
             raise ValueError(
                 f"expected the factors {sorted(self.shapes)}, got {sorted(params)}: "
@@ -142,14 +143,9 @@ class Parameterization(ABC):
             If ``w`` has another shape than `shape` or entries that are not finite, or ``charge``
             is negative or not finite.
         TypeError
-            If ``w`` is not a floating-point array.
+            If ``w`` is not a floating-point array, nor a list of numbers.
         """
-        if not hasattr(w, "shape"):
-            raise TypeError(f"w must be an array, got {type(w).__name__}")
-        if tuple(w.shape) != self.shape:
-            raise ValueError(f"w has shape {tuple(w.shape)}, expected {self.shape}")
-        if not array_namespace(w).isdtype(w.dtype, "real floating"):
-            raise TypeError(f"w must be a real floating-point array, got {w.dtype}")
+        w = effective(w, self.shape)
         if not 0 <= charge < float("inf"):
             raise ValueError(f"charge must be finite and at least 0, got {charge}")
         seen = concrete(w)
@@ -191,6 +187,7 @@ class Parameterization(ABC):
         Refused
             Where it is numerical and traced, or there are too many factors for that.
         """
+        w = effective(w, self.shape)
         if not self.balanced_section and self._orbits_are_all:
             return norm_on_orbit(self, self._section(w, 0.0))
         if not self.balanced_section:

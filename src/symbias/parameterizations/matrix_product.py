@@ -138,7 +138,13 @@ class MatrixProduct(Parameterization):
         return self if rank >= self.rank else MatrixProduct(rows, cols, rank, self.depth)
 
     def resized(self, shape: Shape) -> "MatrixProduct":
-        return MatrixProduct(2, 2, depth=self.depth)
+        """Square, or with a smaller or larger inner dimension, where this one is: laws differ."""
+        if len(shape) == 2:
+            return MatrixProduct(*shape, depth=self.depth)
+        (rows, cols), least = self.shape, min(self.shape)
+        size = 3 if self.rank < least else 2
+        rank = min(size, 2) + (self.rank > least)
+        return MatrixProduct(size + (rows > cols), size + (cols > rows), rank, self.depth)
 
     def cut(self, theta: Params, threshold: float, unit: Array | float = 1.0) -> Array:
         w = self(theta)

@@ -6,6 +6,7 @@ from typing import ClassVar
 from array_api_compat import array_namespace
 
 from symbias._core.arrays import Array, Shape
+from symbias._core.refusal import Refused
 from symbias.penalties.base import Penalty
 from symbias.penalties.form import Form, Piece
 from symbias.penalties.scalars import Power
@@ -44,7 +45,7 @@ class Schatten(Penalty):
 
     def form(self, shape: Shape) -> Form:
         if len(shape) != 2:
-            raise ValueError(f"{self!r} is a penalty on matrices, w has the shape {shape}")
+            raise Refused(f"{self!r} is a penalty on matrices, w has the shape {shape}")
         if self.p == 2 and self.rank is None:  # the sum of squares of the entries
             return Piece(Entries(shape), Power(2.0))
         return Piece(SingularValues(shape, self.rank), Power(self.p))

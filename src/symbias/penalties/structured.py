@@ -7,6 +7,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from symbias._core.arrays import Array, Shape
+from symbias._core.refusal import Refused
 from symbias.maps import Cosine, CumulativeSum, GridSum, Transform, TreeSum, Wavelet
 from symbias.penalties.base import Penalty
 from symbias.penalties.form import Behind, Form, Piece, Placed
@@ -59,7 +60,7 @@ class TotalVariation(Penalty):
 
     def form(self, shape: Shape) -> Form:
         if len(shape) == 2 and not self.joint and self.axis is None and self.tree is None:
-            raise ValueError(
+            raise Refused(
                 f"total variation on a grid, here {shape}, has no exact square synthesis. "
                 "Weight decay takes sb.TotalVariation(axis=0) or (axis=1), line by line; "
                 "(joint=True), rows that jump together; and of the flattened w a spanning tree "

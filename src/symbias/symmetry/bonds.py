@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from symbias._core.arrays import Array, Params, constant, namespace
+from symbias._core.arrays import Array, Params, check_dict, constant, namespace
 from symbias.symmetry.ends import End, EndSpec, Leg, is_integer, read_leg
 from symbias.symmetry.groups import Group
 
@@ -180,6 +180,7 @@ class Symmetry:
         ValueError, TypeError
             With the bond, the array and what was expected.
         """
+        check_dict(params)
         for bond in self.bonds:
             for leg in bond.legs:
                 leg.check(params, bond.name, bond.group, bond.heads)
