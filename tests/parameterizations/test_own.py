@@ -131,7 +131,9 @@ def test_the_card_answers_for_every_mechanism() -> None:
     rows = {row.mechanism: row for row in sb.card(of(case.fn, case.shapes)).rows}
     assert rows["weight decay"].status == "exact"
     assert rows["label noise"].value is not None
-    assert isinstance(rows["gradient flow"].value, sb.Potential)
+    flow = rows["gradient flow"]  # a scale says nothing of the order of three factors
+    assert flow.status == "refused"
+    assert "give factors as start" in flow.note
     assert rows["Langevin, against dw"].status in ("refused", "exact in the limit of small steps")
 
 
