@@ -28,9 +28,13 @@ def folder(tmp_path: Path) -> Path:
     body = "".join(f"{k},{v:.4f}\n" for k, v in enumerate(values))
     (tmp_path / "series.csv").write_text("t,x\n" + body)
     (tmp_path / "out").mkdir()
-    for name in NAMES:
-        (tmp_path / "out" / name).write_text("old")
+    age(tmp_path)
     return tmp_path
+
+
+def age(folder: Path) -> None:
+    for name in NAMES:
+        (folder / "out" / name).write_text("old")
 
 
 def begin(folder: Path, code: str = "") -> subprocess.Popen:
@@ -65,6 +69,7 @@ def ended(running: subprocess.Popen, folder: Path) -> str:
 
 
 def interrupted_after(delay: float, folder: Path) -> str:
+    age(folder)  # a run before may have been over
     running = begin(folder)
     time.sleep(delay)
     running.send_signal(signal.SIGINT)
@@ -81,8 +86,6 @@ def test_at_very_many_moments(folder: Path) -> None:
     begun = time.monotonic()
     assert ended(begin(folder), folder) == "finished"
     whole = time.monotonic() - begun
-    for name in NAMES:
-        (folder / "out" / name).write_text("old")
     ends = [interrupted_after(d, folder) for d in np.linspace(0, 1.1 * whole, 60)]
     assert ends[0] == "interrupted"
     assert ends.count("interrupted") > 20
