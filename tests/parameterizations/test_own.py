@@ -128,12 +128,14 @@ def test_a_closed_form_that_fails_the_test_is_not_used() -> None:
 
 def test_the_card_answers_for_every_mechanism() -> None:
     case = CASES["u v w"]
-    rows = {row.mechanism: row for row in sb.card(of(case.fn, case.shapes)).rows}
+    p = of(case.fn, case.shapes)
+    rows = {row.mechanism: row for row in sb.card(p).rows}
     assert rows["weight decay"].status == "exact"
     assert rows["label noise"].value is not None
-    flow = rows["gradient flow"]  # a scale says nothing of the order of three factors
-    assert flow.status == "refused"
-    assert "give factors as start" in flow.note
+    assert "give factors as start" in rows["gradient flow"].note  # of a chain: no start by charges
+    flow = sb.GradientFlow(start={"a": 0.1 * np.ones(3), "b": np.ones(3) / 2, "c": np.zeros(3)})
+    rows = {row.mechanism: row for row in sb.card(p, gradient_flow=flow).rows}
+    assert isinstance(rows["gradient flow"].value, sb.Potential)
     assert rows["Langevin, against dw"].status in ("refused", "exact in the limit of small steps")
 
 
