@@ -121,13 +121,14 @@ def test_a_symmetry_of_drawn_parameters_is_checked_too() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"steps": True}, "steps must be a positive integer, got True"),
-        ({"replicas": True}, "replicas must be a positive integer"),
+        ({"steps": True}, "steps must be a whole number, got bool True"),
+        ({"steps": 1.5}, "steps must be a whole number, got float 1.5"),
+        ({"replicas": True}, "replicas must be a whole number"),
         ({"devices": []}, "devices is empty"),
     ],
 )
 def test_calls_are_checked(options: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         run(problem(), **options)
 
 

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace, is_jax_array, is_torch_array
 
+from symbias._core.numbers import is_whole
+
 Array = Any
 Params = Mapping[str, Array]
 Shape = tuple[int, ...]
@@ -14,8 +16,7 @@ Shape = tuple[int, ...]
 def as_shape(shape: int | Shape, name: str = "shape") -> Shape:
     """``shape`` as a tuple of non-negative integers."""
     sizes = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
-    whole = int | np.integer
-    if not all(isinstance(n, whole) and not isinstance(n, bool) and n >= 0 for n in sizes):
+    if not all(is_whole(n) and n >= 0 for n in sizes):
         raise ValueError(f"{name} must be non-negative integers, got {shape!r}")
     return tuple(int(n) for n in sizes)
 
@@ -118,3 +119,8 @@ def from_host(
 
         return list(call_on_host(function, *arrays))
     return [constant(result, like) for result in function(*map(np.asarray, arrays))]
+
+
+def as_columns(y: np.ndarray) -> np.ndarray:
+    """``y`` of shape (n,) or (n, columns) with one column at least."""
+    return y[:, None] if y.ndim == 1 else y

@@ -20,6 +20,7 @@ def replace_file(path: Path, content: bytes | str) -> None:
     replace_files({path: content})
 
 
+@held_off()
 def replace_files(contents: Mapping[Path, bytes | str]) -> None:
     """Write several files under temporary names, then rename them all.
 
@@ -31,11 +32,6 @@ def replace_files(contents: Mapping[Path, bytes | str]) -> None:
     OSError
         If one cannot be written; then no file has changed and no temporary one is left.
     """
-    with held_off():
-        _replace_files(contents)
-
-
-def _replace_files(contents: Mapping[Path, bytes | str]) -> None:
     partial: dict[Path, Path] = {}
     try:
         for path, content in contents.items():

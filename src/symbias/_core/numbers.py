@@ -24,11 +24,16 @@ def number(name: str, value: Any) -> float:
 
 def whole(name: str, value: Any, least: int) -> int:
     """``value`` as an int; raises TypeError unless it is one, ValueError below ``least``."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
+    if not is_whole(value):
         raise TypeError(f"{name} must be a whole number, got {type(value).__name__} {value!r}")
     if value < least:
         raise ValueError(f"{name} must be at least {least}, got {value}")
     return int(value)
+
+
+def is_whole(value: Any) -> bool:
+    """Whether ``value`` is an integer of Python or NumPy; True and False are not."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def positive(name: str, value: Any) -> float:

@@ -6,6 +6,7 @@ import numpy as np
 
 from symbias.estimators import DesignedClassifier, DesignedRegressor, SeriesFit, fit_series
 from symbias.penalties import Penalty, Spectral, TotalVariation, TrendFilter
+from symbias.solvers import SquaredError
 from symbias.solvers.reference import LARGEST, convex_reference, series_reference
 
 _LARGEST_TABLE = 4_000_000  # numbers
@@ -45,23 +46,21 @@ def compare_table(
 
 def compare_series(fit: SeriesFit, asked: bool) -> dict[str, Any]:
     """How the fit of a series compares with that of the convex solver, likewise."""
-    if constant(fit.observed):
+    if fit.seen.constant:
         return _none("the target is constant")
     quick = _QUICK_SPECTRUM if isinstance(fit.penalty, Spectral) else _QUICK_SERIES
     if not asked and len(fit.times) > quick:
         return _none(f"--verify asks for it (unasked up to {quick:,} time stamps)")
     if len(fit.times) > LARGEST:
         return _none(f"it is for series of up to {LARGEST:,} time stamps")
-    times, at = np.unique(fit.observed_times, return_inverse=True)
-    means, counts = _means(at, fit.observed)
-    spread = float(np.nansum((fit.observed - means[at]) ** 2)) / 2 / len(fit.observed)
+    seen, spread = fit.seen, fit.seen.within(SquaredError())
     try:
         if isinstance(fit.penalty, TotalVariation | TrendFilter):
             order = 1 if isinstance(fit.penalty, TotalVariation) else 2
-            weights, grid = counts / len(fit.observed), fit.in_steps(times)
-            signal, objective = series_reference(means, fit.strength, order, grid, weights)
-        elif len(times) == len(fit.times) <= _LARGEST_TABLE**0.5 and np.all(counts == 1):
-            found = convex_reference(fit.penalty, fit.strength, np.eye(len(means)), means)
+            rows = (seen.times, seen.weights)
+            signal, objective = series_reference(seen.values, fit.strength, order, *rows)
+        elif len(seen.times) == len(fit.times) <= _LARGEST_TABLE**0.5 and seen.once:
+            found = convex_reference(fit.penalty, fit.strength, np.eye(len(fit.times)), seen.values)
             signal, objective = found.coef + found.intercept, found.objective
         else:
             return _none("it is for spectra without gaps, of up to 2,000 values")
@@ -69,7 +68,7 @@ def compare_series(fit: SeriesFit, asked: bool) -> dict[str, Any]:
         return _none("clarabel is not installed: symbias[verify]")
     except ValueError as error:
         return _none(str(error))
-    ours = fit.fitted[np.searchsorted(fit.times, times)]
+    ours = fit.fitted[np.isin(fit.times, fit.observed_times)]
     return _agreement(ours, signal, fit.objective, objective + spread, fit.observed)
 
 
@@ -93,15 +92,6 @@ def train_series(fit: SeriesFit) -> dict[str, Any]:
     except ValueError as error:
         return {"trained": None, "trained_note": str(error)}
     return _trained(trained.objective, fit.objective, _of_constant(fit.observed))
-
-
-def _means(at: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Means at distinct stamps, 0 of a channel that was not observed there, and their counts."""
-    seen = ~np.isnan(values)
-    total, count = (np.zeros((at.max() + 1, *values.shape[1:])) for _ in range(2))
-    np.add.at(total, at, np.where(seen, values, 0.0))
-    np.add.at(count, at, seen)
-    return total / np.maximum(count, 1), count
 
 
 def _of_constant(y: np.ndarray) -> float:

@@ -11,9 +11,7 @@ import typer
 from symbias._version import __version__
 from symbias.cli.command import Folder, Json, Quiet, app, command, use_compilation_cache
 from symbias.cli.errors import InputError
-
-SERIES = ("tv", "trend", "spectral")
-TABLES = ("l1", "lq", "group", "ridge", "elastic", "logsum")
+from symbias.cli.names import SERIES, TABLES
 
 
 @app.command()

@@ -8,12 +8,11 @@ from typing import Any
 
 from symbias._core.progress import progress
 from symbias.cli.errors import InputError
+from symbias.cli.names import SERIES
 from symbias.cli.read import Table
 from symbias.cli.record import Job, Options
 from symbias.cli.series import series_job
 from symbias.cli.table import table_job
-
-SERIES = ("tv", "trend", "spectral")
 
 
 def run_job(table: Table, options: Options) -> Job:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from symbias._core.arrays import as_columns
 from symbias.cli.compare import compare_series, constant, train_series
 from symbias.cli.errors import InputError
 from symbias.cli.read import Table
@@ -132,20 +133,13 @@ def _series_rows(
 ) -> list[list[str]]:
     """Time; of each target the mean of what was observed there (empty if nothing was); the fits."""
     names = ["fit"] if len(targets) == 1 else [f"fit of {target}" for target in targets]
+    means = np.full((len(fit.times), len(targets)), np.nan)
+    values, counts = as_columns(fit.seen.values), as_columns(fit.seen.counts)
+    means[np.isin(fit.times, fit.observed_times)] = np.where(counts, values, np.nan)
     columns: list[Iterable[str]] = [written]
-    for observed in _channels(fit.observed):
-        seen = ~np.isnan(observed)
-        where = np.searchsorted(fit.times, fit.observed_times[seen])
-        count = np.bincount(where, minlength=len(fit.times))
-        total = np.bincount(where, weights=observed[seen], minlength=len(fit.times))
-        each = zip(total, count, strict=True)
-        columns.append(f"{s / n:.15g}" if n else "" for s, n in each)
-    columns += [(f"{f:.15g}" for f in fitted) for fitted in _channels(fit.fitted)]
+    columns += [["" if np.isnan(m) else f"{m:.15g}" for m in mean] for mean in means.T]
+    columns += [[f"{f:.15g}" for f in fitted] for fitted in as_columns(fit.fitted).T]
     return [[time_name, *targets, *names], *map(list, zip(*columns, strict=True))]
-
-
-def _channels(values: np.ndarray) -> np.ndarray:
-    return values.T if values.ndim == 2 else values[None]
 
 
 def _strongest_period(fit: SeriesFit) -> float | None:

@@ -16,12 +16,6 @@ from symbias.dynamics.rules import Rule
 FAULTS = (TypeError, ValueError, KeyError, IndexError, AttributeError)  # of what a user wrote
 
 
-def positive_integer(name: str, value: Any) -> int:
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be a positive integer, got {value!r}")
-    return int(value)
-
-
 def check_shapes(problem: Problem, rule: Rule, data: Batch) -> None:
     """Trace one step on abstract values, so that mistakes show before the run."""
     size = getattr(rule, "batch_size", None) or 1

@@ -7,8 +7,8 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from symbias._core.numbers import whole
 from symbias._core.progress import progress as progress_of
-from symbias.dynamics.checks import positive_integer
 from symbias.dynamics.engine import Plan, Replica, advance, finish
 from symbias.dynamics.problem import Batch
 from symbias.dynamics.store import Store
@@ -118,7 +118,7 @@ def stretches_of(steps: int, every: int, chunk: int | None, block: int) -> int:
     if chunk is None:
         most = max(-(-steps // (CHUNKS * every)), block // every)
     else:
-        most = -(-positive_integer("chunk", chunk) // every)
+        most = -(-whole("chunk", chunk, 1) // every)
     return -(-records // -(-records // min(most, records)))
 
 

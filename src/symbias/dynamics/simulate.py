@@ -14,13 +14,13 @@ import numpy as np
 import xarray as xr
 
 from symbias._core.jax_only import fingerprint, without_addresses
+from symbias._core.numbers import whole
 from symbias.dynamics.checks import (
     as_key,
     check_antithetic,
     check_names,
     check_observable,
     check_shapes,
-    positive_integer,
 )
 from symbias.dynamics.engine import Plan, Replica, advance, begin, block_steps, side_by_side
 from symbias.dynamics.problem import Array, Params, Problem
@@ -146,10 +146,10 @@ def simulate(
     """
     folder = None if path is None else _folder(path)
     before = {} if folder is None else recorded(folder)
-    positive_integer("steps", steps)
+    whole("steps", steps, 1)
     every = before.get("every", max(1, steps // 100)) if every is None else every
     for name, count in {"replicas": replicas, "every": every}.items():
-        positive_integer(name, count)
+        whole(name, count, 1)
     if antithetic and replicas % 2:
         raise ValueError(f"antithetic pairs need an even number of replicas, got {replicas}")
     if steps >= 2**31:

@@ -239,11 +239,6 @@ def check_range(penalty: Any, coef: np.ndarray) -> None:
         )
 
 
-def as_columns(y: np.ndarray) -> np.ndarray:
-    """``y`` with one column per target."""
-    return y[:, None] if y.ndim == 1 else y
-
-
 def _shaped(form: Form, c: np.ndarray) -> np.ndarray:
     """The penalised coordinates in the shape of the only piece, or in a row."""
     parts = form.split(c)

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.model_selection import check_cv
 
-from symbias.estimators.base import as_columns
+from symbias._core.arrays import as_columns
 from symbias.estimators.loss_regression import LossRegression
 from symbias.parameterizations import Parameterization
 from symbias.penalties import Penalty

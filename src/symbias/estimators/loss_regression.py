@@ -7,7 +7,8 @@ import numpy as np
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from symbias.estimators.base import DesignedBase, as_columns
+from symbias._core.arrays import as_columns
+from symbias.estimators.base import DesignedBase
 from symbias.solvers import Loss, Poisson, as_loss
 
 

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from sklearn.base import MultiOutputMixin, RegressorMixin
 
-from symbias.estimators.base import as_columns
+from symbias._core.arrays import as_columns
 from symbias.estimators.loss_regression import LossRegression
 from symbias.parameterizations import Parameterization
 from symbias.penalties import Penalty

@@ -73,6 +73,11 @@ class SeriesFit(Fitted):
         return 2 * len(self.coefficients) * self.step / k, self.coefficients[1:]
 
     @cached_property
+    def seen(self) -> Observed:
+        """Distinct observed stamps, in typical steps since the first of `times`, and the means."""
+        return Observed.of(self.in_steps(self.observed_times), self.observed)
+
+    @cached_property
     def unshrunk(self) -> np.ndarray | None:
         """The fit with shrinkage undone, at ``times``: least squares with the same changes.
 
@@ -80,7 +85,7 @@ class SeriesFit(Fitted):
         """
         if isinstance(self.penalty, Spectral) or not 0 < len(self.changes) < len(self.observed) / 4:
             return None
-        seen = Observed.of(self.in_steps(self.observed_times), self.observed)
+        seen = self.seen
         order = 1 if isinstance(self.penalty, TotalVariation) else 2
         again = by_knots.series_of(seen, order, SquaredError()).refit(self.changes - (order - 1))
         return by_knots.between(order, self.in_steps(self.times), seen.times, again).T

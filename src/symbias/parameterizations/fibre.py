@@ -23,7 +23,7 @@ REACH = 1e-4  # of w, beyond which no theta of w was found
 
 @dataclass(frozen=True)
 class Least:
-    """Outcome of `least_on_fibre`.
+    """One minimum over all theta of one w.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Least:
     miss: float
 
 
-def least_on_fibre(
+def minima_on_fibre(
     f: Function,
     jacobian: Function,
     q: Function,
@@ -52,8 +52,8 @@ def least_on_fibre(
     w: np.ndarray,
     size: int,
     known: Sequence[np.ndarray] = (),
-) -> Least:
-    """min 1/2 |q(theta)|^2 subject to f(theta) = w, the best of several starts.
+) -> list[Least]:
+    """Minima of 1/2 |q(theta)|^2 subject to f(theta) = w: where every start that reaches w ends.
 
     Parameters
     ----------
@@ -70,23 +70,6 @@ def least_on_fibre(
     ValueError
         If no start reaches w: it may lie outside of the range of f.
     """
-    found = minima_on_fibre(f, jacobian, q, q_jacobian, w, size, known)
-    best = min(found, key=lambda one: one.value)
-    near = [one.value for one in found if one.value <= best.value * (1 + 1e-3) + 1e-12]
-    error = max(best.error, max(near) - best.value)
-    return Least(best.theta, best.value, error, best.miss)
-
-
-def minima_on_fibre(
-    f: Function,
-    jacobian: Function,
-    q: Function,
-    q_jacobian: Function,
-    w: np.ndarray,
-    size: int,
-    known: Sequence[np.ndarray] = (),
-) -> list[Least]:
-    """What every start of `least_on_fibre` ends at, where it reaches w."""
     scale = max(1.0, float(np.linalg.norm(w)))
     starts = [*known, *np.random.default_rng(0).normal(size=(STARTS, size))]
     found = [_one(f, jacobian, q, q_jacobian, w, start) for start in starts]
@@ -97,6 +80,13 @@ def minima_on_fibre(
             "of the parameterization"
         )
     return found
+
+
+def best_of(found: Sequence[Least]) -> Least:
+    """The least of several minima; its error is also what those as good differ by."""
+    best = min(found, key=lambda one: one.value)
+    near = [one.value for one in found if one.value <= best.value * (1 + 1e-3) + 1e-12]
+    return replace(best, error=max(best.error, max(near) - best.value))
 
 
 def _one(

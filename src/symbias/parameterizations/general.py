@@ -10,7 +10,7 @@ import numpy as np
 
 from symbias._core.arrays import Array, concrete, constant, from_host
 from symbias._core.refusal import Refused
-from symbias.parameterizations.fibre import Least, least_on_fibre
+from symbias.parameterizations.fibre import Least, best_of, minima_on_fibre
 from symbias.parameterizations.flat import flat_map, flatten
 from symbias.parameterizations.inputs import compressed, measurements
 from symbias.symmetry import Symmetry, balance, check_balanceable, induced_norm
@@ -36,7 +36,7 @@ def least_norm(p: "Parameterization", w: Array, known: Sequence[np.ndarray] = ()
     """
     programs, decays = flat_map(p), _decays(p)
     chosen = np.eye(len(decays))[decays]
-    return least_on_fibre(
+    found = minima_on_fibre(
         programs.w,
         programs.jacobian,
         lambda t: t[decays],
@@ -45,6 +45,7 @@ def least_norm(p: "Parameterization", w: Array, known: Sequence[np.ndarray] = ()
         len(decays),
         known,
     )
+    return best_of(found)
 
 
 def numerical_norm(p: "Parameterization", w: Array) -> Array:
@@ -73,7 +74,7 @@ def numerical_gradients(p: "Parameterization", w: Array, inputs: Array) -> Array
     programs, decays = flat_map(p), _decays(p)
     rows = compressed(measurements(compressed(np.asarray(data, float)), p.shape))
     kept = np.tile(decays, len(rows))
-    found = least_on_fibre(
+    found = minima_on_fibre(
         programs.w,
         programs.jacobian,
         lambda t: programs.gradients(t, rows)[kept],
@@ -82,7 +83,7 @@ def numerical_gradients(p: "Parameterization", w: Array, inputs: Array) -> Array
         len(decays),
         _section(p, seen),
     )
-    return constant(2 * found.value, w)
+    return constant(2 * best_of(found).value, w)
 
 
 def orbits_are_all(p: "Parameterization") -> bool:

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from symbias._core.arrays import as_columns
 from symbias.estimators import SeriesFit
 
 _LISTED, _LARGEST = 8, 5  # changes that are all named, and the largest of more
@@ -44,7 +45,7 @@ def series_findings(fit: SeriesFit, record: dict[str, Any], changes: list[list[s
     again = fit.unshrunk
     if count == 1 and level and again is not None:
         names = [record["target"]] if again.ndim == 1 else record["target"]
-        ends = np.stack([again[0], again[-1]]).reshape(2, -1).T
+        ends = as_columns(again)[[0, -1]].T
         moves = [f"from {before:.5g} to {after:.5g}" for before, after in ends]
         if len(names) > 1:
             moves = [f"{name} {move}" for name, move in zip(names, moves, strict=True)]
@@ -57,7 +58,7 @@ def change_sizes(fit: SeriesFit) -> np.ndarray:
 
     Shape (changes, channels).
     """
-    fitted = fit.fitted.reshape(len(fit.times), -1)
+    fitted = as_columns(fit.fitted)
     before, after = np.searchsorted(fit.times, fit.breaks).T
     if np.any(before != after):
         return fitted[after] - fitted[before]

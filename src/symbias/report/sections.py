@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from symbias._core.arrays import as_columns
 from symbias.estimators import SeriesFit
 from symbias.penalties import PENALTIES
 from symbias.report.code import series_code, table_code
@@ -40,12 +41,11 @@ def series_section(
     """
     time, targets = labels
     steps, again = record["penalty"] == "tv", fit.unshrunk
-    rows = (len(fit.times), len(targets))
     parts = zip(
         targets,
-        fit.fitted.reshape(rows).T,
-        fit.observed.reshape(-1, len(targets)).T,
-        [None] * len(targets) if again is None else again.reshape(rows).T,
+        as_columns(fit.fitted).T,
+        as_columns(fit.observed).T,
+        [None] * len(targets) if again is None else as_columns(again).T,
         strict=True,
     )
     figures = [

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from symbias._core.arrays import Array, Params, check_dict, constant, namespace
-from symbias.symmetry.ends import End, EndSpec, Leg, is_integer, read_leg
+from symbias._core.numbers import is_whole
+from symbias.symmetry.ends import End, EndSpec, Leg, read_leg
 from symbias.symmetry.groups import Group
 
 
@@ -63,7 +64,7 @@ class Bond:
     def __post_init__(self) -> None:
         if not isinstance(self.group, Group):
             raise TypeError(f"a bond needs a group such as GeneralLinear(8), got {self.group!r}")
-        if self.heads is not None and (not is_integer(self.heads) or self.heads < 1):
+        if self.heads is not None and (not is_whole(self.heads) or self.heads < 1):
             raise ValueError(f"heads must be a positive integer or None, got {self.heads!r}")
         if not self.vectors and not self.covectors:
             raise ValueError(f"bond {self.name!r} over {self.group} has no ends")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from symbias._core.arrays import Array, Params, constant, namespace
+from symbias._core.numbers import is_whole
 from symbias.symmetry.groups import Group, Rescaling, WeightedRescaling
 
 Names = str | tuple[str, ...]
@@ -186,7 +187,7 @@ def read_leg(spec: EndSpec, dual: bool, group: Group, heads: int, power: float) 
     if not isinstance(names, tuple) or not names or not all(isinstance(n, str) for n in names):
         raise TypeError(f"an end is (array name, axis) or (name, axis, labels), got {spec!r}")
     axis = spec[1]
-    if axis is not None and (not is_integer(axis) or axis < 0):
+    if axis is not None and (not is_whole(axis) or axis < 0):
         raise ValueError(f"axis of {spec[0]!r} must be a non-negative integer or None: {axis!r}")
     if len(spec) == 2 and len(names) == 1:
         return Leg((End(names[0], axis, dual, heads, group.size),), dual, power)
@@ -203,10 +204,6 @@ def read_leg(spec: EndSpec, dual: bool, group: Group, heads: int, power: float) 
         ends.append(End(name, axis, dual, heads, group.size, own, part.size))
         start += part.size
     return Leg(tuple(ends), dual, power)
-
-
-def is_integer(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def _rows_of_labels(name: str, labels: np.ndarray, heads: int, group: Group) -> np.ndarray:
