@@ -110,6 +110,7 @@ _ROOMS: dict[str, tuple[str, ...]] = {
         "DesignedRegressorCV",
         "complete",
         "fit_series",
+        "selection_frequency",
     ),
     "solvers": ("Huber", "Logistic", "Poisson", "SquaredError"),
 }

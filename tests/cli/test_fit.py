@@ -75,8 +75,12 @@ def test_a_series_at_a_given_strength(tmp_path: Path) -> None:
 def test_auto_finds_the_change_of_1898(tmp_path: Path) -> None:
     code, stdout, _ = run("fit", NILE, "--penalty", "tv", "--out", tmp_path / "o")
     assert code == 0
-    assert "The level changes once, between 1898 and 1899." in stdout
-    assert "from 1097.8 to 849.97" in stdout.replace("\n", " ")
+    said = "The level of flow fell once, between 1898 and 1899, from 1,098 to 850."
+    assert stdout.startswith(said)
+    assert "With 95% confidence the change lies between 1896 and 1901." in stdout
+    record = json.loads((tmp_path / "o" / "run.json").read_text())
+    assert record["sure"]["intervals"] == [["1896", "1901"]]
+    assert record["sure"]["false_alarms"] < 0.05
 
 
 def test_gaps_and_irregular_stamps_are_handled(tmp_path: Path) -> None:
@@ -178,7 +182,7 @@ def test_the_snippet_on_the_page_runs(tmp_path: Path, penalty: str, extra: list[
     os.chdir(tmp_path)
     try:
         names: dict[str, object] = {}
-        exec(job.section.code, names)
+        exec(job.section.parts[-1].code, names)
     finally:
         os.chdir(before)
     found = names["model"].objective_ if "model" in names else names["fit"].objective
@@ -203,7 +207,7 @@ def test_verify_shows_three_ways(tmp_path: Path) -> None:
         job = run_job(read_csv(Path(NILE) if options.penalty == "tv" else table), options)
         for other in (job.record["trained"], job.record["reference"]):
             assert abs(other["relative_objective_difference"]) < 1e-7
-        names = [row[0] for row in job.section.tables[0][1]]
+        names = [row[0] for row in job.section.parts[-1].tables[0][1]]
         for name in ("solved directly", "factors trained (varpro)", "Clarabel"):
             assert f"objective, {name}" in names
 
@@ -431,11 +435,12 @@ def test_series_that_change_together(tmp_path: Path) -> None:
     assert abs(record["reference"]["relative_objective_difference"]) < 1e-8
     assert abs(record["trained"]["relative_objective_difference"]) < 1e-6
     page = (tmp_path / "out" / "index.html").read_text()
-    assert "a, b: tv" in page
+    assert "<h1>a, b: one change of level</h1>" in page
     assert "b over t, and the fit." in page
     means = [np.nanmean(column[part]) for column in (a, b) for part in (slice(25), slice(25, 60))]
     before, after = means[:2]
-    assert f"a from {before:.5g} to {after:.5g}, b from" in page
+    said = f"between 24 and 25 (a from {before:.2f} to {after:.2f}, b from"
+    assert f"The levels of a and b changed together once: {said}" in page
 
 
 @pytest.mark.parametrize(

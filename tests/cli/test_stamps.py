@@ -64,7 +64,7 @@ def test_stamps_come_back_as_they_went_in(tmp_path: Path, way: str) -> None:
     before, after = stamps[JUMP - 1 : JUMP + 1]
     kind = float if way in ("epoch", "numbers") else str
     assert record["changes"] == [[kind(before), kind(after)]]
-    sentence = f"The level changes once, between {before} and {after}."
+    sentence = f"once, between {before} and {after}, from "
     assert sentence in " ".join(record["said"].split())
     page = (tmp_path / "out" / "index.html").read_text()
     assert sentence in page.replace("&#43;", "+")
@@ -86,7 +86,7 @@ def test_the_code_on_the_page_reads_the_same(tmp_path: Path, way: str, monkeypat
     os.chdir(tmp_path)
     try:
         names: dict = {}
-        exec(job.section.code, names)
+        exec(job.section.parts[-1].code, names)
     finally:
         os.chdir(before)
     assert names["fit"].objective == pytest.approx(job.record["objective"], rel=1e-9)

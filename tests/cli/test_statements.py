@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 import symbias as sb
 from symbias.cli import app
-from symbias.report.findings import change_sizes
+from symbias.estimators import SeriesFit
+from symbias.report.answers import moves_of
 
 RNG = np.random.default_rng(0)
 
@@ -73,7 +74,7 @@ def test_a_perfect_fit_is_compared_in_the_scale_of_the_data(tmp_path: Path) -> N
 
 def test_a_wrong_answer_is_a_warning() -> None:
     from symbias.cli.compare import _agreement, constant
-    from symbias.report.findings import agreement
+    from symbias.report.agreement import agreement
 
     y = np.array([[0.0, 1.0], [2.0, np.nan], [4.0, 11.0]])
     scale = ((4 + 0 + 4) + (25 + 25)) / 2 / 3
@@ -137,11 +138,18 @@ def test_of_many_changes_the_largest_are_named(tmp_path: Path, penalty: str) -> 
     assert len(record["changes"]) > 8
     assert "..." not in record["said"]
     where = r"between 80 and 82" if penalty == "tv" else r"at (?:80|82)"
-    found = re.search(rf"most of all {where} \(by ([-+.\d]+)\)", record["said"])
+    number = r"([-,.\d]+)"
+    found = re.search(rf"most of all {where} \(from {number} to {number}", record["said"])
     assert found
+    before, after = (float(value.replace(",", "")) for value in found.groups())
     size = values[41] - values[40] if penalty == "tv" else -15.0
-    assert float(found[1]) == pytest.approx(size, rel=0.15)
-    assert record["said"].count("(by ") == 5
+    assert after - before == pytest.approx(size, rel=0.15)
+    assert record["said"].count("(from ") == 5
+
+
+def change_sizes(fit: SeriesFit) -> np.ndarray:
+    moves = moves_of(fit)
+    return moves[..., 1] - moves[..., 0]
 
 
 def test_sizes_of_changes() -> None:
@@ -163,8 +171,8 @@ def test_many_kept_features_are_counted(tmp_path: Path) -> None:
     columns = {f"f{j}": X[:, j] for j in range(15)}
     record = fit(write(tmp_path, **columns, y=X.sum(axis=1)), "l1", "--target", "y",
                  "--strength", ".01")  # fmt: skip
-    assert "15 of 15 features are kept: f0, f1" in record["said"]
-    assert "f11 and 3 more." in record["said"]
+    assert "15 of 15 features explain y: " in record["said"]
+    assert ", and 3 more." in record["said"]
 
 
 def test_all_constant_columns_are_named_at_once(tmp_path: Path) -> None:

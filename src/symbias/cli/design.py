@@ -79,7 +79,7 @@ def design(
     if as_json:
         print(json.dumps(record, indent=2))
     elif not quiet:
-        _show(found, out)
+        _show(_answer(wish, kind, found), found, out)
 
 
 def _mechanism(name: str, strength: float) -> Any:
@@ -107,31 +107,46 @@ def _page(wish: Any, kind: Any, found: Any, code: dict[str, str]) -> str:
     from symbias.report.page import Section, render
 
     first = Section(
-        title=f"{wish.penalty} by {wish.mechanism}",
-        lead=f"Belief: {kind.belief}. Penalty: {kind.formula}. Design: {found.parameterization}.",
-        figures=[("What it prefers, by way of training.", found.figure())],
-        tables=[("The card of this parameterization.", found.table())],
+        title="",
+        answer=_answer(wish, kind, found),
+        parts=[
+            Section(
+                "What it prefers under every training",
+                lead="The same parameterization prefers different things under different training.",
+                figures=[("What it prefers, by way of training.", found.figure())],
+                tables=[("The card of this parameterization.", found.table())],
+            ),
+            Section("Train it", lead="In three libraries; the files stand beside this page."),
+        ],
     )
     titles = {"jax": "In JAX", "torch": "In PyTorch", "sklearn": "In scikit-learn"}
-    rest = [
-        Section(title=titles[name], lead=f"train_{name}.py", code=text)
-        for name, text in code.items()
+    first.parts[-1].parts = [
+        Section(titles[name], lead=f"train_{name}.py", code=text) for name, text in code.items()
     ]
-    intro = "The same parameterization prefers different things under different training."
     footer = f"Made by symbias {__version__}. This page is self-contained."
-    return render("symbias: a design", intro, [first, *rest], footer)
+    title = f"{kind.belief[:1].upper()}{kind.belief[1:]}, by {wish.kind.replace('-', ' ')}"
+    return render(title, "", [first], footer)
 
 
-def _show(found: Any, out: Path) -> None:
+def _answer(wish: Any, kind: Any, found: Any) -> str:
+    return (
+        f"Train the factors of {found.parameterization} with {wish.mechanism}: among the solutions "
+        f"that fit, it prefers those of small {kind.formula}."
+    )
+
+
+def _show(answer: str, found: Any, out: Path) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console()
-    console.print(found.parameterization, style="bold", highlight=False)
-    head, *rows = found.table()
-    table = Table(*head, show_lines=True)
-    for row in rows:
-        table.add_row(*row)
+    console.print(answer, style="bold", highlight=False, markup=False)
+    table = Table(box=None, pad_edge=False)
+    for k, heading in enumerate(("training", "penalty", "exact or refused")):
+        table.add_column(heading, style="dim" if k == 2 else None)
+    for row in found.rows:
+        table.add_row(*(Text(cell) for cell in (row.mechanism, row.penalty, row.status)))
     console.print(table)
     page = (out / "index.html").absolute().as_uri()
     console.print(f"Page: {page}", soft_wrap=True, highlight=False)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
@@ -112,7 +113,7 @@ def fit(
         classify=classify,
     )
     job = run_job(table, options)
-    page = render(f"symbias: {table.path.name}", _INTRO, [job.section], _footer())
+    page = render(job.section.title, table.path.name, [replace(job.section, title="")], _footer())
     write_all(out, _files(job) | {"index.html": page})
     _announce([job], out / "index.html", quiet, as_json)
 
@@ -139,16 +140,13 @@ def demo(
         table = read_csv(Path(str(files("symbias") / "data" / f"{name}.csv")))
         jobs[name] = run_job(table, Options(penalty, None, show_progress=not quiet, verify=True))
     sections = [job.section for job in jobs.values()]
-    page = render("symbias: two real series", _INTRO, sections, _footer())
+    page = render("Two real series", _QUESTIONS, sections, _footer())
     written = {f"{n}/{f}": text for n, job in jobs.items() for f, text in _files(job).items()}
     write_all(out, written | {"index.html": page})
     _announce(list(jobs.values()), out / "index.html", quiet, as_json)
 
 
-_INTRO = (
-    "The penalty is what weight decay on the factors of a redundant parameterization makes of the "
-    "weights. The fit is where training those factors ends, solved for directly."
-)
+_QUESTIONS = "When did the Nile's level change, and how long is the sunspot cycle?"
 
 
 def _footer() -> str:
@@ -175,9 +173,8 @@ def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
 def _files(job: Any) -> dict[str, str]:
     from symbias.report.style import svg_text
 
-    figures = {
-        f"figure-{k}.svg": svg_text(uri) for k, (_, uri) in enumerate(job.section.figures, start=1)
-    }
+    shown = [uri for part in job.section.walk() for _, uri in part.figures]
+    figures = {f"figure-{k}.svg": svg_text(uri) for k, uri in enumerate(shown, start=1)}
     return {
         "coefficients.csv": job.coefficients,
         "run.json": json.dumps(job.record, indent=2) + "\n",

@@ -20,6 +20,7 @@ from symbias.cli.record import (
     record_of,
 )
 from symbias.cli.stamps import INDEX, Stamps, is_time
+from symbias.cli.sure import sure_of_series
 from symbias.estimators import SeriesFit, fit_series
 from symbias.penalties import Penalty, TotalVariation, TrendFilter, as_penalty
 from symbias.report.sections import series_section
@@ -60,9 +61,10 @@ def series_job(table: Table, options: Options, found: dict[str, Any], callback: 
     changes = [[written[i] for i in pair] for pair in np.searchsorted(fit.times, fit.breaks)]
     record["changes"] = changes if stamps.dates else [[_number(c) for c in p] for p in changes]
     if options.penalty == "spectral":
-        record["strongest_period"] = _strongest_period(fit)
+        record["strongest_period"] = fit.strongest_period
     if same:
         record |= of_constant(options, float(fit.observed[0]) if len(targets) == 1 else None)
+    record["sure"] = sure_of_series(fit, written, options, record["seconds"])
     record |= compare_series(fit, options.verify)
     if options.verify:
         record |= train_series(fit)
@@ -140,10 +142,3 @@ def _series_rows(
     columns += [["" if np.isnan(m) else f"{m:.15g}" for m in mean] for mean in means.T]
     columns += [[f"{f:.15g}" for f in fitted] for fitted in as_columns(fit.fitted).T]
     return [[time_name, *targets, *names], *map(list, zip(*columns, strict=True))]
-
-
-def _strongest_period(fit: SeriesFit) -> float | None:
-    periods, coefficients = fit.spectrum
-    if not np.any(coefficients):
-        return None
-    return float(periods[np.argmax(np.abs(coefficients))])

@@ -10,6 +10,7 @@ from symbias.cli.errors import InputError
 from symbias.cli.features import features_of
 from symbias.cli.read import Table
 from symbias.cli.record import Job, Options, csv_of, folds_of, of_constant, outcome_of, record_of
+from symbias.cli.sure import sure_of_table
 from symbias.estimators import DesignedRegressor, DesignedRegressorCV
 from symbias.penalties import GroupLasso, Penalty, as_penalty
 from symbias.report.sections import table_section
@@ -50,8 +51,10 @@ def table_job(table: Table, options: Options, found: dict[str, Any], callback: A
         kinds, counts = np.unique(y, return_counts=True)
         record["classes"] = {str(k): int(n) for k, n in zip(kinds, counts, strict=True)}
         record["positive_class"] = str(kinds[1]) if len(kinds) == 2 else None
-    elif constant(y):
+    if not options.classify and constant(y):
         record |= of_constant(options, float(y[0]))
+    else:
+        record["sure"] = sure_of_table(model, scaled, y, names, options, record["seconds"])
     record |= compare_table(model, penalty, scaled, y, options.verify)
     if options.verify:
         record |= train_table(model, penalty, scaled, y)

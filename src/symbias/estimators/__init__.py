@@ -4,7 +4,9 @@ from symbias.estimators.classifier import DesignedClassifier
 from symbias.estimators.completion import complete
 from symbias.estimators.cross_validation import DesignedRegressorCV, choose
 from symbias.estimators.regressor import DesignedRegressor
-from symbias.estimators.series import SeriesFit, fit_series
+from symbias.estimators.selection import left_out, selection_frequency
+from symbias.estimators.series import fit_series
+from symbias.estimators.series_fit import SeriesFit
 
 __all__ = [
     "DesignedClassifier",
@@ -14,4 +16,6 @@ __all__ = [
     "choose",
     "complete",
     "fit_series",
+    "left_out",
+    "selection_frequency",
 ]

@@ -1,7 +1,7 @@
 """What was observed of a series: means at distinct stamps, and how many values each stands for."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -91,3 +91,9 @@ def interleaved_folds(count: int, folds: int) -> list[tuple[np.ndarray, np.ndarr
     folds = min(folds, count)
     index = np.arange(count)
     return [(index[index % folds != k], index[index % folds == k]) for k in range(folds)]
+
+
+def since(first: Any, times: np.ndarray) -> np.ndarray:
+    """Time since the first stamp as floats: of dates in days."""
+    apart = times - first
+    return apart / np.timedelta64(1, "D") if apart.dtype.kind == "m" else apart.astype(float)

@@ -1,8 +1,7 @@
 """Fit a series: missing values are masked, irregular time stamps are taken as they are."""
 
 import warnings
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,95 +10,12 @@ from symbias._core.numbers import whole
 from symbias.estimators import by_design, by_knots, by_spectrum
 from symbias.estimators.base import check_size, check_strength
 from symbias.estimators.descent import Fitted
-from symbias.estimators.observed import Observed
+from symbias.estimators.observed import Observed, since
+from symbias.estimators.series_fit import SeriesFit
 from symbias.penalties import Penalty, Spectral, TotalVariation, TrendFilter, as_penalty
-from symbias.solvers import SquaredError, as_loss
+from symbias.solvers import as_loss
 
 _NOTHING = 1e-6  # of the largest strength: as good as no penalty
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class SeriesFit(Fitted):
-    """A fitted series.
-
-    Attributes
-    ----------
-    times : array (n,)
-        Distinct time stamps in order, those of missing values included; as they were given:
-        floats, integers or datetime64.
-    fitted : array (n,) or (n, channels)
-        The fit there.
-    observed_times, observed : array (n_observed,), of channels (n_observed, channels)
-        In order, nan where a channel was not observed; stamps may be repeated.
-    penalty : Penalty
-        With the spacing of this series.
-    step : float
-        The typical (median) time between neighbours; of dates in days.
-    strength, strength_max : float
-        From ``strength_max`` on the fit is a constant, or a line.
-    objective, dual_gap : float
-        Of ``sum (y - fit)^2 / (2 n_observed) + strength * penalty``, over all channels; the gap
-        is what is left to gain at most.
-    n_iter : int
-    converged : bool
-    changes : array of int
-        The observed stamps after which the level jumps, or at which the slope changes; the
-        frequencies that are not zero.
-    strengths, errors : array (n_strengths,), (n_strengths, n_folds), or None
-        What cross-validation tried, and the mean squared errors on left-out values.
-    """
-
-    times: np.ndarray
-    observed_times: np.ndarray
-    observed: np.ndarray
-    penalty: Penalty
-    step: float
-
-    @property
-    def breaks(self) -> np.ndarray:
-        """Pairs (before, after) of observed times between which the level jumps (TotalVariation),
-        or (at, at) where the slope changes (TrendFilter); shape (k, 2), empty otherwise."""
-        if isinstance(self.penalty, Spectral):
-            return np.zeros((0, 2), dtype=self.times.dtype)
-        stamps = np.unique(self.observed_times)
-        if isinstance(self.penalty, TotalVariation):
-            return np.column_stack([stamps[self.changes], stamps[self.changes + 1]])
-        return np.column_stack([stamps[self.changes]] * 2)
-
-    @property
-    def spectrum(self) -> tuple[np.ndarray, np.ndarray]:
-        """Periods (in time units, of dates in days, longest first) and cosine coefficients."""
-        k = np.arange(1, len(self.coefficients))
-        return 2 * len(self.coefficients) * self.step / k, self.coefficients[1:]
-
-    @cached_property
-    def seen(self) -> Observed:
-        """Distinct observed stamps, in typical steps since the first of `times`, and the means."""
-        return Observed.of(self.in_steps(self.observed_times), self.observed)
-
-    @cached_property
-    def unshrunk(self) -> np.ndarray | None:
-        """The fit with shrinkage undone, at ``times``: least squares with the same changes.
-
-        None without a change, and where they are more than a quarter of the values.
-        """
-        if isinstance(self.penalty, Spectral) or not 0 < len(self.changes) < len(self.observed) / 4:
-            return None
-        seen = self.seen
-        order = 1 if isinstance(self.penalty, TotalVariation) else 2
-        again = by_knots.series_of(seen, order, SquaredError()).refit(self.changes - (order - 1))
-        return by_knots.between(order, self.in_steps(self.times), seen.times, again).T
-
-    def __repr__(self) -> str:
-        return (
-            f"SeriesFit({self.penalty!r}, n={len(self.observed)}, strength={self.strength:.6g}, "
-            f"changes={len(self.changes)}, objective={self.objective:.6g}, "
-            f"dual_gap={self.dual_gap:.2g}, converged={self.converged})"
-        )
-
-    def in_steps(self, times: np.ndarray) -> np.ndarray:
-        """Times in typical steps since the first stamp."""
-        return _since(self.times[0], times) / self.step
 
 
 def fit_series(
@@ -195,6 +111,7 @@ def fit_series(
         observed=seen.each,
         penalty=penalty,
         step=step,
+        loss=loss,
     )
 
 
@@ -235,11 +152,11 @@ def _checked(times: Any, values: Any, joint: bool) -> tuple[np.ndarray, np.ndarr
         raise ValueError(f"all {len(times)} time stamps are equal ({first})")
     if len(stamps) < 3:
         raise ValueError(f"a series needs at least 3 distinct times, got {len(stamps)}")
-    positions = _since(stamps[0], stamps)
+    positions = since(stamps[0], stamps)
     check_size(positions, values)
     if not np.all(np.diff(positions) > 0):
         raise ValueError("time stamps lie so close that rounding hides their distances")
-    return stamps, positions, Observed.of(_since(stamps[0], times), values)
+    return stamps, positions, Observed.of(since(stamps[0], times), values)
 
 
 def _stamps(times: Any) -> np.ndarray:
@@ -259,12 +176,6 @@ def _stamps(times: Any) -> np.ndarray:
         raise ValueError(
             "times must be numbers, or dates without a zone (datetime64, in UTC where zones differ)"
         ) from None
-
-
-def _since(first: Any, times: np.ndarray) -> np.ndarray:
-    """Time since the first stamp as floats: of dates in days."""
-    apart = times - first
-    return apart / np.timedelta64(1, "D") if apart.dtype.kind == "m" else apart.astype(float)
 
 
 def _tree(penalty: Penalty) -> bool:

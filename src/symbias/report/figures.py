@@ -19,8 +19,9 @@ def series_figure(
     refit: np.ndarray | None,
     labels: tuple[str, str],
     steps: bool,
+    ranges: np.ndarray | None = None,
 ) -> str:
-    """Data, fit, and the places where it changes."""
+    """Data, fit, and the places where it changes; ``ranges`` are intervals of those (k, 2)."""
     with axes(7.2, 3.4) as (figure, ax):
         if len(observed) <= _POINTS:
             ax.plot(observed_times, observed, "o", ms=3, color=DATA, label="observed")
@@ -33,6 +34,9 @@ def series_figure(
             line = thinned(times, refit)
             ax.plot(*line, color=SOFT, lw=1.2, ls="-.", label="refit, no shrinkage", **style)
         middles = breaks[:, 0] + (breaks[:, 1] - breaks[:, 0]) / 2
+        for k, (first, last) in enumerate([] if ranges is None else ranges):
+            band: Any = {"label": "95% interval"} if k == 0 else {}
+            ax.axvspan(first, last, color=MARK, alpha=0.13, lw=0, **band)
         if len(middles) <= _LINES:
             for k, middle in enumerate(middles):
                 name = "change" if k == 0 else None
@@ -44,7 +48,7 @@ def series_figure(
         if times.dtype.kind == "M":
             _concise(ax)
         ax.set(xlabel=plain(labels[0]), ylabel=plain(labels[1]), title="Data and fit")
-        figure.legend(ncols=4, loc="outside upper right")  # over nothing
+        figure.legend(ncols=5, loc="outside upper right")  # over nothing
         return svg(figure)
 
 

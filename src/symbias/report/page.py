@@ -1,5 +1,6 @@
 """A self-contained HTML page: text, figures and tables, no network."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -7,18 +8,27 @@ from typing import Any
 
 @dataclass
 class Section:
-    """A part of a page.
+    """A part of a page, in the order in which it is read.
 
-    ``findings`` are sentences; ``figures`` pairs of (description, data URI); ``tables`` pairs of
-    (caption, rows), the first row the header; ``code`` a snippet.
+    ``answer`` is what was asked, in a sentence; ``findings`` are sentences; ``figures`` pairs of
+    (description, data URI); ``tables`` pairs of (caption, rows), the first row the header;
+    ``code`` a snippet; ``parts`` stand below, under smaller headings.
     """
 
     title: str
-    lead: str
+    lead: str = ""
+    answer: str = ""
     findings: list[str] = field(default_factory=list)
     figures: list[tuple[str, str]] = field(default_factory=list)
     tables: list[tuple[str, list[list[str]]]] = field(default_factory=list)
     code: str = ""
+    parts: list["Section"] = field(default_factory=list)
+
+    def walk(self) -> Iterator["Section"]:
+        """The section, then its parts, as they stand on the page."""
+        yield self
+        for part in self.parts:
+            yield from part.walk()
 
 
 @cache

@@ -7,6 +7,17 @@ import numpy as np
 from symbias._core.arrays import as_columns
 from symbias.estimators import SeriesFit
 from symbias.penalties import PENALTIES
+from symbias.report.agreement import agreement
+from symbias.report.answers import (
+    LISTED,
+    series_answer,
+    series_title,
+    signs,
+    table_answer,
+    table_title,
+    unit_of,
+)
+from symbias.report.certainty import Table, certainty
 from symbias.report.code import series_code, table_code
 from symbias.report.figures import (
     coefficients_figure,
@@ -14,19 +25,17 @@ from symbias.report.figures import (
     spectrum_figure,
     validation_figure,
 )
-from symbias.report.findings import agreement, series_findings, table_findings, unit_of
 from symbias.report.page import Section
 
+_COMPUTED = (
+    "The penalty is what weight decay on the factors of a redundant parameterization makes of the "
+    "weights. The fit is where training those factors ends, solved for directly."
+)
 _MEANS = {
     "auto": "solved directly",
     "varpro": "factors trained (varpro)",
     "gd": "factors trained (gradient descent)",
 }
-
-
-def _belief(name: str) -> str:
-    kind = PENALTIES[name]
-    return f"Belief: {kind.belief}. Penalty: {kind.formula}."
 
 
 def series_section(
@@ -41,6 +50,8 @@ def series_section(
     """
     time, targets = labels
     steps, again = record["penalty"] == "tv", fit.unshrunk
+    named = 0 < len(changes) <= LISTED and "intervals" in record["sure"]
+    ranges = fit.intervals() if named else None
     parts = zip(
         targets,
         as_columns(fit.fitted).T,
@@ -60,6 +71,7 @@ def series_section(
                 refit,
                 (time, target),
                 steps,
+                ranges,
             ),
         )
         for target, fitted, observed, refit in parts
@@ -72,45 +84,82 @@ def series_section(
                 spectrum_figure(periods, coefficients, unit_of(record)),
             )
         )
-    figures += _validation(fit.strengths, fit.errors, fit.strength, "squared error")
+    assumed = [_belief(record["penalty"]), "Errors are squared: noise of one size everywhere."]
+    if len(targets) > 1:
+        assumed.append("All channels change together.")
     return Section(
-        title=f"{', '.join(targets)}: {record['penalty']}",
-        lead=_belief(record["penalty"]) + " All channels change together." * (len(targets) > 1),
-        findings=[*series_findings(fit, record, changes), *agreement(record)],
+        title=series_title(record, len(changes)),
+        answer=series_answer(fit, record, changes),
         figures=figures,
-        tables=[_numbers(record)],
-        code=series_code(record),
+        parts=_parts(
+            record,
+            certainty(record, changes, []),
+            assumed,
+            _validation(fit.strengths, fit.errors, fit.strength, "squared error"),
+            series_code(record),
+        ),
     )
 
 
 def table_section(model: Any, record: dict[str, Any], names: list[str]) -> Section:
     """The page of a regression or classification table."""
     coef = np.atleast_2d(model.coef_)
-    lead = " Features are scaled to unit standard deviation."
+    size = np.abs(coef).max(axis=0)
+    order = np.argsort(-size, kind="stable")
+    kept = [names[i] for i in order if size[i]]
+    assumed = [_belief(record["penalty"]), "Features are scaled to unit standard deviation."]
     bars, score = names, "squared error"
     if classes := record.get("classes"):
         counted = ", ".join(f"{name} ({count} rows)" for name, count in classes.items())
-        lead += f" Logistic regression of the classes {counted}."
+        assumed.append(f"Logistic regression of the classes {counted}.")
         score = "log loss"
     if len(coef) > 1:
-        lead += " One against the rest."
+        assumed.append("One class against the rest.")
         bars = [f"{n} ({kind})" for kind in model.classes_ for n in names]
     return Section(
-        title=f"{record['target']}: {record['penalty']}",
-        lead=_belief(record["penalty"]) + lead,
-        findings=[*table_findings(model, record, names), *record["prepared"], *agreement(record)],
-        figures=[
-            ("Coefficients per standard deviation.", coefficients_figure(bars, coef.ravel())),
-            *_validation(
+        title=table_title(record, kept),
+        answer=table_answer(record, kept),
+        findings=signs(record),
+        figures=[("Coefficients per standard deviation.", coefficients_figure(bars, coef.ravel()))],
+        parts=_parts(
+            record,
+            certainty(record, [], kept),
+            assumed + record["prepared"],
+            _validation(
                 getattr(model, "strengths_", None),
                 getattr(model, "mse_path_", getattr(model, "loss_path_", None)),
                 record["strength"],
                 score,
             ),
-        ],
-        tables=[_numbers(record)],
-        code=table_code(record),
+            table_code(record),
+        ),
     )
+
+
+def _belief(name: str) -> str:
+    kind = PENALTIES[name]
+    return f"Belief: {kind.belief}. Penalty: {kind.formula}."
+
+
+def _parts(
+    record: dict[str, Any],
+    sure: tuple[list[str], list[Table]],
+    assumed: list[str],
+    validation: list[tuple[str, str]],
+    code: str,
+) -> list[Section]:
+    """How sure, what was assumed, and last how it was computed."""
+    said, tables = sure
+    computed = Section(
+        "How it was computed",
+        lead=_COMPUTED,
+        findings=agreement(record),
+        figures=validation,
+        tables=[_numbers(record)],
+        code=code,
+    )
+    parts = [Section("What was assumed", findings=assumed), computed]
+    return [Section("How sure this is", findings=said, tables=tables), *parts] if said else parts
 
 
 def _validation(

@@ -153,7 +153,7 @@ def _sections(found: dict[str, dict[str, Any]], out: Path) -> list[Section]:
     summary = Section(
         "Verdicts",
         f"{len(rows)} claims: {said}.",
-        [
+        findings=[
             f"{len(split)} of {len(rows)} claims hold in some seeds and fail in others: there the "
             "verdict of a single run depends on its seed."
         ],
@@ -165,7 +165,15 @@ def _sections(found: dict[str, dict[str, Any]], out: Path) -> list[Section]:
             for stem, caption in study["figures"]
         ]
         tables = claims.tables(study["claims"])
-        sections.append(Section(study["title"], study["lead"], study["findings"], figures, tables))
+        sections.append(
+            Section(
+                study["title"],
+                study["lead"],
+                findings=study["findings"],
+                figures=figures,
+                tables=tables,
+            )
+        )
     return sections
 
 

@@ -1,0 +1,182 @@
+r"""How sure the changes of a series are: intervals of where they stand, and false alarms of noise.
+
+With the other changes held where they are, let :math:`S(\tau)` be the sum of squares of the least
+squares fit that changes at :math:`\tau`. The interval is
+
+.. math:: \{\tau : S(\tau) - \min S \le q \omega^2\},
+
+:math:`\omega^2` the long-run variance of the noise (first-order autoregression). For a jump,
+:math:`(S(\tau_0) - \min S) / \omega^2` tends to the maximum of :math:`2 W(v) - |v|`, which is at
+most x with probability :math:`(1 - e^{-x/2})^2`, and stays below it for jumps that do not shrink
+with n: Hansen, "Sample splitting and threshold estimation", Econometrica 2000. For a kink it tends
+to chi-squared with one degree of freedom: Feder, "On asymptotic distribution theory in segmented
+regression problems", Annals of Statistics 1975.
+"""
+
+import math
+
+import numpy as np
+from scipy.stats import chi2
+
+from symbias._core.arrays import as_columns
+from symbias.estimators.observed import Observed
+from symbias.solvers import Series, SquaredError
+
+_LARGEST = 50_000_000  # numbers of the dense basis that kinks need
+_STRONGEST = 0.97  # autocorrelation
+
+
+def change_ranges(
+    seen: Observed, order: int, changes: np.ndarray, fit: np.ndarray, level: float
+) -> np.ndarray:
+    """First and last stamp (index) at which each change may stand; shape (changes, 2).
+
+    Jumps (order 1) stand after a stamp, kinks (order 2) at one. ``fit`` is that of least squares
+    with these changes, at the stamps. Channels are taken to be as dependent as their residuals
+    allow: the limit grows by the largest eigenvalue of their correlation.
+    """
+    noise = Noise(seen, fit, (1 + order) * (len(changes) + 1) - 1)
+    values, counts = as_columns(seen.values), as_columns(seen.counts)
+    if order == 1:
+        drops = _jumps(values, counts, changes, noise.long_run)
+    else:
+        drops = _kinks(seen.times, values, counts, changes, noise.long_run)
+    limit = critical(order, level)
+    found = []
+    for first, gain in drops:
+        inside = np.flatnonzero(gain.max() - gain <= limit * noise.shared)
+        found.append([first + inside[0], first + inside[-1]])
+    return np.array(found, dtype=int).reshape(-1, 2)
+
+
+def critical(order: int, level: float) -> float:
+    """q: what S may exceed its minimum by, in units of the long-run variance."""
+    return -2 * math.log1p(-math.sqrt(level)) if order == 1 else float(chi2.ppf(level, 1))
+
+
+class Noise:
+    """What is left of a series, channel by channel.
+
+    Attributes
+    ----------
+    left : array (n, channels)
+        Residuals of the means at the stamps times sqrt(count), nan where nothing was observed.
+    variance, long_run : array (channels,)
+        sigma^2 and sigma^2 (1 + rho) / (1 - rho), rho >= 0 the autocorrelation of neighbours.
+    shared : float
+        Largest eigenvalue of the correlation of the channels, at least 1.
+    """
+
+    def __init__(self, seen: Observed, fit: np.ndarray, parameters: int) -> None:
+        counts = as_columns(seen.counts)
+        self.left = np.sqrt(counts) * (as_columns(seen.values) - as_columns(fit))
+        self.left[counts == 0] = np.nan
+        within = np.nansum(
+            (as_columns(seen.each) - np.repeat(as_columns(seen.values), seen.repeats, 0)) ** 2,
+            axis=0,
+        )
+        free = np.maximum(counts.sum(axis=0) - parameters, 1)
+        rounding = np.spacing(np.abs(as_columns(seen.values)).max(axis=0)) ** 2
+        self.variance = np.maximum((np.nansum(self.left**2, axis=0) + within) / free, rounding)
+        rho = np.array([_neighbours(left[~np.isnan(left)]) for left in self.left.T])
+        self.long_run = self.variance * (1 + rho) / (1 - rho)
+        whole = self.left[~np.isnan(self.left).any(axis=1)]
+        self.shared = 1.0
+        if whole.shape[1] > 1 and len(whole) > 2:
+            scale = np.sqrt(np.maximum((whole**2).sum(axis=0), np.finfo(float).tiny))
+            self.shared = max(
+                1.0, float(np.linalg.eigvalsh(whole.T @ whole / np.outer(scale, scale))[-1])
+            )
+
+
+def _neighbours(left: np.ndarray) -> float:
+    """Autocorrelation of neighbours, its bias -(1 + 3 rho)/n of short series undone (Kendall)."""
+    if len(left) < 4 or not np.any(left):
+        return 0.0
+    rho = float(left[1:] @ left[:-1] / (left @ left))
+    return min(max(rho + (1 + 3 * rho) / len(left), 0.0), _STRONGEST)
+
+
+def _jumps(
+    values: np.ndarray, counts: np.ndarray, changes: np.ndarray, unit: np.ndarray
+) -> list[tuple[int, np.ndarray]]:
+    """First candidate and, for it and the following, what a jump there explains of its stretch."""
+    ends = np.concatenate([[0], changes + 1, [len(values)]])
+    drops = []
+    for a, b in zip(ends[:-2], ends[2:], strict=True):
+        c, y = counts[a:b], values[a:b]
+        y = y - (c * y).sum(axis=0) / np.maximum(c.sum(axis=0), 1)
+        left, sums = np.cumsum(c, axis=0)[:-1], np.cumsum(c * y, axis=0)[:-1]
+        right = c.sum(axis=0) - left
+        each = np.where((left > 0) & (right > 0), sums**2, 0.0)
+        each *= 1 / np.maximum(left, 1) + 1 / np.maximum(right, 1)  # the sums add up to 0
+        drops.append((int(a), (each / unit).sum(axis=1)))
+    return drops
+
+
+def _kinks(
+    times: np.ndarray, values: np.ndarray, counts: np.ndarray, changes: np.ndarray, unit: np.ndarray
+) -> list[tuple[int, np.ndarray]]:
+    """The same for a kink between its neighbours, all levels and slopes free."""
+    if len(times) * (len(changes) + 1) > _LARGEST:
+        raise ValueError(
+            f"intervals of {len(changes)} kinks over {len(times):,} stamps need a dense matrix of "
+            f"more than {_LARGEST:,} numbers"
+        )
+    t = (times - times[0]) / (times[-1] - times[0])
+    ends = np.concatenate([[0], changes, [len(t) - 1]])
+    drops = []
+    for k, (a, b) in enumerate(zip(ends[:-2], ends[2:], strict=True)):
+        others = np.maximum(t[:, None] - t[np.delete(changes, k)], 0.0)
+        basis = np.column_stack([np.ones_like(t), t, others])
+        candidates = np.arange(a + 1, b)
+        gains = [
+            _hinge_gain(t, y, c.astype(float), basis, candidates) / one
+            for y, c, one in zip(values.T, counts.T, unit, strict=True)
+        ]
+        drops.append((int(a) + 1, np.sum(gains, axis=0)))
+    return drops
+
+
+def _hinge_gain(
+    t: np.ndarray, y: np.ndarray, c: np.ndarray, basis: np.ndarray, at: np.ndarray
+) -> np.ndarray:
+    """What a hinge (t - tau)_+ explains beside ``basis``, at every tau = t[at], weights c."""
+    root = np.sqrt(c)[:, None]
+    q = np.linalg.qr(root * basis)[0]
+    z = np.column_stack([root[:, 0] * y, q])
+    z[:, 0] -= q @ (q.T @ z[:, 0])
+    z *= root
+    later = np.cumsum(z[::-1], axis=0)[::-1][at]
+    moved = np.cumsum((t[:, None] * z)[::-1], axis=0)[::-1][at] - t[at, None] * later
+    weights = np.column_stack([c, c * t, c * t * t])
+    zero, one, two = np.cumsum(weights[::-1], axis=0)[::-1][at].T
+    size = two - 2 * t[at] * one + t[at] ** 2 * zero
+    left = size - np.sum(moved[:, 1:] ** 2, axis=1)
+    return np.where(left > 1e-9 * size, moved[:, 0] ** 2 / np.maximum(left, 1e-300), 0.0)
+
+
+def false_alarm_share(
+    seen: Observed, order: int, noise: Noise, strength: float, draws: int, seed: int
+) -> float:
+    """The share of series of noise alone that show a change at this strength.
+
+    Rows of residuals in blocks of n^(1/3), drawn with replacement, stand at the stamps. A series
+    shows none exactly if its largest strength is smaller. Cost O(n) a draw.
+    """
+    rng = np.random.default_rng(seed)
+    pool = noise.left[~np.isnan(noise.left).any(axis=1)]
+    pool = (pool - pool.mean(axis=0)) * np.sqrt(
+        noise.variance / np.maximum(pool.var(axis=0), 1e-300)
+    )
+    n, block = len(seen.times), math.ceil(len(pool) ** (1 / 3))
+    counts = as_columns(seen.counts)
+    weights = None if seen.once else np.ascontiguousarray(seen.weights.T)
+    alarms = 0
+    for _ in range(draws):
+        starts = rng.integers(len(pool), size=-(-n // block))
+        rows = (starts[:, None] + np.arange(block)).ravel()[:n] % len(pool)
+        values = (pool[rows] / np.sqrt(np.maximum(counts, 1))).reshape(seen.values.shape)
+        series = Series(np.ascontiguousarray(values.T), order, seen.times, weights, SquaredError())
+        alarms += series.strength_max > strength
+    return alarms / draws
