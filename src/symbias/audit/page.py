@@ -6,10 +6,6 @@ from symbias.audit.run import Audit
 from symbias.report.page import Section, render
 
 MOST_ROWS = 5000
-_INTRO = (
-    "Where the parameters of this model may move without changing what it computes, how much room "
-    "there is, and where on these orbits the checkpoint sits."
-)
 _HEAD = ["bond", "kind", "layer", "head", "group", "dimension", "log volume", "imbalance",
          "norm", "least norm", "dead", "stabilizers", "condition"]  # fmt: skip
 _LEGEND = (
@@ -24,7 +20,30 @@ _LEGEND = (
 def audit_page(found: Audit, footer: str) -> str:
     """The page: findings, figures, a row for each bond, a reason for each other array."""
     sections = [_overview(found), _bonds(found), _arrays(found)]
-    return render(f"Audit of {found.model}", _INTRO, sections, footer, sortable=True)
+    return render(f"What may move in {found.model}", found.family, sections, footer, sortable=True)
+
+
+def answer(found: Audit) -> str:
+    """What may be changed for nothing, and what that would bring."""
+    total = found.summary()
+    if not total["bonds"]:
+        return f"No freedom was found in {found.model}: every array has a reason below."
+    guess = " if it is what its array names suggest" if found.guess else ""
+    said = (
+        f"The weights of {found.model} can move in {total['dimension']:,} directions without "
+        f"changing what it computes{guess}."
+    )
+    saved = 1 - total["least_norm"] / total["norm"] if total["norm"] else 0.0
+    if saved >= 5e-4:
+        said += (
+            f" Balanced bond by bond, the arrays in them have a squared norm {100 * saved:.2g}% "
+            "smaller: symbias balance writes such a checkpoint."
+        )
+    elif total["norm"]:
+        said += " It sits where they are smallest: balancing would change nothing."
+    if total["dead"]:
+        said += f" {total['dead']:,} dimensions carry nothing and can be left out."
+    return said
 
 
 def findings(found: Audit) -> list[str]:
@@ -32,16 +51,9 @@ def findings(found: Audit) -> list[str]:
     total = found.summary()
     share = total["dimension"] / max(total["parameters"], 1)
     said = [
-        f"{total['bonds']} bonds with {total['dimension']:,} dimensions in {total['arrays']} "
-        f"arrays with {total['parameters']:,} numbers: {100 * share:.2g}% as many directions as "
-        "parameters change nothing."
+        f"{total['bonds']} bonds in {total['arrays']} arrays with {total['parameters']:,} numbers: "
+        f"{100 * share:.2g}% as many directions as parameters change nothing."
     ]
-    if total["norm"]:
-        saved = 1 - total["least_norm"] / total["norm"]
-        said.append(
-            "Balancing each bond by itself would lower the half squared norm of its arrays by "
-            f"{100 * saved:.3g}% in all, and keep the function."
-        )
     rows = [r for r in found.rows if r.imbalance is not None]
     if rows:
         worst = max(rows, key=lambda r: r.imbalance or 0.0)
@@ -50,8 +62,6 @@ def findings(found: Audit) -> list[str]:
             f"Median imbalance {total['median_imbalance']:.3g}; the worst is "
             f"{worst.imbalance:.3g}, in {worst.bond}{head}."
         )
-    if total["dead"]:
-        said.append(f"{total['dead']} dimensions carry nothing.")
     if total["stabilizers"]:
         said.append(f"{total['stabilizers']} directions of the groups move nothing here.")
     return [*said, *(f"{note[:1].upper()}{note[1:]}." for note in found.notes)]
@@ -76,8 +86,8 @@ def _overview(found: Audit) -> Section:
     summary["guess"] = "yes, from array names alone" if found.guess else "no"
     totals = [[k.replace("_", " "), _cell(v)] for k, v in summary.items()]
     return Section(
-        title=f"{found.family}: {len(found.rows)} bonds",
-        lead="What the numbers say.",
+        title="",
+        answer=answer(found),
         findings=findings(found),
         figures=figures,
         tables=[("Totals.", [["quantity", "value"], *totals])],

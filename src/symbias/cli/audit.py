@@ -151,14 +151,15 @@ def _show(found: Any, out: Path | None) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from symbias.audit.page import answer
+
     console = Console()
     total = found.summary()
     guess = " (a guess)" if found.guess else ""
+    console.print(answer(found), style="bold", highlight=False, markup=False)
     console.print(
-        f"{total['model']}: {total['family']}{guess}, {total['arrays']} arrays, "
-        f"{total['parameters']:,} parameters, {total['bonds']} bonds, "
-        f"{total['dimension']:,} dimensions of freedom",
-        style="bold",
+        f"{total['family']}{guess}: {total['arrays']} arrays, {total['parameters']:,} parameters, "
+        f"{total['bonds']} bonds",
         highlight=False,
         markup=False,
     )

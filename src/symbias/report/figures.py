@@ -22,7 +22,7 @@ def series_figure(
     ranges: np.ndarray | None = None,
 ) -> str:
     """Data, fit, and the places where it changes; ``ranges`` are intervals of those (k, 2)."""
-    with axes(7.2, 3.4) as (figure, ax):
+    with axes(6.0, 3.2) as (figure, ax):
         if len(observed) <= _POINTS:
             ax.plot(observed_times, observed, "o", ms=3, color=DATA, label="observed")
         else:
@@ -48,7 +48,7 @@ def series_figure(
         if times.dtype.kind == "M":
             _concise(ax)
         ax.set(xlabel=plain(labels[0]), ylabel=plain(labels[1]), title="Data and fit")
-        figure.legend(ncols=5, loc="outside upper right")  # over nothing
+        figure.legend(ncols=3, loc="outside upper right")  # over nothing
         return svg(figure)
 
 
@@ -81,7 +81,7 @@ def _envelope(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.
 
 def spectrum_figure(periods: np.ndarray, coefficients: np.ndarray, unit: str) -> str:
     """Cosine coefficients over their periods, the strongest one named."""
-    with axes(7.2, 2.8) as (figure, ax):
+    with axes(6.0, 2.6) as (figure, ax):
         size = np.abs(coefficients)
         tall = np.argsort(-size)[:_BINS]
         ax.vlines(periods[tall], 0, size[tall], color=FIT, lw=1.4)
@@ -110,7 +110,7 @@ def coefficients_figure(names: list[str], coefficients: np.ndarray) -> str:
     notes = ", ".join(f"{count} {kind}" for count, kind in left if count)
     title = "Coefficients" + (f" (left out: {notes})" if notes else "")
     order = order[:shown][::-1]
-    with axes(7.2, 1.2 + 0.22 * len(order)) as (figure, ax):
+    with axes(6.0, 1.2 + 0.22 * len(order)) as (figure, ax):
         colors = [FIT if c >= 0 else MARK for c in coefficients[order]]
         ax.barh(range(shown), coefficients[order], color=colors)
         ax.set_yticks(range(shown), [plain(names[i]) for i in order])
@@ -124,7 +124,7 @@ def validation_figure(
     strengths: np.ndarray, errors: np.ndarray, chosen: float, rule: str, score: str
 ) -> str:
     """Mean error with its standard error over the strengths, and the one that was chosen."""
-    with axes(7.2, 2.8) as (figure, ax):
+    with axes(6.0, 2.6) as (figure, ax):
         mean = errors.mean(axis=1)
         spread = errors.std(axis=1, ddof=1) / np.sqrt(errors.shape[1])
         ax.fill_between(strengths, mean - spread, mean + spread, color=SOFT, alpha=0.25, lw=0)
