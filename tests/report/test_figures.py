@@ -50,7 +50,7 @@ def test_legends_cover_nothing(drawn, kind: str) -> None:
     else:
         figures.validation_figure(times + 1, values[:, None] * [1, 2], 3.0, "a rule", "error")
     figure = drawn[0]
-    figure.canvas.draw()
+    figure.draw_without_rendering()  # with its layout
     assert all(ax.get_legend() is None for ax in figure.axes)
     (legend,) = figure.legends
     box = legend.get_window_extent()
@@ -87,7 +87,7 @@ def test_names_are_neither_formulas_nor_too_long(drawn) -> None:
     figures.series_figure(times, times, times, times, np.zeros((0, 2)), None, labels, True)
     figures.spectrum_figure(times[1:], times[1:], r"$\no$")
     for figure in drawn:
-        figure.canvas.draw()
+        figure.draw_without_rendering()  # with its layout
     axis = drawn[0].axes[0]
     assert [tick.get_text() for tick in axis.get_yticklabels()] == [
         *("x" * 39 + "…", "x" * 39 + "…", r"\$\no\$", r"price (\$)")
