@@ -65,7 +65,7 @@ def test_intervals_are_those_of_the_definition(order: int, channels: int) -> Non
     fit = sb.fit_series(times, values, penalty(order, channels), strength)
     assert 2 <= len(fit.changes) <= 6
     stamps = np.unique(fit.observed_times)
-    noise = Noise(fit.seen, fit._refit.T, (1 + order) * (len(fit.changes) + 1) - 1)
+    noise = Noise(fit.seen, order, len(fit.changes), fit._refit.T)
     found = fit.intervals(0.9)
     for k in range(len(fit.changes)):
         candidates, sums = dense_sums(fit, order, stamps, k)
@@ -78,7 +78,7 @@ def test_intervals_are_those_of_the_definition(order: int, channels: int) -> Non
 def test_the_noise_is_that_of_the_residuals() -> None:
     times, values, _ = drawn(1, 0)
     fit = sb.fit_series(times, values, "tv", 0.15)
-    noise = Noise(fit.seen, fit._refit.T, 2 * len(fit.changes) + 1)
+    noise = Noise(fit.seen, 1, len(fit.changes), fit._refit.T)
     left = fit.observed - fit.unshrunk[np.searchsorted(fit.times, fit.observed_times)]
     variance = left @ left / (len(left) - 2 * len(fit.changes) - 1)
     assert noise.variance == pytest.approx([variance])
@@ -87,8 +87,28 @@ def test_the_noise_is_that_of_the_residuals() -> None:
     for k, e in enumerate(rng.normal(size=len(chain) - 1), start=1):
         chain[k] = 0.6 * chain[k - 1] + 0.8 * e
     pure = sb.fit_series(np.arange(len(chain)), chain, "tv", 1e6)
-    long_run = Noise(pure.seen, pure.fitted, 1).long_run
+    long_run = Noise(pure.seen, 1, 0, pure.fitted).long_run
     assert long_run == pytest.approx([(1 + 0.6) / (1 - 0.6)], rel=0.1)  # 8 standard errors
+
+
+def test_the_noise_of_repeated_stamps_and_of_short_series() -> None:
+    """Bands of four standard errors."""
+    rng = np.random.default_rng(7)
+    stamps, values = np.repeat(np.arange(500), 4), rng.normal(size=2000)
+    flat = sb.fit_series(stamps, values, "tv", 1e6)
+    variance = Noise(flat.seen, 1, 0, flat.fitted).variance
+    assert abs(variance[0] - 1) <= 4 * np.sqrt(2 / 2000)
+    short = []
+    for _ in range(2000):
+        chain = np.zeros(70)
+        for k, e in enumerate(rng.normal(size=69), start=1):
+            chain[k] = 0.5 * chain[k - 1] + e
+        chain = chain[-30:]
+        fit = np.full(30, chain.mean())
+        noise = Noise(Observed.of(np.arange(30.0), chain), 1, 0, fit)
+        ratio = noise.long_run[0] / noise.variance[0]
+        short.append((ratio - 1) / (ratio + 1))  # rho
+    assert abs(np.mean(short) - 0.5) <= 4 * np.std(short) / np.sqrt(2000)  # without: 0.42
 
 
 def test_the_limit_of_jumps_is_that_of_a_walk_with_drift() -> None:
@@ -124,7 +144,8 @@ def test_intervals_cover_what_is_true(order: int, size: float, rho: float, least
         after = t > at if order == 1 else np.maximum(t - at, 0)
         basis = np.column_stack([np.ones(n), after] if order == 1 else [np.ones(n), t, after])
         fit = basis @ np.linalg.lstsq(basis, y)[0]
-        low, high = change_ranges(seen, order, np.array([at]), fit, 0.95)[0]
+        noise = Noise(seen, order, 1, fit)
+        low, high = change_ranges(seen, order, np.array([at]), noise, 0.95)[0]
         hits += low <= at <= high
     assert hits >= binom.ppf(0.001, 400, least)
 

@@ -27,15 +27,14 @@ _STRONGEST = 0.97  # autocorrelation
 
 
 def change_ranges(
-    seen: Observed, order: int, changes: np.ndarray, fit: np.ndarray, level: float
+    seen: Observed, order: int, changes: np.ndarray, noise: "Noise", level: float
 ) -> np.ndarray:
     """First and last stamp (index) at which each change may stand; shape (changes, 2).
 
-    Jumps (order 1) stand after a stamp, kinks (order 2) at one. ``fit`` is that of least squares
-    with these changes, at the stamps. Channels are taken to be as dependent as their residuals
-    allow: the limit grows by the largest eigenvalue of their correlation.
+    Jumps (order 1) stand after a stamp, kinks (order 2) at one. Channels are taken to be as
+    dependent as their residuals allow: the limit grows by the largest eigenvalue of their
+    correlation.
     """
-    noise = Noise(seen, fit, (1 + order) * (len(changes) + 1) - 1)
     values, counts = as_columns(seen.values), as_columns(seen.counts)
     if order == 1:
         drops = _jumps(values, counts, changes, noise.long_run)
@@ -55,7 +54,7 @@ def critical(order: int, level: float) -> float:
 
 
 class Noise:
-    """What is left of a series, channel by channel.
+    """What least squares with these changes (``fit``, at the stamps) leave, channel by channel.
 
     Attributes
     ----------
@@ -67,7 +66,8 @@ class Noise:
         Largest eigenvalue of the correlation of the channels, at least 1.
     """
 
-    def __init__(self, seen: Observed, fit: np.ndarray, parameters: int) -> None:
+    def __init__(self, seen: Observed, order: int, changes: int, fit: np.ndarray) -> None:
+        parameters = order + 2 * changes  # a height and a place for each
         counts = as_columns(seen.counts)
         self.left = np.sqrt(counts) * (as_columns(seen.values) - as_columns(fit))
         self.left[counts == 0] = np.nan
@@ -90,11 +90,11 @@ class Noise:
 
 
 def _neighbours(left: np.ndarray) -> float:
-    """Autocorrelation of neighbours, its bias -(1 + 3 rho)/n of short series undone (Kendall)."""
-    if len(left) < 4 or not np.any(left):
+    """Autocorrelation of neighbours, its bias -(1 + 4 rho)/n undone (Kendall, Biometrika 1954)."""
+    if len(left) < 5 or not np.any(left):
         return 0.0
     rho = float(left[1:] @ left[:-1] / (left @ left))
-    return min(max(rho + (1 + 3 * rho) / len(left), 0.0), _STRONGEST)
+    return min(max((rho + 1 / len(left)) / (1 - 4 / len(left)), 0.0), _STRONGEST)
 
 
 def _jumps(

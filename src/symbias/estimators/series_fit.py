@@ -132,7 +132,7 @@ class SeriesFit(Fitted):
         stamps = np.unique(self.observed_times)
         if not len(self.changes):
             return np.zeros((0, 2), dtype=stamps.dtype)
-        ranges = change_ranges(self.seen, self._order, self.changes, self._refit.T, level)
+        ranges = change_ranges(self.seen, self._order, self.changes, self._noise, level)
         return stamps[ranges + (np.array([0, 1]) if self._order == 1 else 0)]
 
     def false_alarms(self, draws: int = 200, random_state: int = 0) -> float:
@@ -148,13 +148,14 @@ class SeriesFit(Fitted):
             As `intervals` does.
         """
         self._check_changes("false_alarms")
-        changes = self.changes
-        fit = (
-            self._refit.T if len(changes) else self.fitted[np.isin(self.times, self.observed_times)]
-        )
-        noise = Noise(self.seen, fit, (1 + self._order) * (len(changes) + 1) - 1)
         draws = whole("draws", draws, 1)
-        return false_alarm_share(self.seen, self._order, noise, self.strength, draws, random_state)
+        return false_alarm_share(
+            self.seen, self._order, self._noise, self.strength, draws, random_state
+        )
+
+    @cached_property
+    def _noise(self) -> Noise:
+        return Noise(self.seen, self._order, len(self.changes), self._refit.T)
 
     def _check_changes(self, what: str) -> None:
         if isinstance(self.penalty, Spectral):
