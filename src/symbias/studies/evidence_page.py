@@ -36,7 +36,7 @@ def page(result: dict[str, Any], figures: Mapping[str, str]) -> str:
     verdicts = [row["verdict"] for row in (*result["equilibria"], *result["laws"])]
     counts = ", ".join(f"{verdicts.count(v)} {v}" for v in ("consistent", "rejected", "undecided"))
     sections = [
-        Section("Verdicts", f"{len(verdicts)} predictions: {counts}."),
+        Section("Verdicts", answer=f"{len(verdicts)} predictions: {counts}."),
         Section("One step", _IDENTITY, tables=[("", _identity(result["identity"]))]),
         Section(
             "Equilibria",

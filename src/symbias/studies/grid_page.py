@@ -28,8 +28,10 @@ def grid_section(
             rows.append([name, c.mechanism, c.verdict, c.quantity, *number, c.note])
     return Section(
         title="Parameterization by mechanism",
+        answer=f"{sum(counts.values())} cells: "
+        + ", ".join(f"{n} {v}" for v, n in counts.items())
+        + ".",
         lead="Each cell was trained and held against a computation without factors, or refused.",
-        findings=[", ".join(f"{n} {v}" for v, n in counts.items()) + "."],
         figures=[("Predicted (across) against measured (up); for laws, samples and law.", figure)],
         tables=[("Verdicts.", overview), ("All numbers and reasons.", rows)],
     )
@@ -46,7 +48,7 @@ def shift_section(rows: list[dict[str, Any]]) -> Section:
     return Section(
         title="Label noise: the shift at three learning rates",
         lead="Length of the shift of the mean of w; the error is that of the whole vector.",
-        findings=[f"The largest error is {100 * worst:.2f}%."],
+        answer=f"The largest error of a predicted shift is {100 * worst:.2f}%.",
         tables=[("Predicted and measured shifts, anisotropic inputs.", table)],
     )
 
@@ -74,7 +76,7 @@ def limit_section(limits: list[dict[str, Any]], descent: list[dict[str, Any]]) -
     return Section(
         title="Gradient flow: which interpolator",
         lead="w = u v, 10 samples of 20 inputs: the flow by a stiff solver, and its prediction.",
-        findings=[f"The flow ends within {worst:.1e} of the Bregman projection at every scale."],
+        answer=f"The flow ends within {worst:.1e} of the Bregman projection at every scale.",
         figures=[("The selected interpolator, between least l2 and least l1 norm.", figure)],
         tables=[("The flow.", table), ("Gradient descent: errors follow its rate.", steps)],
     )

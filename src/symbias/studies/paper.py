@@ -152,7 +152,7 @@ def _sections(found: dict[str, dict[str, Any]], out: Path) -> list[Section]:
     said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
     summary = Section(
         "Verdicts",
-        f"{len(rows)} claims: {said}.",
+        answer=f"{len(rows)} claims: {said}.",
         findings=[
             f"{len(split)} of {len(rows)} claims hold in some seeds and fail in others: there the "
             "verdict of a single run depends on its seed."
