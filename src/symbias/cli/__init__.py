@@ -1,6 +1,10 @@
 """The command line. What the commands need loads after signals are waited for."""
 
+import logging
+import os
+from collections.abc import MutableMapping
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from symbias._core import ending
@@ -22,7 +26,23 @@ def __getattr__(name: str) -> Any:
 def main() -> None:
     """Entry point of the ``symbias`` command."""
     ending.end_on_signals()
+    _set_up(os.environ)
     try:
         __getattr__("app")()
     finally:
         ending.over()
+
+
+def _set_up(environment: MutableMapping[str, str]) -> None:
+    """What libraries that load later take from the surroundings of this process.
+
+    Figures are drawn into files, whatever is set for a screen; JAX keeps compiled programs in the
+    user's cache folder, where one can be written; and Matplotlib says nothing of its own.
+    """
+    environment["MPLBACKEND"] = "agg"
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    base = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "symbias" / "jax"
+    existing = next(path for path in (base, *base.parents) if path.exists())
+    if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
+        environment.setdefault("JAX_COMPILATION_CACHE_DIR", str(base))
+        environment.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
