@@ -78,10 +78,10 @@ def _instead(
     except MissingExtra:  # who has no JAX is not sent there
         pass
     else:
-        noise: Any = mechanism if isinstance(mechanism, Langevin) else Langevin(1.0)
-        others.insert(0, replace(noise, reference="predictor"))
-        if noise is mechanism:
-            others.insert(1, replace(noise, reference="ambient", orbital=0.0))
+        others.insert(0, Langevin(1.0, reference="predictor"))
+        if isinstance(mechanism, Langevin):
+            others[0] = replace(mechanism, reference="predictor")
+            others.insert(1, replace(mechanism, reference="ambient", orbital=0.0))
     pairs = [(near, mechanism) for near in refusal.near]
     return pairs + [(penalty, other) for other in others if other != mechanism]
 
