@@ -11,12 +11,17 @@ from symbias._core.extras import MissingExtra
 from symbias._version import __version__
 from symbias.cli.errors import InputError
 
+STATUS = (
+    "Status: 0 done, warnings included; 2 bad input, a refusal or a missing extra, in one line and "
+    "nothing written; 130 interrupted (143 by SIGTERM); 1 a bug, with a traceback."
+)
+
 app = typer.Typer(
     name="symbias",
     help="Implicit bias of training: predict it, verify it, design it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    epilog=STATUS,
 )
 
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no summary.")]
