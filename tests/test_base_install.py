@@ -261,9 +261,9 @@ def test_what_is_missing_is_named_with_its_extra(tmp_path: Path) -> None:
 
 
 def test_the_nearest_to_what_was_asked_for_is_named() -> None:
-    with pytest.raises(MissingExtra, match="^sb.simulate needs JAX: pip install") as found:  # noqa: SIM117
+    with pytest.raises(MissingExtra, match=r"^sb\.simulate needs JAX: pip install") as found:  # noqa: SIM117
         with needed_by("sb.simulate"), needed_by("a room inside"):
             raise ModuleNotFoundError("No module named 'jax'", name="jax.numpy")
     assert found.value.name == "jax"
-    with pytest.raises(ModuleNotFoundError, match="^No module"), needed_by("sb.simulate"):
+    with pytest.raises(ModuleNotFoundError, match=r"^No module"), needed_by("sb.simulate"):
         raise ModuleNotFoundError("No module named 'yaml'", name="yaml")

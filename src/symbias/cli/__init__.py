@@ -2,9 +2,9 @@
 
 import logging
 import os
+import warnings
 from collections.abc import MutableMapping
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from symbias._core import ending
@@ -37,12 +37,11 @@ def _set_up(environment: MutableMapping[str, str]) -> None:
     """What libraries that load later take from the surroundings of this process.
 
     Figures are drawn into files, whatever is set for a screen; JAX keeps compiled programs in the
-    user's cache folder, where one can be written; and Matplotlib says nothing of its own.
+    user's cache folder; and neither says anything where there is no such folder.
     """
     environment["MPLBACKEND"] = "agg"
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    base = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "symbias" / "jax"
-    existing = next(path for path in (base, *base.parents) if path.exists())
-    if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
-        environment.setdefault("JAX_COMPILATION_CACHE_DIR", str(base))
-        environment.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+    cache = environment.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    environment.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(cache, "symbias", "jax"))
+    environment.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
