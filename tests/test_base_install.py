@@ -70,7 +70,7 @@ assert np.allclose(X[:4] @ fitted, y[:4])
 rows = {row.mechanism: row for row in sb.card(p).rows}
 assert rows["gradient flow"].value is not None
 line = "Langevin needs JAX: pip install 'symbias[simulate]'"
-assert (rows["Langevin"].status, rows["Langevin"].note) == ("not computed", line)
+assert (rows["Langevin"].status, rows["Langevin"].note) == ("needs symbias[simulate]", line)
 assert len(rows) == 7
 
 theta = {k: rng.normal(size=v) for k, v in sb.MatrixProduct(4, 3).shapes.items()}
@@ -171,7 +171,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, 
         ("fitlinks", "Page: file://"),
         ("auditaudit", "Page: file://"),
         ("balancenew.safetensors", "Written: new.safetensors"),
-        ("designdesign", "not computed"),
+        ("designdesign", "needs symbias[simulate]"),
         ("designflow", "asinh(2"),
         ("studylist", "relu-balance"),
     ],

@@ -16,7 +16,11 @@ _EXTRAS = {
 
 
 class MissingExtra(ModuleNotFoundError):
-    """A package that is not part of the base install: which, and the extra that brings it."""
+    """A package (``name``) that is not part of the base install, and the extra that brings it."""
+
+    def __init__(self, what: str, package: str) -> None:
+        title, self.extra = _EXTRAS[package]
+        super().__init__(f"{what} needs {title}: pip install 'symbias[{self.extra}]'", name=package)
 
 
 @contextmanager
@@ -35,6 +39,4 @@ def needed_by(what: str) -> Iterator[None]:
         package = (error.name or "").partition(".")[0]
         if package not in _EXTRAS:
             raise
-        title, extra = _EXTRAS[package]
-        message = f"{what} needs {title}: pip install 'symbias[{extra}]'"
-        raise MissingExtra(message, name=package) from None
+        raise MissingExtra(what, package) from None

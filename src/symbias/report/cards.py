@@ -43,7 +43,7 @@ class Row:
 
     mechanism: str
     penalty: str
-    status: str  # "exact", "first order", "refused", "no penalty", "not computed"
+    status: str  # "exact", "first order", "refused", "no penalty", "needs symbias[...]"
     note: str
     value: Preference | None = field(default=None, repr=False, compare=False)
 
@@ -143,7 +143,7 @@ def _langevin_rows(
     try:
         from symbias.mechanisms import Langevin
     except MissingExtra as error:
-        return [Row("Langevin", "none", "not computed", str(error))]
+        return [_without("Langevin", error)]
     noise, references = langevin or Langevin(1.0), ["predictor"]
     if all(bond.group.compact for bond in sample.symmetry) and sample.symmetry.dim:
         references.append("ambient")
@@ -155,12 +155,17 @@ def _row(inner: Parameterization, sample: Parameterization, mechanism: Mechanism
         preference = mechanism.induced(sample)
         preference(_probe(sample))
     except MissingExtra as error:
-        return Row(mechanism.label, "none", "not computed", str(error))
+        return _without(mechanism.label, error)
     except (ValueError, TypeError) as error:
         kind = type(inner).__name__
         return Row(mechanism.label, "none", "refused", str(error).replace(repr(sample), kind))
     formula, status = preference.formula, mechanism.status
     return Row(mechanism.label, formula, status, mechanism.note, preference)
+
+
+def _without(mechanism: str, error: MissingExtra) -> Row:
+    """Not computed here, and what to install for it."""
+    return Row(mechanism, "none", f"needs symbias[{error.extra}]", str(error))
 
 
 def _in_z(row: Row) -> Row:
