@@ -1,44 +1,59 @@
 # Two commands are all a newcomer needs: `make demo` and `make test`. Both set up .venv by themselves.
 PYTHON ?= python3
 BIN := .venv/bin
-INSTALLED := .venv/.installed
+BASE := .venv/.base
+DEV := .venv/.dev
+
+define into_environment
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	{ echo "symbias needs Python 3.11 or newer: make PYTHON=/path/to/python" >&2; exit 1; }
+@echo "Installing into .venv ..."
+@$(PYTHON) -m venv .venv
+@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	--constraint constraints.txt --editable '$(1)'
+endef
 
 .PHONY: install demo check test test-slow docs lint format clean
 
-install: $(INSTALLED)
+# all extras, tests, linters, documentation
+install: $(DEV)
 
-$(INSTALLED): pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	touch $@
+# what the demo needs
+$(BASE): pyproject.toml constraints.txt
+	$(call into_environment,.)
+	@touch $@
 
-demo: $(INSTALLED)
-	$(BIN)/symbias demo --out out/demo
+$(DEV): pyproject.toml constraints.txt
+	$(call into_environment,.[dev])
+	@touch $(BASE) $@
+
+demo: $(BASE)
+	@$(BIN)/symbias demo --out out/demo
 
 # two workers, a file at a time; more BLAS threads would only wait for one another
 PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # a few tests of every file: under two minutes
-check: $(INSTALLED)
+check: $(DEV)
 	$(PYTEST) -m "not slow" --few 4
 
-test: $(INSTALLED)
+test: $(DEV)
 	$(PYTEST) -m "not slow"
 
-test-slow: $(INSTALLED)
+test-slow: $(DEV)
 	$(PYTEST) -m slow
 
 # computes the gallery of cards: about a minute
-docs: $(INSTALLED)
+docs: $(DEV)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	@echo "The site is out/docs/index.html; with its search: $(BIN)/mkdocs serve"
 
-lint: $(INSTALLED)
+lint: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(INSTALLED)
+format: $(DEV)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -92,7 +92,7 @@ def test_a_request_to_end_leaves_nothing(tmp_path: Path) -> None:
     os.kill(running.pid, signal.SIGTERM)
     error = running.communicate(timeout=60)[1].decode()
     assert "interrupted; nothing was written" in error
-    assert running.returncode == 130
+    assert running.returncode == 143
     assert list((tmp_path / "out").iterdir()) == []
 
 

@@ -31,18 +31,12 @@ def test_an_unknown_study_is_named_with_the_nearest(tmp_path: Path) -> None:
 
 
 def test_options_reach_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import jax
+    from symbias.studies import evidence
 
-    from symbias import studies
+    def options(out: Path, quick: bool, progress: bool) -> dict[str, object]:
+        return {"out": str(out), "quick": quick, "progress": progress}
 
-    before = jax.config.jax_compilation_cache_dir
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setitem(
-        studies.STUDIES,
-        "evidence",
-        lambda out, quick, progress: {"out": str(out), "quick": quick, "progress": progress},
-    )
+    monkeypatch.setattr(evidence, "run", options)
     code, stdout, _ = run("run", "evidence", "--quick", "--json", "--out", tmp_path / "o")
-    jax.config.update("jax_compilation_cache_dir", before)
     assert code == 0
     assert json.loads(stdout) == {"out": str(tmp_path / "o"), "quick": True, "progress": False}

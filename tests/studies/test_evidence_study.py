@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from symbias.studies import STUDIES
+from symbias.studies import study
 
 pytestmark = pytest.mark.slow
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module", name="study")
 def _study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("evidence")
-    STUDIES["evidence"](folder, quick=True, progress=False)
+    study("evidence")(folder, quick=True, progress=False)
     return folder, json.loads((folder / "evidence.json").read_text())
 
 

@@ -20,7 +20,7 @@ class _State:
     note: str = "nothing was written"
     drafts: set[Path] = field(default_factory=set)
     held: int = 0
-    asked: bool = False
+    asked: int = 0  # the number of a signal that waits
 
 
 _state = _State()
@@ -51,7 +51,7 @@ def held_off() -> Iterator[None]:
     finally:
         _state.held -= 1
         if _state.asked and not _state.held:
-            _end()
+            _end(_state.asked)
 
 
 @contextmanager
@@ -66,18 +66,18 @@ def draft(path: Path) -> Iterator[None]:
 
 
 def _asked(number: int, frame: Any) -> None:
-    _state.asked = True
+    _state.asked = number
     if not _state.held:
-        _end()
+        _end(number)
 
 
-def _end() -> None:
+def _end(number: int) -> None:
     for path in list(_state.drafts):
         _remove(path)
     shown = "\r\x1b[2K\x1b[?25h" if os.isatty(2) else ""  # no bar, and the cursor again
     with suppress(OSError):
         os.write(2, f"{shown}symbias: interrupted; {_state.note}\n".encode())
-    os._exit(130)
+    os._exit(128 + number)  # as shells count: 130 for SIGINT, 143 for SIGTERM
 
 
 def _remove(path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from symbias._core.extras import needed_by
 from symbias.audit.checkpoint import Checkpoint, Numpy, open_checkpoint
 from symbias.audit.headers import CheckpointError, shown
 from symbias.symmetry import Bond, Symmetry
@@ -60,10 +61,11 @@ class Equilibrium:
         ValueError
             Where there is no finite equilibrium: a direction that nothing holds.
         """
-        import jax
+        with needed_by("the equilibrium of SGD"):
+            import jax
 
-        from symbias.dynamics import SGD
-        from symbias.mechanisms.sgd import settle
+            from symbias.dynamics import SGD
+            from symbias.mechanisms.sgd import settle
 
         missing = [name for name in params if name not in self._held.entries]
         if missing:

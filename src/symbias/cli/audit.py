@@ -164,9 +164,11 @@ def _show(found: Any, out: Path | None) -> None:
         markup=False,
     )
     head = ("layer", "group", "bonds", "log vol", "imbalance", "least/norm", "dead", "cond")
-    table = Table(*head, box=None, pad_edge=False)
+    narrow = console.width < 80
+    table = Table(*head, box=None, pad_edge=False, padding=(0, 1 if narrow else 2, 0, 0))
+    table.columns[1].overflow = "fold"
     for column in table.columns[2:]:
-        column.justify = "right"
+        column.justify, column.no_wrap = "right", True
     for row in layer_rows(found.rows):
         table.add_row(*(escape(cell) for cell in row))
     console.print(table)

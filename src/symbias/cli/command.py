@@ -1,23 +1,27 @@
 """What all commands share. Heavy imports happen inside of them, so that --help is quick."""
 
-import os
 import sys
 from collections.abc import Callable
 from functools import wraps
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from symbias._core.extras import MissingExtra
 from symbias._version import __version__
 from symbias.cli.errors import InputError
+
+STATUS = (
+    "Status: 0 done, warnings included; 2 bad input, a refusal or a missing extra, in one line and "
+    "nothing written; 130 interrupted (143 by SIGTERM); 1 a bug, with a traceback."
+)
 
 app = typer.Typer(
     name="symbias",
     help="Implicit bias of training: predict it, verify it, design it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    epilog=STATUS,
 )
 
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no summary.")]
@@ -32,7 +36,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     def guarded(*args: Any, **kwargs: Any) -> None:
         try:
             function(*args, **kwargs)
-        except InputError as error:
+        except (InputError, MissingExtra) as error:
             print(f"symbias: error: {error}", file=sys.stderr)
             raise typer.Exit(2) from None
 
@@ -52,12 +56,3 @@ def main_options(
     ] = False,
 ) -> None:
     pass
-
-
-def use_compilation_cache() -> None:
-    """Keep compiled programs between runs, in the user's cache folder."""
-    import jax
-
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    jax.config.update("jax_compilation_cache_dir", str(base / "symbias" / "jax"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from symbias._version import __version__
-from symbias.cli.command import Folder, Json, Quiet, app, command, use_compilation_cache
+from symbias.cli.command import Folder, Json, Quiet, app, command
 from symbias.cli.errors import InputError
 
 MECHANISMS = {
@@ -49,7 +49,6 @@ def design(
     if not 0 < strength < float("inf"):
         raise InputError(f"--strength must be a positive number, got {strength}")
     out = writable(folder)
-    use_compilation_cache()
     import symbias as sb
     from symbias.penalties import PENALTIES
     from symbias.report.cards import card

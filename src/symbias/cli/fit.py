@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from symbias._version import __version__
-from symbias.cli.command import Folder, Json, Quiet, app, command, use_compilation_cache
+from symbias.cli.command import Folder, Json, Quiet, app, command
 from symbias.cli.errors import InputError
 from symbias.cli.names import SERIES, TABLES
 
@@ -89,8 +89,6 @@ def fit(
 
     out = writable(folder)
     table = read_csv(Path(data), header)
-    if verify or solver != "auto":  # factors are trained
-        use_compilation_cache()
     from symbias.cli.jobs import run_job
     from symbias.cli.record import Options
     from symbias.report.page import render
@@ -130,7 +128,6 @@ def demo(
     from symbias.cli.write import writable, write_all
 
     out = writable(folder)
-    use_compilation_cache()
     from symbias.cli.jobs import run_job
     from symbias.cli.record import Options
     from symbias.report.page import render

@@ -7,28 +7,29 @@ from typing import Annotated
 
 import typer
 
-from symbias.cli.command import Json, Quiet, app, command, use_compilation_cache
+from symbias.cli.command import Json, Quiet, app, command
 from symbias.cli.errors import InputError
 
-study = typer.Typer(no_args_is_help=True, help="Predictions against simulations, as studies.")
-app.add_typer(study, name="study")
+app_of_studies = typer.Typer(
+    no_args_is_help=True, help="Predictions against simulations, as studies."
+)
+app.add_typer(app_of_studies, name="study")
 
 
-@study.command("list")
+@app_of_studies.command("list")
 @command
 def list_studies(as_json: Json = False) -> None:
     """Names of the studies, and what each shows."""
     from symbias.studies import STUDIES
 
-    lines = {name: (run.__doc__ or "").strip().splitlines()[0] for name, run in STUDIES.items()}
     if as_json:
-        print(json.dumps(lines, indent=2))
+        print(json.dumps(STUDIES, indent=2))
     else:
-        for name, line in lines.items():
+        for name, line in STUDIES.items():
             print(f"{name:20} {line}")
 
 
-@study.command("run")
+@app_of_studies.command("run")
 @command
 def run_study(
     name: Annotated[str, typer.Argument(help="A name from `symbias study list`.")],
@@ -50,16 +51,15 @@ def run_study(
     from symbias.cli.write import writable
 
     folder = writable(f"symbias-{name}" if out is None else out)
-    use_compilation_cache()
     from symbias._core.ending import note
     from symbias._core.files import FolderInUseError
-    from symbias.studies import STUDIES
+    from symbias.studies import STUDIES, study
 
     if name not in STUDIES:
         near = difflib.get_close_matches(name, STUDIES, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise InputError(f"no study {name!r} among {', '.join(STUDIES)}{hint}")
-    run = STUDIES[name]
+    run = study(name)
     extra = {} if seeds is None else {"seeds": seeds}
     if extra and "seeds" not in inspect.signature(run).parameters:
         raise InputError(f"the study {name} has no --seeds")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from symbias._core.arrays import Shape, as_shape
+from symbias._core.extras import MissingExtra
 from symbias._core.refusal import Refused
 from symbias.designs.by_gradient_flow import by_gradient_flow
 from symbias.designs.by_label_noise import by_label_noise
@@ -71,12 +72,16 @@ def _instead(
     refusal: Refused, penalty: Penalty, mechanism: Mechanism
 ) -> list[tuple[Penalty, Mechanism]]:
     """What may work in the place of what was refused, nearest first."""
-    from symbias.mechanisms import Langevin  # with JAX, which a design that works needs not
-
-    others: list[Mechanism] = [Langevin(1.0, reference="predictor"), WeightDecay(1.0)]
-    if isinstance(mechanism, Langevin):
-        others[0] = replace(mechanism, reference="predictor")
-        others.insert(1, replace(mechanism, reference="ambient", orbital=0.0))
+    others: list[Mechanism] = [WeightDecay(1.0)]
+    try:
+        from symbias.mechanisms import Langevin
+    except MissingExtra:  # who has no JAX is not sent there
+        pass
+    else:
+        others.insert(0, Langevin(1.0, reference="predictor"))
+        if isinstance(mechanism, Langevin):
+            others[0] = replace(mechanism, reference="predictor")
+            others.insert(1, replace(mechanism, reference="ambient", orbital=0.0))
     pairs = [(near, mechanism) for near in refusal.near]
     return pairs + [(penalty, other) for other in others if other != mechanism]
 

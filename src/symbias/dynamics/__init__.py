@@ -1,9 +1,12 @@
 """Training simulated: problems, rules, and ensembles of runs that last."""
 
-from symbias.dynamics.checks import as_key
-from symbias.dynamics.problem import Problem, squared_error
-from symbias.dynamics.rules import SGD, Langevin, Optax, Rule
-from symbias.dynamics.simulate import Run, simulate
+from symbias._core.extras import needed_by
+
+with needed_by("symbias.dynamics"):
+    from symbias.dynamics.checks import as_key
+    from symbias.dynamics.problem import Problem, squared_error
+    from symbias.dynamics.rules import SGD, Langevin, Optax, Rule
+    from symbias.dynamics.simulate import Run, simulate
 
 __all__ = [
     "SGD",

@@ -7,6 +7,7 @@ differentiates (JAX) loads on first use.
 from importlib import import_module
 from typing import Any
 
+from symbias._core.extras import needed_by
 from symbias.mechanisms.base import Induced, Mechanism, Preference
 from symbias.mechanisms.label_noise import LabelNoise
 from symbias.mechanisms.weight_decay import WeightDecay
@@ -32,6 +33,7 @@ __all__ = ["Induced", "LabelNoise", "Mechanism", "Preference", "WeightDecay", *s
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'symbias.mechanisms' has no attribute {name!r}")
-    value = getattr(import_module(f"symbias.mechanisms.{_LAZY[name]}"), name)
+    with needed_by(name):
+        value = getattr(import_module(f"symbias.mechanisms.{_LAZY[name]}"), name)
     globals()[name] = value
     return value

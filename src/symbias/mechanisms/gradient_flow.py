@@ -11,12 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from scipy.integrate import solve_ivp
 
 from symbias._core.arrays import Array, check_dict
+from symbias._core.extras import needed_by
 from symbias._core.numbers import positive
 from symbias.mechanisms.base import Mechanism
 from symbias.mechanisms.bregman import Potential, in_tables
@@ -206,6 +205,10 @@ class GradientFlow(Mechanism):
         ValueError
             If the residuals do not get there.
         """
+        with needed_by("GradientFlow.interpolator"):
+            import jax
+            import jax.numpy as jnp
+
         rows, target, count = _data(p, inputs, y)
         start, effective = flatten(p, self._start(p, theta0)), flat_map(p)
         with jax.enable_x64(True):

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from symbias._core.arrays import Array, concrete, constant
+from symbias._core.extras import needed_by
 from symbias._core.numbers import number, positive
 from symbias._core.refusal import Refused
 from symbias.mechanisms.base import Induced, Mechanism
@@ -193,10 +194,11 @@ def least_gradients(
     The function is geodesically convex along the group; bonds are settled one after the other, as
     for the equilibrium of SGD.
     """
-    import jax
+    with needed_by("label noise without a closed form"):
+        import jax
 
-    from symbias.dynamics import SGD
-    from symbias.mechanisms.sgd import settle
+        from symbias.dynamics import SGD
+        from symbias.mechanisms.sgd import settle
 
     rows = compressed(measurements(compressed(inputs), p.shape))
     w = np.asarray(w, dtype=float)

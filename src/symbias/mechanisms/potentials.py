@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from symbias._core.arrays import Array
+from symbias._core.extras import needed_by
 from symbias.parameterizations import Parameterization
 
 
@@ -22,6 +21,10 @@ def flow_bracket(
     dw/d theta, over random pairs of combinations, each at another random point unless `theta` is
     given. Any value above rounding proves that there is none.
     """
+    with needed_by("flow_bracket"):
+        import jax
+        import jax.numpy as jnp
+
     with jax.enable_x64(True):
 
         def both(theta: Any, a: Array, b: Array) -> Array:

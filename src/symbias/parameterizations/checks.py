@@ -7,6 +7,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from symbias._core.arrays import Array, Params, Shape
+from symbias._core.extras import needed_by
 
 DRAWS = 3
 AGREEMENT = 1e-6  # between NumPy and JAX
@@ -34,7 +35,8 @@ def check_function(fn: Function, shapes: Mapping[str, Shape]) -> Shape:
 
 def _value(fn: Function, theta: dict[str, np.ndarray]) -> np.ndarray:
     """fn(theta) as NumPy, once it is a finite array of float64 and theta is as it was."""
-    import jax
+    with needed_by("Parameterization.of"):
+        import jax
 
     given = {n: a.copy() for n, a in theta.items()}
     try:

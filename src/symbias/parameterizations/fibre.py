@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import least_squares
+import scipy
 
 Function = Callable[[np.ndarray], np.ndarray]
 
@@ -110,7 +110,7 @@ def _one(
             return np.concatenate([epsilon * q_jacobian(theta), jacobian(theta)])
 
         with np.errstate(all="ignore"):
-            end = least_squares(
+            end = scipy.optimize.least_squares(
                 residuals, at, slopes, xtol=1e-15, ftol=1e-15, gtol=1e-15, max_nfev=2000
             )
         at, off = end.x, w - f(end.x)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from symbias._core.arrays import Array
+from symbias._core.extras import needed_by
 
 if TYPE_CHECKING:
     from symbias.parameterizations.base import Parameterization
@@ -37,8 +38,9 @@ class FlatMap(NamedTuple):
 
 def on_host(program: Callable[..., Any]) -> Function:
     """A JAX function of arrays as a compiled one of NumPy arrays, in float64."""
-    import jax
-    import jax.numpy as jnp
+    with needed_by("a preference without a closed form"):
+        import jax
+        import jax.numpy as jnp
 
     compiled = jax.jit(program)
 
@@ -69,8 +71,9 @@ def flat_map(p: "Parameterization") -> FlatMap:
 
 
 def _flat_map(p: "Parameterization") -> FlatMap:
-    import jax
-    import jax.numpy as jnp
+    with needed_by("a preference without a closed form"):
+        import jax
+        import jax.numpy as jnp
 
     def w(flat: Array) -> Array:
         return jnp.ravel(p(unflatten(p, flat)))

@@ -13,8 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.integrate import DOP853
-from scipy.interpolate import CubicHermiteSpline
+import scipy
 
 from symbias._core.arrays import Array
 from symbias._core.refusal import Refused
@@ -22,6 +21,8 @@ from symbias.parameterizations.fibre import minima_on_fibre, point_on_fibre
 from symbias.parameterizations.flat import FlatMap, flat_map
 
 if TYPE_CHECKING:
+    from scipy.interpolate import CubicHermiteSpline
+
     from symbias.parameterizations.base import Parameterization
 
 LOG_SMALL, LOG_LARGE = -165.0, 65.0  # of |w|
@@ -48,7 +49,7 @@ class Followed:
     """
 
     map: FlatMap
-    halves: dict[int, CubicHermiteSpline]
+    halves: dict[int, "CubicHermiteSpline"]
     size: int
 
     @classmethod
@@ -92,7 +93,7 @@ class Followed:
         return slope * ((w - value) / jnp.sum(slope**2))
 
 
-def _half(name: str, programs: FlatMap, begin: float, size: int) -> CubicHermiteSpline:
+def _half(name: str, programs: FlatMap, begin: float, size: int) -> "CubicHermiteSpline":
     import jax
 
     ends = _minima(programs, begin, size)
@@ -111,7 +112,7 @@ def _half(name: str, programs: FlatMap, begin: float, size: int) -> CubicHermite
         _check_same(name, w, [*_minima(programs, w, size), values[k]], start)
     with jax.enable_x64(True):
         slopes = np.asarray(jax.vmap(lambda theta: speed(theta, 0.0))(values))
-    return CubicHermiteSpline(knots, values, slopes)
+    return scipy.interpolate.CubicHermiteSpline(knots, values, slopes)
 
 
 def _minima(programs: FlatMap, w: float, size: int) -> list[np.ndarray]:
@@ -152,7 +153,9 @@ def _follow(
     knots, values = [np.array([t0])], [start[None]]
     with np.errstate(all="ignore"):
         pull = PULL * np.sign(end - t0)
-        method = DOP853(lambda _, y: np.asarray(speed(y, pull)), t0, start, end, rtol=RTOL)
+        method = scipy.integrate.DOP853(
+            lambda _, y: np.asarray(speed(y, pull)), t0, start, end, rtol=RTOL
+        )
         for _ in range(MOST):
             method.atol = RTOL * float(np.abs(method.y).max()) / KNOTS
             method.step()

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from symbias._core.arrays import Array, Params
+from symbias._core.extras import needed_by
 
 
 def jacobian(p: Callable[[Params], Array], params: Mapping[str, Array]) -> Array:
@@ -10,9 +11,10 @@ def jacobian(p: Callable[[Params], Array], params: Mapping[str, Array]) -> Array
 
     Columns follow the names of ``params`` in sorted order, entries of an array in order.
     """
-    import jax
-    import jax.numpy as jnp
-    from jax.flatten_util import ravel_pytree
+    with needed_by("dw/d theta"):
+        import jax
+        import jax.numpy as jnp
+        from jax.flatten_util import ravel_pytree
 
     flat, unravel = ravel_pytree(dict(params))
     return jax.jacobian(lambda v: jnp.ravel(p(unravel(v))))(flat)

@@ -1,19 +1,22 @@
 """The card of a parameterization: what it prefers under each way of training, or why not."""
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from symbias._core.extras import MissingExtra
 from symbias.mechanisms import (
     GradientFlow,
     LabelNoise,
-    Langevin,
     Mechanism,
     Preference,
     WeightDecay,
 )
 from symbias.parameterizations import Parameterization
+
+if TYPE_CHECKING:
+    from symbias.mechanisms import Langevin
 
 SGD_NOISE = (
     "no penalty that is a function of w alone. It moves the gauge to its noise equilibrium "
@@ -40,7 +43,7 @@ class Row:
 
     mechanism: str
     penalty: str
-    status: str  # "exact", "first order", "refused", "no penalty"
+    status: str  # "exact", "first order", "refused", "no penalty", "needs symbias[...]"
     note: str
     value: Preference | None = field(default=None, repr=False, compare=False)
 
@@ -91,7 +94,7 @@ def card(
     weight_decay: WeightDecay | None = None,
     label_noise: LabelNoise | None = None,
     gradient_flow: GradientFlow | None = None,
-    langevin: Langevin | None = None,
+    langevin: "Langevin | None" = None,
 ) -> Card:
     """What ``p`` prefers under weight decay, label noise, gradient flow, Langevin and SGD noise.
 
@@ -118,16 +121,13 @@ def card(
     behind = inner is not p
     sample = inner.resized((2,))
     variable = "z = A^-1 w" if behind else "w"
-    noise = langevin or Langevin(1.0)
     mechanisms: list[Mechanism] = [
         weight_decay or WeightDecay(1.0),
         label_noise or LabelNoise(1.0, 1.0, 1),
         gradient_flow or GradientFlow(1e-3),
-        replace(noise, reference="predictor"),
     ]
-    if all(bond.group.compact for bond in sample.symmetry) and sample.symmetry.dim:
-        mechanisms.append(replace(noise, reference="ambient"))
     rows = [_row(inner, sample, mechanism) for mechanism in mechanisms]
+    rows += _langevin_rows(inner, sample, langevin)
     rows.append(Row("SGD noise alone", "none", "no penalty", SGD_NOISE))
     rows.append(Row("Adam", "none", "refused", ADAM))
     rows.append(Row("AdamW", "none", "refused", ADAMW))
@@ -136,15 +136,36 @@ def card(
     return Card(repr(p), variable, sample, rows)
 
 
+def _langevin_rows(
+    inner: Parameterization, sample: Parameterization, langevin: "Langevin | None"
+) -> list[Row]:
+    """Against dw, and on theta where that is another question; one that names JAX without it."""
+    try:
+        from symbias.mechanisms import Langevin
+    except MissingExtra as error:
+        return [_without("Langevin", error)]
+    noise, references = langevin or Langevin(1.0), ["predictor"]
+    if all(bond.group.compact for bond in sample.symmetry) and sample.symmetry.dim:
+        references.append("ambient")
+    return [_row(inner, sample, replace(noise, reference=name)) for name in references]
+
+
 def _row(inner: Parameterization, sample: Parameterization, mechanism: Mechanism) -> Row:
     try:
         preference = mechanism.induced(sample)
         preference(_probe(sample))
+    except MissingExtra as error:
+        return _without(mechanism.label, error)
     except (ValueError, TypeError) as error:
         kind = type(inner).__name__
         return Row(mechanism.label, "none", "refused", str(error).replace(repr(sample), kind))
     formula, status = preference.formula, mechanism.status
     return Row(mechanism.label, formula, status, mechanism.note, preference)
+
+
+def _without(mechanism: str, error: MissingExtra) -> Row:
+    """Not computed here, and what to install for it."""
+    return Row(mechanism, "none", f"needs symbias[{error.extra}]", str(error))
 
 
 def _in_z(row: Row) -> Row:

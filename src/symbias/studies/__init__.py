@@ -1,18 +1,53 @@
-"""Studies: data, prediction, run, evidence and figure, each as one command."""
+"""Studies: data, prediction, run, evidence and figure, each as one command.
+
+They simulate (JAX), so they load on first use; what they show can be read without.
+"""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from symbias.studies import design_grid, evidence, paper
-from symbias.studies.verification import Verification, verify
+from symbias._core.extras import needed_by
 
-# name -> run(out, quick=False, progress=True), those of the paper with seeds=None as well: writes
-# JSON and figures to a folder, gives back what the JSON holds
-STUDIES: dict[str, Callable[..., dict[str, Any]]] = {
-    "evidence": evidence.run,
-    "design-grid": design_grid.run,
-    "paper": paper.command("paper"),
-    **{name: paper.command(name) for name in paper.PAPER},
+if TYPE_CHECKING:
+    from symbias.studies.verification import Verification, verify
+
+# name -> what it shows
+STUDIES = {
+    "evidence": "Charges, equilibria and stationary laws: predictions against simulated training.",
+    "design-grid": "Every parameterization under every mechanism: verified, or refused.",
+    "paper": "All studies of arXiv 2601.06597, on one page.",
+    "relu-balance": "ReLU layers: frozen charges predict the balance that is seen; noise leads "
+    "elsewhere.",
+    "attention-balance": "Attention: columns look balanced before the matrices are; noise leads "
+    "elsewhere.",
+    "matrix-completion": "Matrix completion: 80 entries cannot do; with 240 the bias recovers the "
+    "matrix.",
+    "sparse-spectrum": "Sparse spectra: gradient flow, weight decay and label noise, each with its "
+    "prediction.",
+    "total-variation": "Total variation: the published start is too large; weight decay and noise "
+    "repair it.",
+    "orbits": "Orbits of u v: where three kinds of noise move a point along them.",
 }
 
-__all__ = ["STUDIES", "Verification", "verify"]
+__all__ = ["STUDIES", "Verification", "study", "verify"]
+
+
+def study(name: str) -> Callable[..., dict[str, Any]]:
+    """A study as ``run(out, quick=False, progress=True)``, those of the paper with ``seeds=None``.
+
+    It writes JSON and figures to a folder, and gives back what the JSON holds.
+    """
+    with needed_by(f"the study {name}"):
+        from symbias.studies import design_grid, evidence, paper
+
+    own = {"evidence": evidence.run, "design-grid": design_grid.run}
+    return own.get(name) or paper.command(name)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("Verification", "verify"):
+        raise AttributeError(f"module 'symbias.studies' has no attribute {name!r}")
+    with needed_by(f"sb.{name}"):
+        from symbias.studies import verification
+
+    return getattr(verification, name)

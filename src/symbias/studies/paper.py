@@ -60,9 +60,6 @@ def command(name: str) -> Callable[..., dict[str, Any]]:
     ) -> dict[str, Any]:
         return run_studies(chosen, Path(out), quick=quick, progress=progress, seeds=seeds)
 
-    run.__doc__ = "All studies of arXiv 2601.06597, on one page."
-    if name != "paper":
-        run.__doc__ = PAPER[name].__doc__
     return run
 
 

@@ -80,8 +80,6 @@ def verify(
     ------
     ValueError, TypeError
         Where `design` refuses, or training under label noise does not settle.
-    ImportError
-        For convex penalties without clarabel (``symbias[verify]``).
     """
     penalty, shape = as_penalty(penalty), as_shape(shape)
     p = design(penalty, mechanism, shape=shape)

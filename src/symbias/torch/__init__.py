@@ -1,9 +1,9 @@
 """Designs inside PyTorch models: train as always, end with plain weights."""
 
-try:
+from symbias._core.extras import needed_by
+
+with needed_by("symbias.torch"):
     import torch as _torch  # noqa: F401
-except ImportError:
-    raise ImportError("symbias.torch needs PyTorch: install symbias[torch]") from None
 
 from symbias.torch.collapsing import collapse
 from symbias.torch.designing import apply, apply_matching, slices

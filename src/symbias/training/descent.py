@@ -1,105 +1,83 @@
 """Momentum descent with weight decay on all factors: nothing special is needed."""
 
-from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 
-from symbias.training.quadratic import Quadratic, filled, loss, strong
+from symbias.training.quadratic import Quadratic
+
+if TYPE_CHECKING:
+    from symbias.training.products import Reduced
 
 MOMENTUM = 0.99
-MAX_ITER = 500_000
-CHUNK = 500  # steps between two certificates
+_POWER_ITERATIONS = 30
 
 
-class Factors(NamedTuple):
-    """u (m,), and ``power`` scales t of equal roles, (power, groups)."""
+class Descent:
+    """A reduced problem z = u t^power, from factors u and t.
 
-    u: Any
-    t: Any
+    The ``power`` scales of a group have equal roles and equal starts, so they stay equal: one t
+    stands for all of them.
+    """
 
+    MAX_ITER: ClassVar[int] = 500_000
+    CHUNK: ClassVar[int] = 500  # steps between two certificates
 
-class State(NamedTuple):
-    factors: Factors
-    optimizer: Any
-    steps: Any
-    rate: Any
-    start: Factors
-    finite: Any
+    def __init__(self, problem: "Reduced", strength: float, u: np.ndarray, t: np.ndarray) -> None:
+        self._labels, self._power, self._strength = problem.labels, problem.power, strength
+        self._quadratic = Quadratic(problem.B, problem.y)
+        self._start = self._factors = (u, t)
+        self._moving = (np.zeros_like(u), np.zeros_like(t))
+        self._rate, self.steps = self._stable_rate(), 0
 
+    def advance(self, steps: int) -> None:
+        """So many steps of full-batch descent, slower where the scales have grown.
 
-def _optimizer(strength: Any, learning_rate: Any) -> optax.GradientTransformation:
-    return optax.chain(
-        optax.add_decayed_weights(strength),
-        optax.trace(decay=MOMENTUM),
-        optax.scale(-learning_rate),
-    )
+        After an overflow again from the start, four times slower.
+        """
+        rate = self._rate = min(self._rate, self._stable_rate())
+        (u, t), (du, dt), decay = self._factors, self._moving, self._strength
+        with np.errstate(over="ignore", invalid="ignore"):
+            for _ in range(steps):
+                slope_u, slope_t = self._gradient(u, t)
+                du = MOMENTUM * du + slope_u + decay * u
+                dt = MOMENTUM * dt + slope_t + decay * t
+                u, t = u - rate * du, t - rate * dt
+        self.steps += steps
+        if np.all(np.isfinite(u)) and np.all(np.isfinite(t)):
+            self._factors, self._moving = (u, t), (du, dt)
+        else:
+            self._factors, self._rate = self._start, rate / 4
+            self._moving = (np.zeros_like(u), np.zeros_like(t))
 
+    def product(self) -> np.ndarray:
+        """z = u t^power."""
+        u, t = self._factors
+        return u * t[self._labels] ** self._power
 
-def begin(u: np.ndarray, t: np.ndarray, data: Quadratic, form: str, *, power: int) -> State:
-    """Start at these factors, with a learning rate that fits the curvature there."""
-    size = len(data.labels)
-    start = Factors(filled(u, size), jnp.tile(filled(t, size), (power, 1)))
-    return _from(start, 0, _stable_rate(start, data, form))
+    def _gradient(self, u: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of the loss, in u and in one of the equal scales."""
+        v = t[self._labels] ** self._power
+        slope = self._quadratic.slope(u * v)
+        pulled = np.bincount(self._labels, slope * u, len(t))
+        return slope * v, pulled * t ** (self._power - 1)
 
+    def _bend(self, du: np.ndarray, dt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The derivative of `_gradient` along (du, dt), dt of all equal scales."""
+        (u, t), labels, power = self._factors, self._labels, self._power
+        v, dv = t[labels] ** power, (power * t ** (power - 1) * dt)[labels]
+        slope, bent = self._quadratic.slope(u * v), self._quadratic.bend(du * v + u * dv)
+        pulled = np.bincount(labels, slope * u, len(t))
+        change = np.bincount(labels, bent * u + slope * du, len(t)) * t ** (power - 1)
+        if power > 1:
+            change = change + pulled * (power - 1) * t ** (power - 2) * dt
+        return bent * v + slope * dv, change
 
-def _from(start: Factors, steps: Any, rate: Any) -> State:
-    return strong(State(start, _optimizer(0.0, 0.0).init(start), steps, rate, start, True))
-
-
-def revise(state: State, data: Quadratic, form: str) -> State:
-    """Slow down where the scales have grown; start again, slower, after an overflow."""
-    if not state.finite:
-        return _from(state.start, state.steps, state.rate / 4)
-    return state._replace(rate=jnp.minimum(state.rate, _stable_rate(state.factors, data, form)))
-
-
-def product(state: State, data: Quadratic, strength: float, *, power: int, form: str) -> Any:
-    """z at ``state``, padding included."""
-    return _product(state.factors, data)
-
-
-def _loss(factors: Factors, data: Quadratic, form: str) -> Any:
-    return loss(data, _product(factors, data), form)
-
-
-def _product(factors: Factors, data: Quadratic) -> Any:
-    return factors.u * jnp.prod(factors.t, axis=0)[data.labels]
-
-
-@partial(jax.jit, static_argnames="form")
-def _stable_rate(factors: Factors, data: Quadratic, form: str) -> Any:
-    """Half the largest stable step: 2 over the largest curvature, by 30 power iterations."""
-    gradient = jax.grad(partial(_loss, data=data, form=form))
-
-    def step(_: int, carry: tuple[Factors, Any]) -> tuple[Factors, Any]:
-        v, norm = carry
-        unit = jax.tree.map(lambda a: a / norm, v)
-        v = jax.jvp(gradient, (factors,), (unit,))[1]
-        return v, jnp.sqrt(sum(jnp.sum(a * a) for a in v))
-
-    ones = jax.tree.map(jnp.ones_like, factors)
-    return 2.0 / jax.lax.fori_loop(0, 30, step, (ones, jnp.sqrt(1.0 * ones.u.size)))[1]
-
-
-@partial(jax.jit, static_argnames=("power", "form"))
-def advance(
-    state: State, data: Quadratic, strength: Any, steps: Any, *, power: int, form: str
-) -> State:
-    """A chunk of full-batch descent steps; after an overflow the last finite factors stay."""
-    optimizer = _optimizer(strength, state.rate)
-    gradient = jax.grad(partial(_loss, data=data, form=form))
-
-    def descend(carry: tuple[Factors, Any], _: None) -> tuple[tuple[Factors, Any], None]:
-        factors, inner = carry
-        update, inner = optimizer.update(gradient(factors), inner, factors)
-        return (optax.apply_updates(factors, update), inner), None
-
-    carry, _ = jax.lax.scan(descend, (state.factors, state.optimizer), None, length=CHUNK)
-    finite = jnp.isfinite(_loss(carry[0], data, form))
-    kept = jax.tree.map(partial(jnp.where, finite), carry[0], state.factors)
-    done = state.steps + CHUNK
-    return State(kept, carry[1], done, state.rate, state.start, finite)
+    def _stable_rate(self) -> float:
+        """Half the largest stable step: 2 over the largest curvature, by power iterations."""
+        du, dt = (np.ones_like(a) for a in self._factors)
+        size = 0.0
+        for _ in range(_POWER_ITERATIONS):
+            size = float(np.sqrt(du @ du + self._power * (dt @ dt)))
+            du, dt = self._bend(du / size, dt / size)
+        return 2.0 / float(np.sqrt(du @ du + self._power * (dt @ dt)))

@@ -8,13 +8,12 @@ Optim. 2014.
 """
 
 from dataclasses import dataclass, replace
-from types import ModuleType
 
 import numpy as np
 
 from symbias.parameterizations import Scales
 from symbias.solvers import Candidate, Composite, Minimum, Options, SquaredError
-from symbias.training.products import Products
+from symbias.training.products import Method, Products
 
 MAX_ITER = 100
 
@@ -25,7 +24,7 @@ class Newton:
 
     composite: Composite
     scales: Scales
-    method: ModuleType
+    method: type[Method]
 
     def minimise(self, strength: float, c: np.ndarray, options: Options) -> Minimum:
         """Train from c until the certificate is met; ``n_iter`` counts the steps of training."""

@@ -10,17 +10,14 @@ and training is in z = u * t^power with one t per group.
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache, cached_property
-from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
-import jax
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from symbias.parameterizations import Scales
 from symbias.penalties import Entries, Groups, Piece, Power
 from symbias.solvers import Composite, Inputs, Minimum, Options, Problem, working_model
-from symbias.training.quadratic import pack, padded
 
 _WORKING_SET = 64
 _PATIENCE = 3
@@ -101,10 +98,23 @@ class Reduced:
         return z / t[self.labels] ** self.power, t
 
 
-class Products:
-    """A least-squares design of products; ``method`` is `variable_projection` or `descent`."""
+class Method(Protocol):
+    """A way to train u and t of a `Reduced` problem, from a start, in chunks of steps."""
 
-    def __init__(self, composite: Composite, scales: Scales, method: ModuleType) -> None:
+    MAX_ITER: ClassVar[int]
+    CHUNK: ClassVar[int]
+
+    def __init__(self, problem: Reduced, strength: float, u: np.ndarray, t: np.ndarray) -> None: ...
+    @property
+    def steps(self) -> int: ...
+    def advance(self, steps: int) -> None: ...
+    def product(self) -> np.ndarray: ...
+
+
+class Products:
+    """A least-squares design of products; ``method`` trains them."""
+
+    def __init__(self, composite: Composite, scales: Scales, method: type[Method]) -> None:
         self.composite, self.method = composite, method
         self.reduced = Reduced(*working_model(composite), *scales)
 
@@ -121,7 +131,7 @@ class Products:
             alive = reduced.sizes(best.c) > 0
             groups = np.flatnonzero(alive)
             if convex:
-                size = max(size, padded(len(groups)))
+                size = max(size, 1 << max(len(groups) - 1, 0).bit_length())
                 order = np.argsort(-np.where(alive, np.inf, reduced.pulls(best.c)), kind="stable")
                 groups = np.sort(order[:size])
             part, columns = reduced.restrict(groups)
@@ -140,7 +150,7 @@ def train(
     problem: Reduced,
     strength: float,
     z: np.ndarray,
-    method: ModuleType,
+    method: type[Method],
     options: Options,
     before: int = 0,
 ) -> tuple[np.ndarray, int, bool]:
@@ -153,14 +163,12 @@ def train(
     share = relative / len(scaled.y)
     limit, goal, patience = options.max_iter or method.MAX_ITER, 0.5 * options.tol, _PATIENCE
     certify = scaled.composite.certify
-    with jax.enable_x64(True), _blas_threads(len(z)):
-        data, form = pack(scaled)
-        state, steps = method.begin(*scaled.start(z / unit), data, form, power=problem.power), 0
+    with _blas_threads(len(z)):
+        training = method(scaled, relative, *scaled.start(z / unit))
         while True:
-            most, last = min(method.CHUNK, limit - steps), steps
-            state = method.advance(state, data, relative, most, power=problem.power, form=form)
-            z = method.product(state, data, relative, power=problem.power, form=form)
-            found, steps = certify(np.asarray(z)[: len(scaled.labels)], share), int(state.steps)
+            last, most = training.steps, min(method.CHUNK, limit - training.steps)
+            training.advance(most)
+            found, steps = certify(training.product(), share), training.steps
             if options.callback:
                 options.callback(before + steps, cost * len(scaled.y) * found.objective)
             met, spent = found.violation <= goal, steps >= limit
@@ -174,7 +182,6 @@ def train(
                     return unit * (found if reached else sparse).c, before + steps, reached
                 # the others have not adapted to the zeros yet: go on, more strictly
                 goal, patience = (goal / 10 if met else goal), patience - 1
-            state = method.revise(state, data, form)
 
 
 @cache

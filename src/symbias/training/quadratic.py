@@ -1,61 +1,49 @@
-"""A reduced problem on padded JAX arrays: what variable projection and descent share."""
+"""A least-squares loss 1/2 |y - B z|^2, and what variable projection and descent ask of it."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import cached_property
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-
-if TYPE_CHECKING:
-    from symbias.training.products import Reduced
+from scipy.linalg import cho_factor, cho_solve
 
 
-class Quadratic(NamedTuple):
-    """1/2 |y - B z|^2, padded to powers of two so that few shapes are ever compiled.
+class Quadratic:
+    """1/2 |y - B z|^2 up to a constant: rows beyond the columns are rotated away (QR)."""
 
-    ``gram`` form (m <= 2 n): ``matrix`` is B^T B and ``vector`` B^T y; ``design`` form: B and y.
-    Padded coordinates are zero and belong to a group of their own.
-    """
+    def __init__(self, B: np.ndarray, y: np.ndarray) -> None:
+        if B.shape[0] > B.shape[1]:
+            rotation, B = np.linalg.qr(B)
+            y = rotation.T @ y
+        self.B, self.y, self._pull = B, y, B.T @ y
 
-    matrix: Any
-    vector: Any
-    squared_norm: Any
-    labels: Any
+    @cached_property
+    def _gram(self) -> np.ndarray | None:
+        """B^T B, for as many as 2 n columns."""
+        n, m = self.B.shape
+        return self.B.T @ self.B if m <= 2 * n else None
 
+    def bend(self, z: np.ndarray) -> np.ndarray:
+        """B^T B z."""
+        return self.B.T @ (self.B @ z) if self._gram is None else self._gram @ z
 
-def pack(problem: "Reduced") -> tuple[Quadratic, str]:
-    """Padded arrays of ``problem``, and the form that is cheaper for its shape."""
-    n, m = problem.B.shape
-    extra = padded(m) - m
-    labels = np.concatenate([problem.labels, np.full(extra, m + extra - 1)])
-    squared_norm = problem.y @ problem.y
-    if m <= 2 * n:
-        matrix = np.pad(problem.B.T @ problem.B, (0, extra))
-        vector = np.pad(problem.B.T @ problem.y, (0, extra))
-        return Quadratic(matrix, vector, squared_norm, labels), "gram"
-    rows = padded(n) - n
-    matrix = np.pad(problem.B, ((0, rows), (0, extra)))
-    return Quadratic(matrix, np.pad(problem.y, (0, rows)), squared_norm, labels), "design"
+    def slope(self, z: np.ndarray) -> np.ndarray:
+        """B^T (B z - y)."""
+        return self.bend(z) - self._pull
 
+    def value_and_slope(self, z: np.ndarray) -> tuple[float, np.ndarray]:
+        """The loss at z and its gradient, by way of the residual: exact where it is small."""
+        r = self.y - self.B @ z
+        return 0.5 * float(r @ r), -(self.B.T @ r)
 
-def padded(size: int) -> int:
-    """The next power of two, at least 16."""
-    return max(16, 1 << max(size - 1, 0).bit_length())
+    def ridge(self, v: np.ndarray, strength: float) -> np.ndarray:
+        """argmin_u 1/2 |y - B (v u)|^2 + strength/2 |u|^2, one Cholesky factorization.
 
-
-def filled(a: np.ndarray, size: int) -> Any:
-    """``a`` with zeros appended."""
-    return jnp.asarray(np.pad(a, (0, size - len(a))))
-
-
-def strong(tree: Any) -> Any:
-    """The same arrays without weak types, so that a state comes out of jit as it went in."""
-    return jax.tree.map(lambda a: jnp.asarray(a, dtype=jnp.result_type(a)), tree)
-
-
-def loss(data: Quadratic, z: Any, form: str) -> Any:
-    """1/2 |y - B z|^2."""
-    if form == "gram":
-        return 0.5 * data.squared_norm - data.vector @ z + 0.5 * (z @ (data.matrix @ z))
-    r = data.vector - data.matrix @ z
-    return 0.5 * (r @ r)
+        Raises LinAlgError where rounding leaves it none, ValueError for v that is not finite.
+        """
+        if self._gram is None:
+            scaled = self.B * v
+            system = scaled @ scaled.T
+            system.flat[:: len(system) + 1] += strength
+            return scaled.T @ cho_solve(cho_factor(system, overwrite_a=True), self.y)
+        system = v[:, None] * self._gram * v
+        system.flat[:: len(system) + 1] += strength
+        return cho_solve(cho_factor(system, overwrite_a=True), v * self._pull)

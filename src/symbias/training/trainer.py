@@ -9,19 +9,22 @@
 
 from dataclasses import replace
 from functools import cached_property
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from symbias._core.extras import needed_by
 from symbias.parameterizations import Parameterization
 from symbias.solvers import Certified, Fit, General, Loss, Minimum, Model, Options
-from symbias.training import descent, variable_projection
-from symbias.training.factors import Factors
+from symbias.training.descent import Descent
 from symbias.training.newton import Newton
-from symbias.training.products import Products
+from symbias.training.products import Method, Products
+from symbias.training.variable_projection import VariableProjection
 
-SOLVERS: dict[str, ModuleType] = {"varpro": variable_projection, "gd": descent}
+if TYPE_CHECKING:
+    from symbias.training.factors import Factors
+
+SOLVERS: dict[str, type[Method]] = {"varpro": VariableProjection, "gd": Descent}
 _LOOSE_TOL, _LOOSE_STEPS = 1e-4, 200  # of the strengths that a continuation passes
 
 
@@ -44,7 +47,7 @@ class Trainer(General):
         self.normal, self._solver = design.normal_form(), solver
 
     @cached_property
-    def _method(self) -> Products | Newton | Factors:
+    def _method(self) -> "Products | Newton | Factors":
         scales = self.normal.scales
         if scales is not None and self.problem.quadratic:
             return Products(self.composite, scales, SOLVERS[self._solver])
@@ -55,6 +58,8 @@ class Trainer(General):
                 f"solver {self._solver!r} is for a squared error over products of factors; take "
                 "solver='varpro'"
             )
+        with needed_by("training the factors of this design"):
+            from symbias.training.factors import Factors
         return Factors(self.composite, self.model, self.normal)
 
     def minimise(self, strength: float, c: np.ndarray, options: Options) -> Minimum:

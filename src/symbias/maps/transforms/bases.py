@@ -4,7 +4,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import scipy.fft
+import scipy
 from array_api_compat import array_namespace
 
 from symbias._core.arrays import Array, constant

@@ -39,8 +39,6 @@ def convex_reference(
 
     Raises
     ------
-    ImportError
-        Without clarabel, which the extra ``symbias[verify]`` brings.
     ValueError
         If the penalty is not convex or not known here, or the solver fails.
     """

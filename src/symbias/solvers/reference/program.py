@@ -5,20 +5,11 @@ min 1/2 x^T P x + q^T x   subject to   b - A x in a product of cones
 
 from typing import Any, NamedTuple
 
+import clarabel
 import numpy as np
 import scipy.sparse as sp
 
 _TOLERANCES = ("tol_gap_abs", "tol_gap_rel", "tol_feas")
-
-
-def _clarabel() -> Any:
-    try:
-        import clarabel
-    except ImportError:
-        raise ImportError(
-            "clarabel is not installed, the convex solver that checks fits: install symbias[verify]"
-        ) from None
-    return clarabel
 
 
 class Term(NamedTuple):
@@ -47,14 +38,10 @@ class Program:
 
     def equal(self, terms: list[Term], constant: np.ndarray) -> None:
         """sum of the terms = constant."""
-        clarabel = _clarabel()
-
         self._add(terms, constant, clarabel.ZeroConeT(len(constant)))
 
     def at_most(self, terms: list[Term], constant: np.ndarray) -> None:
         """sum of the terms <= constant."""
-        clarabel = _clarabel()
-
         self._add(terms, constant, clarabel.NonnegativeConeT(len(constant)))
 
     def absolute(self, terms: list[Term], bounds: int) -> None:
@@ -71,8 +58,6 @@ class Program:
 
     def norms(self, terms: list[Term], bounds: int, width: int) -> None:
         """|so many rows of the sum of the terms|_2 <= the variables from ``bounds`` on."""
-        clarabel = _clarabel()
-
         count = terms[0].matrix.shape[0] // width
         each = sp.eye_array(count, format="csc")
         top = Term(bounds, sp.kron(each, -np.eye(1 + width, 1), format="csc"))
@@ -83,8 +68,6 @@ class Program:
 
     def positive(self, terms: list[Term], side: int) -> None:
         """The symmetric matrix whose scaled upper triangle, by columns, the terms are, is >= 0."""
-        clarabel = _clarabel()
-
         negative = [Term(start, -matrix) for start, matrix in terms]
         count = side * (side + 1) // 2
         self._add(negative, np.zeros(count), clarabel.PSDTriangleConeT(side))
@@ -101,8 +84,6 @@ class Program:
         ValueError
             If the solver fails.
         """
-        clarabel = _clarabel()
-
         squares, costs = np.concatenate(self._squares), np.concatenate(self._costs)
         blocks, constants = [], []
         for terms, constant in self._rows:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from symbias._core.extras import needed_by
 from symbias._core.jax_only import traced_alike
 
 Numpy = np.ndarray[Any, Any]
@@ -165,8 +166,9 @@ class Draws:
     BLOCK = 16
 
     def __init__(self, predict: Callable[..., Any], shapes: Shapes, inputs: Any, seed: int) -> None:
-        import jax
-        import jax.numpy as jnp
+        with needed_by("sb.discover"):
+            import jax
+            import jax.numpy as jnp
 
         self.shapes = dict(shapes)
         self.rng = np.random.default_rng(seed)

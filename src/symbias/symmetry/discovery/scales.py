@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import linprog
+import scipy
 
 from symbias.symmetry.bonds import Bond
 from symbias.symmetry.discovery.equations import Axis, Numpy, Unknowns
@@ -82,7 +82,7 @@ def _motion(unknowns: Unknowns) -> Numpy:
 def _least(rates: Numpy, cost: Numpy, pin: Numpy) -> Numpy:
     """Minimise ``sum cost |rates z|`` with ``pin z = 1``."""
     count, dim = rates.shape
-    result = linprog(
+    result = scipy.optimize.linprog(
         np.concatenate([np.zeros(dim), cost]),
         A_ub=np.block([[rates, -np.eye(count)], [-rates, -np.eye(count)]]),
         b_ub=np.zeros(2 * count),

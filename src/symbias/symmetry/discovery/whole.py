@@ -8,7 +8,7 @@ draws give their equations, and others confirm.
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.linalg import eigh, null_space
+import scipy
 
 from symbias.symmetry.discovery import equations
 from symbias.symmetry.discovery.blocks import joined
@@ -28,7 +28,7 @@ def seen_part(shifts: Numpy) -> Numpy:
     """Orthonormal columns for what shifts leave of the parameters: entries where they can be."""
     moved = np.linalg.norm(shifts, axis=1) > 1e-7
     eye = np.eye(len(shifts))
-    rest = null_space(shifts[moved].T) if moved.any() else np.zeros((0, 0))
+    rest = scipy.linalg.null_space(shifts[moved].T) if moved.any() else np.zeros((0, 0))
     return np.concatenate([eye[:, ~moved], eye[:, moved] @ rest], axis=1)
 
 
@@ -96,7 +96,7 @@ def _jacobians(draws: Draws, seen: Numpy, count: int) -> Iterator[tuple[Numpy, N
 
 def _null_space(rows: Numpy) -> Numpy:
     """Null space by the Gram matrix, generously, and then of what is left by its rows."""
-    _, basis = eigh(rows.T @ rows, subset_by_value=(-np.inf, 1e-8))
+    _, basis = scipy.linalg.eigh(rows.T @ rows, subset_by_value=(-np.inf, 1e-8))
     return basis @ equations.null_space(rows @ basis, 1e-8)
 
 

@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy.linalg import expm
+import scipy
 
 from symbias._core.arrays import Array, constant
 from symbias.symmetry.groups.base import Gauge, Group, Numpy
@@ -60,7 +60,7 @@ class MatrixGroup(Group):
 
     def random(self, rng: np.random.Generator, heads: int, scale: float) -> Numpy:
         a = self.matrix(np, rng.standard_normal((heads, self.dim)))
-        return expm(scale * a / np.sqrt(self.size))
+        return scipy.linalg.expm(scale * a / np.sqrt(self.size))
 
     def apply(self, xp: Any, g: Array, x: Array) -> Array:
         return g @ x
