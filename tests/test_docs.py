@@ -8,17 +8,19 @@ import pytest
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-PAGES = ["index", "preferences", "mechanisms", "dynamics", "designs", "torch", "audit"]
+PAGES = ["fit", "preferences", "mechanisms", "dynamics", "designs", "torch", "audit"]
 
 
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.skipif(not DOCS.exists(), reason="installed without the documentation")
-def test_examples_run(page: str) -> None:
+def test_examples_run(page: str, capsys: pytest.CaptureFixture[str]) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / f"{page}.md").read_text(), re.S)
     assert blocks
     scope: dict[str, object] = {}
     for block in blocks:
         exec(block, scope)
+        promised = re.findall(r"^print\(.*\)  # (.*)$", block, flags=re.MULTILINE)
+        assert set(promised) <= set(capsys.readouterr().out.splitlines())
 
 
 @pytest.mark.skipif(not DOCS.exists(), reason="installed without the documentation")
