@@ -58,7 +58,7 @@ def entry(name: str, answer: str) -> str:
 
 ![{question}](examples/{name}.svg)
 
-```text
+```{{.text .answer}}
 {answer}
 ```
 

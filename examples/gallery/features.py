@@ -18,7 +18,7 @@ best = LassoCV().fit(X, y)  # the strength of least error
 
 off = np.abs(ours.coef_ - theirs.coef_).max() / np.abs(theirs.coef_).max()
 kept = " ".join(names[j] for j in ours.support_.nonzero()[0])
-print(f"kept: {kept}; off Lasso's by {off:.0e}; LassoCV keeps {np.sum(best.coef_ != 0)}")
+print(f"kept: {kept}, equal to Lasso to {off:.0e}; LassoCV keeps {np.sum(best.coef_ != 0)}")
 
 plt.bar(np.arange(10) - 0.25, ours.coef_, 0.25, label=f"symbias, strength {ours.strength_:.2g}")
 plt.bar(np.arange(10), theirs.coef_, 0.25, label="scikit-learn's Lasso, the same strength")

@@ -14,9 +14,9 @@ x, digit = map(torch.as_tensor, load_digits(return_X_y=True))
 torch.manual_seed(0)
 model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)).double()
 st.apply(model, "2.weight", st.slices(axis=1))  # the inputs of the second layer, each a group
-groups = st.factor_parameters(model, weight_decay=5e-3, others=5e-4)
+groups = st.factor_parameters(model, weight_decay=2e-3, others=1e-3)
 optimizer, norms = torch.optim.SGD(groups, lr=0.5, momentum=0.9), []
-for _ in range(400):
+for _ in range(1000):
     optimizer.zero_grad()
     nn.functional.cross_entropy(model(x[::2] / 16), digit[::2]).backward()
     optimizer.step()
