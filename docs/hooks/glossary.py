@@ -29,7 +29,7 @@ def orbits(panel: Any, sizes: tuple[float, ...] = (0.25, 1.0, 2.0)) -> None:
     for w in sizes:
         line = orbit_of(w)
         panel.plot(*line.T, color=FIT)
-        panel.text(1.7, w / 1.7 + 0.06, f"u v = {w:g}", color=FIT)
+        panel.text(1.6, w / 1.6 + 0.06, f"u v = {w:g}", color=FIT)
     plane(panel)
 
 
@@ -49,8 +49,7 @@ def gauge(panel: Any) -> None:
     panel.axvline(1, color=DATA, lw=0.8, ls="--")
     panel.plot(w**0.5, w**0.5, "o", color=MARK, label="balanced: u = v")
     panel.plot(np.ones(3), w, "o", color=SOFT, label="another: u = 1")
-    panel.set_ylim(0, 3.6)
-    panel.legend(loc="upper right", frameon=True, edgecolor="none", framealpha=1)
+    panel.legend(loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def balanced(panel: Any) -> None:
