@@ -47,9 +47,10 @@ def gauge(panel: Any) -> None:
     w = np.array([0.25, 1.0, 2.0])
     panel.axline((1, 1), (2, 2), color=DATA, lw=0.8, ls="--")
     panel.axvline(1, color=DATA, lw=0.8, ls="--")
-    panel.plot(w**0.5, w**0.5, "o", color=MARK, label="balanced: u = v")
-    panel.plot(np.ones(3), w, "o", color=SOFT, label="another: u = 1")
-    panel.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    panel.plot(w**0.5, w**0.5, "o", color=MARK)
+    panel.plot(np.ones(3), w, "o", color=SOFT)
+    panel.text(1.75, 1.55, "balanced", color=MARK)
+    panel.text(1.1, 2.35, "u = 1", color=SOFT)
 
 
 def balanced(panel: Any) -> None:
