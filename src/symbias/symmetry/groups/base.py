@@ -133,7 +133,7 @@ class Group:
         return self.imbalance(x, y)
 
     def dead(self, x: Numpy, y: Numpy) -> Numpy:
-        """Dimensions of a balanced bond that carry nothing, ``(heads,)``."""
+        """Dimensions of the bond that carry nothing, ``(heads,)``: at least one side is zero."""
         raise NotImplementedError
 
 

@@ -73,4 +73,5 @@ class GeneralLinear(MatrixGroup):
         return a @ bt @ g, a @ bt @ h
 
     def dead(self, x: Numpy, y: Numpy) -> Numpy:
-        return self.size - np.linalg.matrix_rank(x)
+        s = np.linalg.svd(np.swapaxes(x, -1, -2) @ y, compute_uv=False)
+        return self.size - np.sum(s > rounding(np, x, y) * s[..., :1], axis=-1)
