@@ -32,7 +32,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     ),
     "imbalance": (
         "How unequal the two sides are: 0 at the least norm, 1 where one side is zero.",
-        "Balance: the same function at less norm, and less error when it is rounded to 8 bits.",
+        "Balance: the same function at less norm, which often rounds better too.",
     ),
     "norm": (
         "Half the squared norm of both sides: what weight decay of strength 1 charges now.",

@@ -1,20 +1,12 @@
 """An audit as a page that stands alone."""
 
+from symbias.audit.columns import COLUMNS
 from symbias.audit.figures import Value, heat_maps, profile, spectra
 from symbias.audit.measure import Row
 from symbias.audit.run import Audit
 from symbias.report.page import Section, render
 
 MOST_ROWS = 5000
-_HEAD = ["bond", "kind", "layer", "head", "group", "dimension", "log volume", "imbalance",
-         "norm", "least norm", "dead", "stabilizers", "condition"]  # fmt: skip
-_LEGEND = (
-    "Log volume: half the log determinant of the orbit's Gram matrix, of this bond alone. "
-    "Imbalance: |M - N| / |M + N| of the two sides of a bond, 0 when balanced. Norm and least "
-    "norm: half the squared norm of the arrays' part in the bond, here and at the balanced point. "
-    "Dead: dimensions that carry nothing. Stabilizers: directions of the group that move nothing. "
-    "Condition: longest over shortest direction of the orbit."
-)
 
 
 def audit_page(found: Audit, footer: str) -> str:
@@ -95,7 +87,7 @@ def _overview(found: Audit) -> Section:
 
 
 def _bonds(found: Audit) -> Section:
-    rows = [_HEAD, *(_cells(row) for row in found.rows[:MOST_ROWS])]
+    rows = [list(COLUMNS), *(_cells(row) for row in found.rows[:MOST_ROWS])]
     caption = "Click a heading to sort."
     if len(found.rows) > MOST_ROWS:
         caption += f" The first {MOST_ROWS} of {len(found.rows)} rows; bonds.csv has all."
@@ -104,7 +96,9 @@ def _bonds(found: Audit) -> Section:
     if notes:
         listed = [["bond", "kind", "note"], *list(notes.values())[:MOST_ROWS]]
         tables.append(("What to know about some of them.", listed))
-    return Section(title="Every bond", lead=_LEGEND, tables=tables)
+    meant = [[name, *text] for name, text in COLUMNS.items()]
+    tables.append(("What the numbers mean.", [["column", "what it means", "what to do"], *meant]))
+    return Section(title="Every bond", tables=tables)
 
 
 def _arrays(found: Audit) -> Section:
