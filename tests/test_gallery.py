@@ -94,7 +94,12 @@ CLAIMS = {f.__name__: f for f in (level, features, groups, completion, pruning, 
 CLAIMS |= {f.__name__: f for f in (trainings, flow, charges, langevin)}
 
 
-@pytest.mark.parametrize("name", CLAIMS)
+SLOW = ("trainings", "flow", "charges", "langevin", "adapter")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in CLAIMS]
+)
 def test_the_answer_holds(name: str, tmp_path: Path) -> None:
     answer, figure = run(name, tmp_path)
     assert "\n" not in answer

@@ -1,6 +1,7 @@
 """Every Python snippet in the README runs and prints what it says; commands for a CSV do too."""
 
 import csv
+import json
 import os
 import re
 import subprocess
@@ -53,4 +54,9 @@ def test_the_commands_for_a_csv_find_what_is_said_of_them(
         kept = [row["feature"] for row in csv.DictReader(file) if float(row["coefficient"])]
     assert len(kept) == 1 + 6  # the intercept, and the features
     assert Path("out/nile/index.html").exists()
-    assert Path("out/nile/run.json").exists()
+    sure = json.loads(Path("out/nile/run.json").read_text())["sure"]
+    (interval,) = sure["intervals"]
+    alarms = round(sure["false_alarms"] * sure["draws"])
+    said = " ".join(CSV_DOOR.split())
+    assert f"with 95% confidence between {interval[0]} and {interval[1]}," in said
+    assert f"would show a change in {alarms} of {sure['draws']} series." in said

@@ -284,7 +284,7 @@ GAUSSIAN = Problem(
 )
 
 
-@pytest.mark.parametrize("metropolis", [False, True])
+@pytest.mark.parametrize("metropolis", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_langevin_variance(metropolis: bool) -> None:
     """Euler-Maruyama has variance T/(1 - h/2) in a unit well; Metropolis has exactly T.
 

@@ -74,6 +74,7 @@ class Tied(sb.Parameterization):
         return {"W": xp.sqrt(xp.abs(s))[:, None] * v.T}
 
 
+@pytest.mark.slow
 def test_samples_of_a_tied_product_are_positive_matrices() -> None:
     """Isotropic noise (rho = 1): Gibbs on theta, so w = W^T W of Metropolis draws of theta.
 

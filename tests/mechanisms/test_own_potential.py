@@ -238,7 +238,9 @@ CHAIN = {
 }
 
 
-@pytest.mark.parametrize("name", [*STILL, *CHAIN])
+@pytest.mark.parametrize(
+    "name", [*STILL, *(pytest.param(name, marks=pytest.mark.slow) for name in CHAIN)]
+)
 def test_a_scale_that_determines_no_start_is_refused(name: str) -> None:
     """At w = 0 these never move, from some of the factors that have the charges."""
     p = of({**STILL, **CHAIN}[name], {"u": 2} if name in STILL else dict.fromkeys("uvz", 2))

@@ -64,6 +64,7 @@ def test_projections_and_limits_beyond_the_table_are_refused() -> None:
             way(p, inputs, [5.0])
 
 
+@pytest.mark.slow
 def test_a_law_with_mass_at_the_end_of_a_table_is_refused() -> None:
     p = behind(1)
 

@@ -66,6 +66,7 @@ def test_a_gauge_design_shows_both_measures() -> None:
     assert rows["Langevin, against dw"](far) < rows["Langevin, against dw"](w)
 
 
+@pytest.mark.slow
 def test_the_sample_is_of_the_same_kind() -> None:
     for p in CARDS.values():
         card = sb.card(p)
@@ -82,7 +83,12 @@ def test_the_figure_is_drawn(name: str) -> None:
     assert len(text) > 20_000
 
 
-@pytest.mark.parametrize("sizes", [(3, 3), (3, 4, 2), (4, 3), (3, 3, 2), (4, 4, 6)])
+LONG = ((3, 3), (3, 3, 2), (4, 4, 6))
+
+
+@pytest.mark.parametrize(
+    "sizes", [(3, 4, 2), (4, 3), *(pytest.param(s, marks=pytest.mark.slow) for s in LONG)]
+)
 def test_a_card_says_of_a_law_what_the_law_says(sizes: tuple[int, ...]) -> None:
     """Square or not, and of a smaller or larger inner dimension: other laws, or none."""
     p, langevin = sb.MatrixProduct(*sizes), sb.Langevin(1.0)

@@ -42,6 +42,7 @@ def test_no_cell_is_empty_and_none_fails(grid: tuple[Path, dict]) -> None:
     assert "<img" in (folder / "index.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_wrong_prediction_of_the_shift_fails(monkeypatch) -> None:
     right = sb.LabelNoise.penalty
     monkeypatch.setattr(sb.LabelNoise, "penalty", lambda self, p, w, x: 1.5 * right(self, p, w, x))

@@ -10,13 +10,16 @@ from symbias.studies import flow_limits, label_shift
 SETTINGS = {name: rest for name, *rest in label_shift.settings()}
 
 
-@pytest.mark.parametrize(("name", "rate"), [("Hadamard", 0.006), ("groups", 0.01)])
+@pytest.mark.parametrize(
+    ("name", "rate"), [("Hadamard", 0.006), pytest.param("groups", 0.01, marks=pytest.mark.slow)]
+)
 def test_label_noise_shifts_the_mean_as_predicted(name: str, rate: float) -> None:
     """Few pairs: a standard error of about 1%; the next order in the rate adds 1 to 2%."""
     row = label_shift.shift_row(*SETTINGS[name], rate, pairs=8, relaxations=30)
     _agrees(row)
 
 
+@pytest.mark.slow
 def test_anisotropic_inputs_shift_matrices_along_their_own_direction() -> None:
     """The penalty of isotropic inputs, the nuclear norm of W, has another direction."""
     p, inputs, y = SETTINGS["P Q, x @ W"]
@@ -36,6 +39,7 @@ def _agrees(row: dict[str, Any]) -> None:
     assert row["relative_error"] < 0.06
 
 
+@pytest.mark.slow
 def test_flow_descent_and_projection_agree() -> None:
     name, p, inputs, y = flow_limits.cases(key=2, samples=6, size=12)[0]
     scales = (10.0, 1.0, 1e-3, 1e-6)

@@ -178,7 +178,14 @@ def test_factors_follow_a_cast(dtype: torch.dtype) -> None:
     assert net[0].weight.dtype == dtype
 
 
-@pytest.mark.parametrize("name", ["hadamard", "labels", "custom", "nuclear"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "hadamard",
+        "nuclear",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("labels", "custom")),
+    ],
+)
 def test_factors_stay_in_single_precision_if_asked(name: str) -> None:
     plain = network().to(torch.bfloat16)
     net = network().to(torch.bfloat16)

@@ -208,7 +208,9 @@ def by_adam(layer: nn.Module, loss: Any, strength: float) -> None:
 
 
 @pytest.mark.parametrize("name", PENALTIES)
-@pytest.mark.parametrize("train", [by_sgd, by_adam], ids=["sgd", "adam"])
+@pytest.mark.parametrize(
+    "train", [by_sgd, pytest.param(by_adam, marks=pytest.mark.slow)], ids=["sgd", "adam"]
+)
 def test_agrees_with_the_estimator_and_the_convex_solver(name: str, train: Any) -> None:
     ours, estimator, convex = fitted(name, train)
     np.testing.assert_allclose(ours, estimator, rtol=0, atol=1e-5)

@@ -33,7 +33,7 @@ def data(shape: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
     return X, X @ torch.outer(draw(shape[1]), draw(shape[0]))
 
 
-@pytest.mark.parametrize("shape", [TALL, WIDE])
+@pytest.mark.parametrize("shape", [TALL, pytest.param(WIDE, marks=pytest.mark.slow)])
 def test_a_zero_layer_trains_to_the_least_nuclear_norm(shape: tuple[int, int]) -> None:
     """What cannot move at first order does so after the first step; to the convex optimum."""
     layer, (X, Y) = st.apply(zero_layer(shape), "weight", "nuclear"), data(shape)
@@ -46,6 +46,7 @@ def test_a_zero_layer_trains_to_the_least_nuclear_norm(shape: tuple[int, int]) -
     assert loss + 0.05 * float(sb.Nuclear()(W)) == pytest.approx(best.objective_, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_deeper_products_and_low_ranks_leave_zero_too() -> None:
     designs = [sb.Schatten(2 / 3), sb.MatrixProduct(*TALL, 3, depth=4), sb.MatrixProduct(*TALL, 1)]
     for design in designs:
