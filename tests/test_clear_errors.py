@@ -1,8 +1,6 @@
 """One clear line for what a user may well type, wherever a number or a function is expected."""
 
-import importlib
 import math
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -172,17 +170,6 @@ def test_labels_of_groups_are_of_one_kind(labels: list[Any]) -> None:
     ):
         with pytest.raises(ValueError, match=r"groups hold labels .*one kind"):
             call()
-
-
-def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "clarabel", None)
-    with pytest.raises(ImportError, match=r"symbias\[verify\]"):
-        sb.verify("l1", sb.WeightDecay(0.1), shape=4)
-    for name in [n for n in sys.modules if n == "symbias.torch" or n.startswith("symbias.torch.")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(ImportError, match=r"symbias\[torch\]"):
-        importlib.import_module("symbias.torch")
 
 
 PRODUCTS = sb.Hadamard(3)
