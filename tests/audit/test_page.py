@@ -46,7 +46,9 @@ def test_nothing_is_fetched_and_names_stay_text(page_file: Path) -> None:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium on the PATH")
-@pytest.mark.parametrize("width", [390, 1200])
+@pytest.mark.parametrize(
+    "width", [420, *(pytest.param(w, marks=pytest.mark.slow) for w in (1280, 1920))]
+)
 def test_the_page_in_a_browser(page_file: Path, tmp_path: Path, width: int) -> None:
     from matplotlib.image import imread
     from playwright.sync_api import sync_playwright

@@ -6,7 +6,7 @@ import pytest
 import symbias as sb
 
 
-@pytest.mark.parametrize("penalty", ["tv", "group"])
+@pytest.mark.parametrize("penalty", [pytest.param("tv", marks=pytest.mark.slow), "group"])
 def test_torch_sgd_with_weight_decay_solves_the_penalised_problem(penalty: str) -> None:
     import torch
 

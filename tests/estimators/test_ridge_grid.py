@@ -18,7 +18,7 @@ def data(scale: float = 1.0):
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
-@pytest.mark.parametrize("solver", ["auto", "varpro"])
+@pytest.mark.parametrize("solver", ["auto", pytest.param("varpro", marks=pytest.mark.slow)])
 def test_the_largest_shrinks_every_direction_to_one_per_cent(scale: float, solver: str) -> None:
     X, y = data(scale)
     model = sb.DesignedRegressorCV("ridge", solver=solver, cv=3).fit(X, y)

@@ -26,7 +26,9 @@ LINKS = {
 }
 
 
-@pytest.mark.parametrize("name", LINKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in ("cube", "elastic"))) for n in LINKS]
+)
 def test_a_radius_has_no_mass_below_zero(name: str) -> None:
     """Density of w = h(r) against dw, by quadrature over r: exp(-l(h(r)) / T) dr."""
     p, T = sb.Radial((), 2, LINKS[name]), 0.5

@@ -293,6 +293,7 @@ def test_an_own_map_that_is_no_power() -> None:
     np.testing.assert_allclose(got, [mass(r) / mass(3.0) for r in ends], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_orbits_apart_and_laws_of_several_numbers_are_refused() -> None:
     two = sb.Parameterization.of(lambda t: (jnp.sum(t["x"] ** 2) - 1) ** 2, {"x": 3})
     with pytest.raises(Refused, match=r"on orbits apart, of norms .*: its law is a sum"):

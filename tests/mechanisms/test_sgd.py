@@ -46,7 +46,11 @@ NAMES = ("relu_deep_biased", "attention_shared_keys", "deep_linear_full", "norma
 CASES = {name: training(name) for name in NAMES}
 
 
-every_net = pytest.mark.parametrize("problem", CASES.values(), ids=CASES)
+LONG = ("relu_deep_biased", "attention_shared_keys")
+every_net = pytest.mark.parametrize(
+    "problem",
+    [pytest.param(case, id=n, marks=[pytest.mark.slow] * (n in LONG)) for n, case in CASES.items()],
+)
 coupled = pytest.mark.parametrize("problem", [CASES["deep_linear_full"]], ids=["deep_linear_full"])
 
 
@@ -89,6 +93,7 @@ def test_translations_drift_by_decay_alone() -> None:
     np.testing.assert_allclose(drift["dead"], -0.05 * b["b"], rtol=1e-14)
 
 
+@pytest.mark.slow
 def test_expected_drift_is_the_mean_over_replicas() -> None:
     """2,048 replicas of one step against 2,048 other minibatches: within 5 standard errors."""
     problem = CASES["deep_linear_full"]
@@ -222,6 +227,7 @@ def test_scalar_formula_by_hand() -> None:
     np.testing.assert_allclose(settled["u"] * settled["v"], 1.0, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_relaxation_time_is_measured() -> None:
     """The charge of u v falls as exp(-t/time); start 2% off balance, 128 antithetic pairs.
 

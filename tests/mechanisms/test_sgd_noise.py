@@ -3,10 +3,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import symbias as sb
 
 
+@pytest.mark.slow
 def test_minibatch_noise_moves_the_predictor_as_label_noise_of_the_residuals_would() -> None:
     """The shift of the mean of w = u v, for fixed labels and batches of one.
 

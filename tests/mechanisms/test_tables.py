@@ -43,8 +43,15 @@ MECHANISMS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("mechanism", MECHANISMS)
-@pytest.mark.parametrize("holder", HOLDERS)
+LONG = ("in parts", "behind a link", "a length")  # under Langevin
+CELLS = [
+    pytest.param(h, m, marks=[pytest.mark.slow] * (m.startswith("Langevin") and h in LONG))
+    for h in HOLDERS
+    for m in MECHANISMS
+]
+
+
+@pytest.mark.parametrize(("holder", "mechanism"), CELLS)
 def test_beyond_the_table_is_refused(holder: str, mechanism: str) -> None:
     p = HOLDERS[holder]()
     if mechanism == "Langevin, on theta" and holder == "one factor":

@@ -75,7 +75,12 @@ def point(name: str, seed: int) -> np.ndarray:
     return w.T @ w if name == "W^T W" else w
 
 
-@pytest.mark.parametrize("name", CASES)
+LONG = ("u v w",)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LONG)) for n in CASES]
+)
 def test_weight_decay_is_what_is_derived_by_hand(name: str) -> None:
     case = CASES[name]
     p = of(case.fn, case.shapes)

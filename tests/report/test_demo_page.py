@@ -42,7 +42,9 @@ def test_nothing_is_fetched_and_nothing_is_left_over(demo: Path) -> None:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium on the PATH")
-@pytest.mark.parametrize("width", [390, 1100])
+@pytest.mark.parametrize(
+    "width", [420, *(pytest.param(w, marks=pytest.mark.slow) for w in (1280, 1920))]
+)
 def test_the_page_in_a_browser(demo: Path, width: int) -> None:
     from matplotlib.image import imread
     from playwright.sync_api import sync_playwright

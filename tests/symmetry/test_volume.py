@@ -27,7 +27,13 @@ def test_gram_is_its_definition(name: str) -> None:
     np.testing.assert_allclose(sb.gram(sym, params), generators @ generators.T, atol=1e-12)
 
 
-@pytest.mark.parametrize(("name", "library"), PAIRS)
+LONG = [(name, "jax") for name in ("deep_linear", "shared_heads")]
+
+
+@pytest.mark.parametrize(
+    ("name", "library"),
+    [pytest.param(*pair, marks=[pytest.mark.slow] * (pair in LONG)) for pair in PAIRS],
+)
 def test_log_volume_is_its_definition(name: str, library: str) -> None:
     sym, params = CASES[name]()
     expected, stabilizers = log_pdet(definition(sym, params))

@@ -84,6 +84,7 @@ def test_state_dict_round_trip() -> None:
     assert all("constant" not in key and "like" not in key for key in net.state_dict())
 
 
+@pytest.mark.slow
 def test_resumed_training_is_the_same_training() -> None:
     x, runs = inputs(), []
     for interrupted in (False, True):
@@ -103,7 +104,9 @@ def test_resumed_training_is_the_same_training() -> None:
     assert same(*runs)
 
 
-@pytest.mark.parametrize("name", DESIGNS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n != "hadamard")) for n in DESIGNS]
+)
 def test_compiles_to_one_graph(name: str) -> None:
     torch._dynamo.reset()
     net, x = designed_network(DESIGNS[name]), inputs()
@@ -309,6 +312,7 @@ def train(net: nn.Module, model: nn.Module, x: torch.Tensor) -> None:
         optimizer.step()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not (torch.distributed.is_available() and torch.distributed.is_gloo_available()),
     reason="this PyTorch has no gloo backend",

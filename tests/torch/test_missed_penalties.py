@@ -55,10 +55,10 @@ def warm_up(step: int) -> float:
     ("make", "options", "message"),
     [
         (OPTIM.AdamW, {}, "decoupled"),
-        (OPTIM.AdamW, {"schedule": warm_up}, "decoupled"),
+        pytest.param(OPTIM.AdamW, {"schedule": warm_up}, "decoupled", marks=pytest.mark.slow),
         (OPTIM.AdamW, {"early_gradient": True}, "decoupled"),
-        (OPTIM.AdamW, {"frozen": True}, "decoupled"),
-        (OPTIM.Rprop, {}, "ignores"),
+        pytest.param(OPTIM.AdamW, {"frozen": True}, "decoupled", marks=pytest.mark.slow),
+        pytest.param(OPTIM.Rprop, {}, "ignores", marks=pytest.mark.slow),
         (OPTIM.LBFGS, {}, "ignores"),
     ],
 )
