@@ -405,7 +405,8 @@ def test_series_that_change_together(tmp_path: Path) -> None:
     assert code == 0, err
     fit = sb.fit_series(table["t"], table[["a", "b"]], sb.TotalVariation(joint=True), 0.1)
     written = rows(tmp_path / "out" / "coefficients.csv")
-    assert list(written[0]) == ["t", "a", "b", "fit of a", "fit of b"]
+    names = ["fit of a", "fit of b", "unshrunk of a", "unshrunk of b"]
+    assert list(written[0]) == ["t", "a", "b", *names]
     found = [[float(row["fit of a"]), float(row["fit of b"])] for row in written]
     np.testing.assert_allclose(found, fit.fitted, rtol=1e-12)
     assert [written[k]["a"] == "" for k in (3, 4, 40)] == [True, False, True]

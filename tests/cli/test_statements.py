@@ -171,7 +171,7 @@ def test_many_kept_features_are_counted(tmp_path: Path) -> None:
     columns = {f"f{j}": X[:, j] for j in range(15)}
     record = fit(write(tmp_path, **columns, y=X.sum(axis=1)), "l1", "--target", "y",
                  "--strength", ".01")  # fmt: skip
-    assert "15 of 15 features explain y: " in record["said"]
+    assert "15 of 15 features predict y: " in record["said"]
     assert ", and 3 more." in record["said"]
 
 

@@ -12,8 +12,9 @@ MIXING = RNG.normal(size=(12, 12))
 
 
 def data(scale: float = 1.0):
-    X = RNG.normal(size=(80, 12)) @ MIXING * scale + 5
-    y = X @ RNG.normal(size=12) / scale + 3 * RNG.normal(size=80)
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(80, 12)) @ MIXING * scale + 5
+    y = X @ rng.normal(size=12) / scale + 3 * rng.normal(size=80)
     return X, y
 
 

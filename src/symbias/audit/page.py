@@ -25,16 +25,21 @@ def answer(found: Audit) -> str:
         f"The weights of {found.model} can move in {total['dimension']:,} directions without "
         f"changing what it computes{guess}."
     )
-    saved = 1 - total["least_norm"] / total["norm"] if total["norm"] else 0.0
+    whole = [row for row in found.rows if row.movable and not row.dead]  # what balancing moves
+    norm = sum(row.norm for row in whole)
+    saved = 1 - sum(row.least_norm or 0.0 for row in whole) / norm if norm else 0.0
     if saved >= 5e-4:
         said += (
             f" Balanced bond by bond, the arrays in them have a squared norm {100 * saved:.2g}% "
             "smaller: symbias balance writes such a checkpoint."
         )
-    elif total["norm"]:
+    elif norm:
         said += " It sits where they are smallest: balancing would change nothing."
     if total["dead"]:
-        said += f" {total['dead']:,} dimensions carry nothing and can be left out."
+        said += (
+            f" {total['dead']:,} dimensions carry nothing: they can be left out, unless they "
+            "are yet to be trained."
+        )
     return said
 
 

@@ -58,13 +58,16 @@ def series_job(table: Table, options: Options, found: dict[str, Any], callback: 
     record["target"] = targets[0] if len(targets) == 1 else list(targets)
     record["missing"] = int(np.sum(np.isnan(values)))
     record |= {"time_form": stamps.form, "time_pandas": stamps.pandas}
-    changes = [[written[i] for i in pair] for pair in np.searchsorted(fit.times, fit.breaks)]
+    changes = [[written[i] for i in pair] for pair in np.searchsorted(fit.times, fit.places)]
+    record["knots"] = len(fit.breaks)
     record["changes"] = changes if stamps.dates else [[_number(c) for c in p] for p in changes]
     if options.penalty == "spectral":
         record["strongest_period"] = fit.strongest_period
     if same:
         record |= of_constant(options, float(fit.observed[0]) if len(targets) == 1 else None)
     record["sure"] = sure_of_series(fit, written, options, record["seconds"])
+    if not fit.converged:
+        record["warnings"].append(f"not converged after {fit.n_iter} rounds: raise --max-iter")
     record |= compare_series(fit, options.verify)
     if options.verify:
         record |= train_series(fit)
@@ -141,4 +144,7 @@ def _series_rows(
     columns: list[Iterable[str]] = [written]
     columns += [["" if np.isnan(m) else f"{m:.15g}" for m in mean] for mean in means.T]
     columns += [[f"{f:.15g}" for f in fitted] for fitted in as_columns(fit.fitted).T]
+    if fit.unshrunk is not None:
+        names += [name.replace("fit", "unshrunk", 1) for name in names]
+        columns += [[f"{f:.15g}" for f in again] for again in as_columns(fit.unshrunk).T]
     return [[time_name, *targets, *names], *map(list, zip(*columns, strict=True))]

@@ -40,16 +40,12 @@ def _of_changes(fit: SeriesFit, written: list[str], options: Options) -> dict[st
 
 
 def _of_period(fit: SeriesFit, options: Options, seconds: float) -> dict[str, Any]:
-    if (best := fit.strongest_period) is None:
+    if fit.strongest_period is None:
         return {}
-    periods = fit.spectrum[0]
-    k = int(np.argmin(np.abs(periods - best)))
-    near = [float(p) for p in periods[[k + 1, k - 1]]] if 0 < k < len(periods) - 1 else None
-    sure: dict[str, Any] = {"neighbours": near}
     if note := _too_long(seconds, PARTS, options):
-        return sure | {"note": note}
+        return {"note": note}
     found = [again.strongest_period for again in left_out(fit, PARTS)]
-    return sure | {"parts": PARTS, "periods": found}
+    return {"parts": PARTS, "periods": found}
 
 
 def sure_of_table(

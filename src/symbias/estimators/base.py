@@ -20,7 +20,7 @@ from symbias.solvers import Fit, Loss, Model, Options, SquaredError, solver_for
 
 SOLVERS = ("auto", "varpro", "gd")
 FLOATS = (np.float64, np.float32)
-_LARGEST, _SMALLEST = 1e100, 1e-150
+_LARGEST, SMALLEST = 1e100, 1e-150
 
 
 class DesignedBase(BaseEstimator):
@@ -69,8 +69,8 @@ class DesignedBase(BaseEstimator):
         weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         check_size(X, y)
         y = np.asarray(y, dtype=np.float64)
-        if 0 < np.nanmax(np.abs(y), initial=0.0) < _SMALLEST:
-            raise ValueError(f"y is below {_SMALLEST:g}, whose square underflows; rescale")
+        if 0 < np.nanmax(np.abs(y), initial=0.0) < SMALLEST:
+            raise ValueError(f"y is below {SMALLEST:g}, whose square underflows; rescale")
         self._loss().check(y[~np.isnan(y)])
         return X, y, weights
 
@@ -210,7 +210,7 @@ def couples(penalty: Penalty | Parameterization | str) -> bool:
 
 def check_strength(strength: float) -> float:
     """Positive, and large enough for its square not to underflow."""
-    if positive("strength", strength) < _SMALLEST:
+    if positive("strength", strength) < SMALLEST:
         raise ValueError(f"strength {strength:g} underflows when it is squared; rescale X and y")
     return strength
 

@@ -3,12 +3,14 @@
 from collections.abc import Callable
 
 import numpy as np
+from scipy.optimize import minimize_scalar
 
 from symbias.estimators.descent import ROUGH, Fitted, Fold, over_folds
 from symbias.estimators.observed import Observed
 from symbias.penalties import Penalty, Spectral
 from symbias.solvers import Loss, Spectrum
 
+_FINE = {"xatol": 1e-10}
 _EVEN = 1e-6  # steps that a stamp may be off the grid
 MOST_GRID_POINTS = 20  # per time stamp, for frequencies over irregular stamps
 
@@ -97,6 +99,28 @@ def _fold(seen: Observed, size: int, loss: Loss, train: np.ndarray, test: np.nda
         return seen.error(test, np.asarray(loss.mean(found.signal[at]))), found.objective
 
     return errors
+
+
+def period_near(seen: Observed, frequency: float, spacing: float) -> float:
+    """The period, in steps, of the cosine of any phase that explains most near a frequency.
+
+    Cosines of a grid of frequencies cannot be met by every phase: least squares of 1, cos and sin
+    over one and a half spacings to either side.
+    """
+    weights = np.sqrt(seen.counts)
+
+    def left(f: float) -> float:
+        angle = 2 * np.pi * f * seen.times
+        basis = np.column_stack([np.ones_like(angle), np.cos(angle), np.sin(angle)])
+        basis, y = basis * weights[:, None], seen.values * weights
+        rest = y - basis @ np.linalg.lstsq(basis, y)[0]
+        return float(rest @ rest)
+
+    low, high = max(frequency - 1.5 * spacing, spacing / 4), min(frequency + 1.5 * spacing, 0.5)
+    grid = np.linspace(low, high, 25)
+    best = int(np.argmin([left(f) for f in grid]))
+    around = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
+    return 1 / float(minimize_scalar(left, bounds=around, method="bounded", options=_FINE).x)
 
 
 def _spectrum(seen: Observed, size: int, loss: Loss) -> Spectrum:

@@ -20,7 +20,6 @@ from scipy.stats import chi2
 
 from symbias._core.arrays import as_columns
 from symbias.estimators.observed import Observed
-from symbias.solvers import Series, SquaredError
 
 _LARGEST = 50_000_000  # numbers of the dense basis that kinks need
 _STRONGEST = 0.97  # autocorrelation
@@ -35,11 +34,7 @@ def change_ranges(
     dependent as their residuals allow: the limit grows by the largest eigenvalue of their
     correlation.
     """
-    values, counts = as_columns(seen.values), as_columns(seen.counts)
-    if order == 1:
-        drops = _jumps(values, counts, changes, noise.long_run)
-    else:
-        drops = _kinks(seen.times, values, counts, changes, noise.long_run)
+    drops = [moved_gains(seen, order, changes, k, noise.long_run) for k in range(len(changes))]
     limit = critical(order, level)
     found = []
     for first, gain in drops:
@@ -62,6 +57,8 @@ class Noise:
         Residuals of the means at the stamps times sqrt(count), nan where nothing was observed.
     variance, long_run : array (channels,)
         sigma^2 and sigma^2 (1 + rho) / (1 - rho), rho >= 0 the autocorrelation of neighbours.
+    information : float
+        n log s^2 over all channels, s^2 the variance of the innovations.
     shared : float
         Largest eigenvalue of the correlation of the channels, at least 1.
     """
@@ -79,6 +76,10 @@ class Noise:
         rounding = np.spacing(np.abs(as_columns(seen.values)).max(axis=0)) ** 2
         self.variance = np.maximum((np.nansum(self.left**2, axis=0) + within) / free, rounding)
         rho = np.array([_neighbours(left[~np.isnan(left)]) for left in self.left.T])
+        self.information = sum(
+            _innovations(left[~np.isnan(left)], float(least))
+            for left, least in zip(self.left.T, rounding, strict=True)
+        )
         self.long_run = self.variance * (1 + rho) / (1 - rho)
         whole = self.left[~np.isnan(self.left).any(axis=1)]
         self.shared = 1.0
@@ -89,6 +90,16 @@ class Noise:
             )
 
 
+def _innovations(left: np.ndarray, least: float) -> float:
+    """n log s^2 of a first-order autoregression with rho >= 0."""
+    if len(left) < 3:
+        return 0.0
+    size = float(left @ left)
+    rho = min(max(float(left[1:] @ left[:-1]) / max(size, least), 0.0), _STRONGEST)
+    new = left[1:] - rho * left[:-1]
+    return len(left) * math.log(max(float(new @ new) / len(new), least, 1e-300))
+
+
 def _neighbours(left: np.ndarray) -> float:
     """Autocorrelation of neighbours, its bias -(1 + 4 rho)/n undone (Kendall, Biometrika 1954)."""
     if len(left) < 5 or not np.any(left):
@@ -97,45 +108,48 @@ def _neighbours(left: np.ndarray) -> float:
     return min(max((rho + 1 / len(left)) / (1 - 4 / len(left)), 0.0), _STRONGEST)
 
 
-def _jumps(
-    values: np.ndarray, counts: np.ndarray, changes: np.ndarray, unit: np.ndarray
-) -> list[tuple[int, np.ndarray]]:
-    """First candidate and, for it and the following, what a jump there explains of its stretch."""
-    ends = np.concatenate([[0], changes + 1, [len(values)]])
-    drops = []
-    for a, b in zip(ends[:-2], ends[2:], strict=True):
-        c, y = counts[a:b], values[a:b]
-        y = y - (c * y).sum(axis=0) / np.maximum(c.sum(axis=0), 1)
-        left, sums = np.cumsum(c, axis=0)[:-1], np.cumsum(c * y, axis=0)[:-1]
-        right = c.sum(axis=0) - left
-        each = np.where((left > 0) & (right > 0), sums**2, 0.0)
-        each *= 1 / np.maximum(left, 1) + 1 / np.maximum(right, 1)  # the sums add up to 0
-        drops.append((int(a), (each / unit).sum(axis=1)))
-    return drops
+def moved_gains(
+    seen: Observed, order: int, changes: np.ndarray, k: int, unit: np.ndarray
+) -> tuple[int, np.ndarray]:
+    """First candidate and, for it and the following, what change k explains if it stands there.
+
+    Between its neighbours; in units of ``unit``, of each channel.
+    """
+    values, counts = as_columns(seen.values), as_columns(seen.counts)
+    if order == 1:
+        ends = np.concatenate([[0], changes + 1, [len(values)]])
+        a, b = int(ends[k]), int(ends[k + 2])
+        return a, _jump_gain(values[a:b], counts[a:b], unit)
+    ends = np.concatenate([[0], changes, [len(values) - 1]])
+    a, b = int(ends[k]), int(ends[k + 2])
+    basis, candidates = hinges(seen.times, np.delete(changes, k)), np.arange(a + 1, b)
+    t = basis[:, 1]
+    gains = [
+        _hinge_gain(t, y, c.astype(float), basis, candidates) / one
+        for y, c, one in zip(values.T, counts.T, unit, strict=True)
+    ]
+    return a + 1, np.sum(gains, axis=0)
 
 
-def _kinks(
-    times: np.ndarray, values: np.ndarray, counts: np.ndarray, changes: np.ndarray, unit: np.ndarray
-) -> list[tuple[int, np.ndarray]]:
-    """The same for a kink between its neighbours, all levels and slopes free."""
-    if len(times) * (len(changes) + 1) > _LARGEST:
+def hinges(times: np.ndarray, changes: np.ndarray) -> np.ndarray:
+    """Columns 1, t and (t - t_k)_+, t from 0 to 1."""
+    if len(times) * (len(changes) + 2) > _LARGEST:
         raise ValueError(
-            f"intervals of {len(changes)} kinks over {len(times):,} stamps need a dense matrix of "
-            f"more than {_LARGEST:,} numbers"
+            f"{len(changes)} kinks over {len(times):,} stamps need a dense matrix of more than "
+            f"{_LARGEST:,} numbers"
         )
     t = (times - times[0]) / (times[-1] - times[0])
-    ends = np.concatenate([[0], changes, [len(t) - 1]])
-    drops = []
-    for k, (a, b) in enumerate(zip(ends[:-2], ends[2:], strict=True)):
-        others = np.maximum(t[:, None] - t[np.delete(changes, k)], 0.0)
-        basis = np.column_stack([np.ones_like(t), t, others])
-        candidates = np.arange(a + 1, b)
-        gains = [
-            _hinge_gain(t, y, c.astype(float), basis, candidates) / one
-            for y, c, one in zip(values.T, counts.T, unit, strict=True)
-        ]
-        drops.append((int(a) + 1, np.sum(gains, axis=0)))
-    return drops
+    return np.column_stack([np.ones_like(t), t, np.maximum(t[:, None] - t[changes], 0.0)])
+
+
+def _jump_gain(y: np.ndarray, c: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    """What a jump after each stamp of a stretch but the last explains, c values at each."""
+    y = y - (c * y).sum(axis=0) / np.maximum(c.sum(axis=0), 1)
+    left, sums = np.cumsum(c, axis=0)[:-1], np.cumsum(c * y, axis=0)[:-1]
+    right = c.sum(axis=0) - left
+    each = np.where((left > 0) & (right > 0), sums**2, 0.0)
+    each *= 1 / np.maximum(left, 1) + 1 / np.maximum(right, 1)  # the sums add up to 0
+    return (each / unit).sum(axis=1)
 
 
 def _hinge_gain(
@@ -154,29 +168,3 @@ def _hinge_gain(
     size = two - 2 * t[at] * one + t[at] ** 2 * zero
     left = size - np.sum(moved[:, 1:] ** 2, axis=1)
     return np.where(left > 1e-9 * size, moved[:, 0] ** 2 / np.maximum(left, 1e-300), 0.0)
-
-
-def false_alarm_share(
-    seen: Observed, order: int, noise: Noise, strength: float, draws: int, seed: int
-) -> float:
-    """The share of series of noise alone that show a change at this strength.
-
-    Rows of residuals in blocks of n^(1/3), drawn with replacement, stand at the stamps. A series
-    shows none exactly if its largest strength is smaller. Cost O(n) a draw.
-    """
-    rng = np.random.default_rng(seed)
-    pool = noise.left[~np.isnan(noise.left).any(axis=1)]
-    pool = (pool - pool.mean(axis=0)) * np.sqrt(
-        noise.variance / np.maximum(pool.var(axis=0), 1e-300)
-    )
-    n, block = len(seen.times), math.ceil(len(pool) ** (1 / 3))
-    counts = as_columns(seen.counts)
-    weights = None if seen.once else np.ascontiguousarray(seen.weights.T)
-    alarms = 0
-    for _ in range(draws):
-        starts = rng.integers(len(pool), size=-(-n // block))
-        rows = (starts[:, None] + np.arange(block)).ravel()[:n] % len(pool)
-        values = (pool[rows] / np.sqrt(np.maximum(counts, 1))).reshape(seen.values.shape)
-        series = Series(np.ascontiguousarray(values.T), order, seen.times, weights, SquaredError())
-        alarms += series.strength_max > strength
-    return alarms / draws

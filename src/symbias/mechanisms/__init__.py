@@ -5,12 +5,27 @@ differentiates (JAX) loads on first use.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from symbias._core.extras import needed_by
 from symbias.mechanisms.base import Induced, Mechanism, Preference
 from symbias.mechanisms.label_noise import LabelNoise
 from symbias.mechanisms.weight_decay import WeightDecay
+
+if TYPE_CHECKING:
+    from symbias.mechanisms.bregman import Potential
+    from symbias.mechanisms.densities import effective_loss
+    from symbias.mechanisms.gradient_flow import GradientFlow
+    from symbias.mechanisms.label_noise import least_gradients
+    from symbias.mechanisms.langevin import Langevin, noise_drift
+    from symbias.mechanisms.law import Law
+    from symbias.mechanisms.potentials import flow_bracket
+    from symbias.mechanisms.sgd import (
+        charge_drift,
+        equilibrium,
+        expected_charge_drift,
+        relaxation_time,
+    )
 
 _LAZY = {
     "GradientFlow": "gradient_flow",
@@ -27,7 +42,25 @@ _LAZY = {
     "relaxation_time": "sgd",
 }
 
-__all__ = ["Induced", "LabelNoise", "Mechanism", "Preference", "WeightDecay", *sorted(_LAZY)]
+__all__ = [
+    "GradientFlow",
+    "Induced",
+    "LabelNoise",
+    "Langevin",
+    "Law",
+    "Mechanism",
+    "Potential",
+    "Preference",
+    "WeightDecay",
+    "charge_drift",
+    "effective_loss",
+    "equilibrium",
+    "expected_charge_drift",
+    "flow_bracket",
+    "least_gradients",
+    "noise_drift",
+    "relaxation_time",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -72,7 +72,7 @@ def moves_of(fit: SeriesFit) -> np.ndarray:
     Shape (changes, channels, 2). Where there are too many changes to undo it, as they were fitted.
     """
     signal = as_columns(fit.fitted if fit.unshrunk is None else fit.unshrunk)
-    before, after = np.searchsorted(fit.times, fit.breaks).T
+    before, after = np.searchsorted(fit.times, fit.places).T
     if np.any(before != after):
         return np.stack([signal[before], signal[after]], axis=-1)
     slopes = np.diff(signal, axis=0) / np.diff(fit.in_steps(fit.times) * fit.step)[:, None]
@@ -86,6 +86,8 @@ def _what(record: dict[str, Any]) -> str:
 def _period(record: dict[str, Any]) -> str:
     unit = unit_of(record)
     named = unit.removesuffix("s") in _UNITS
+    if unit == "days" and record["strongest_period"] < 2:
+        return f"{24 * record['strongest_period']:.4g} hours"
     return f"{record['strongest_period']:.4g} {unit if named else f'(in units of {unit})'}"
 
 
@@ -139,7 +141,7 @@ def table_answer(record: dict[str, Any], kept: list[str]) -> str:
     shown = kept[:12]
     more = f", and {len(kept) - 12} more" if len(kept) > 12 else ""
     one = len(kept) == 1
-    does = f"explain{'s' * one} {record['target']}"
+    does = f"predict{'s' * one} {record['target']}"
     if "classes" in record:
         does = f"tell{'s' * one} the classes of {record['target']} apart"
     named = ", ".join(shown) + more if more else listed(shown)

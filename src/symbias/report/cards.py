@@ -1,5 +1,6 @@
 """The card of a parameterization: what it prefers under each way of training, or why not."""
 
+import re
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -169,7 +170,9 @@ def _without(mechanism: str, error: MissingExtra) -> Row:
 
 
 def _in_z(row: Row) -> Row:
-    return Row(row.mechanism, row.penalty.replace("w", "z"), row.status, row.note, row.value)
+    return Row(
+        row.mechanism, re.sub(r"\bw(?=_|\b)", "z", row.penalty), row.status, row.note, row.value
+    )
 
 
 def _probe(p: Parameterization) -> np.ndarray:

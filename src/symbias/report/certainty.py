@@ -7,6 +7,13 @@ from symbias.report.words import listed
 
 Table = tuple[str, list[list[str]]]
 _FEATURES = 15
+_NONE = (
+    "A change would have to explain more than the largest of n squares of the noise, at the level "
+    "of 5%: none does."
+)
+_STAND_IN = (
+    "What correlates with a feature that matters can stand in for it, however often it is kept."
+)
 
 
 def certainty(
@@ -27,21 +34,19 @@ def certainty(
                 for place, ends in zip(changes, intervals, strict=True)
             ]
             tables.append(_first(f"{share} intervals of the changes", rows))
-    if "false_alarms" in sure:
+    elif "intervals" in sure:
+        said.append(_NONE)
+    if "false_alarms" in sure and changes:
         said.append(
             "Noise alone (what the fit leaves, drawn anew in blocks) shows a change at this "
-            f"strength in {round(sure['false_alarms'] * sure['draws'])} of {sure['draws']} series."
-        )
-    if sure.get("neighbours"):
-        said.append(
-            "A record of this length tells periods apart in steps: the next ones are "
-            f"{' and '.join(f'{p:.4g}' for p in sure['neighbours'])}."
+            f"strength in {round(sure['false_alarms'] * sure['draws'])} of {sure['draws']} series"
+            + (": take these changes with care." if sure["false_alarms"] > 0.05 else ".")
         )
     if "periods" in sure:
         said.append(_left_out(record, sure))
     if "kept" in sure:
         more, table = _halves(sure, kept)
-        said += more
+        said += [*more, _STAND_IN]
         tables.append(table)
     if "note" in sure:
         said.append(f"Not tested: {sure['note']}.")

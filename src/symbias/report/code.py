@@ -18,8 +18,14 @@ def series_code(record: dict[str, Any]) -> str:
         f"data = {record['read']}\n"
         f"fit = sb.fit_series({times}, data[{record['target']!r}], {penalty}, "
         f"strength={record['strength']!r})\n"
-        "print(fit.breaks, fit.dual_gap)"
+        f"print(fit.{_asked(record)}, fit.dual_gap)"
     )
+
+
+def _asked(record: dict[str, Any]) -> str:
+    if record["penalty"] == "spectral":
+        return "strongest_period"
+    return "changepoints" if "intervals" in record["sure"] else "breaks"
 
 
 def table_code(record: dict[str, Any]) -> str:

@@ -31,6 +31,10 @@ _COMPUTED = (
     "The penalty is what weight decay on the factors of a redundant parameterization makes of the "
     "weights. The fit is where training those factors ends, solved for directly."
 )
+_LEFT_OUT = (
+    "The fit has {}, as stairs beside these or no larger than noise can make them: they are left "
+    "out of the answer (backward elimination, wrong in 5% of series of noise alone at most)."
+)
 _MEANS = {
     "auto": "solved directly",
     "varpro": "factors trained (varpro)",
@@ -67,7 +71,7 @@ def series_section(
                 fitted,
                 fit.observed_times,
                 observed,
-                fit.breaks,
+                fit.places,
                 refit,
                 (time, target),
                 steps,
@@ -85,6 +89,8 @@ def series_section(
             )
         )
     assumed = [_belief(record["penalty"]), "Errors are squared: noise of one size everywhere."]
+    if (more := record["knots"] - len(changes)) > 0:
+        assumed.append(_LEFT_OUT.format(f"{more} more change{'s' * (more > 1)}"))
     if len(targets) > 1:
         assumed.append("All channels change together.")
     return Section(

@@ -8,7 +8,8 @@ _HUGE = 1e9
 
 def amount(value: float, change: float) -> str:
     """A value to a hundredth of a change of it: 1,098 where it fell by 248."""
-    if not math.isfinite(value) or abs(value) >= _HUGE or not change:
+    apart = abs(change) < 1e-3 * abs(value)  # digits that tell the two apart
+    if not math.isfinite(value) or not change or (abs(value) >= _HUGE and not apart):
         return f"{value:,.4g}"
     decimals = 2 - math.floor(math.log10(abs(change)))
     if decimals > 9:

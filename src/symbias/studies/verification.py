@@ -89,7 +89,9 @@ def verify(
         options = {"sigma": mechanism.sigma, "momentum": mechanism.momentum}
         return check_label_noise(p, mechanism.learning_rate, **options, key=key)
     if isinstance(mechanism, GradientFlow):
-        return check_gradient_flow(p, mechanism.init_scale, key=key)
+        if (scale := mechanism.init_scale) is None:
+            raise ValueError("verify takes sb.GradientFlow(init_scale): a design has no start yet")
+        return check_gradient_flow(p, scale, key=key)
     single = design(penalty, mechanism, shape=())
     if mechanism.reference == "ambient":
         return check_gauge(p, single, penalty, mechanism.temperature, key=key)
