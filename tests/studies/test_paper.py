@@ -277,3 +277,11 @@ def test_seeds_differ_and_repeat() -> None:
     again = relu_balance.PROBLEM.initial(jax.random.key(0))
     assert not np.array_equal(a["w"], b["w"])
     np.testing.assert_array_equal(a["w"], again["w"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", paper.PAPER)
+def test_each_study_runs_as_a_command_does(name: str, tmp_path: Path) -> None:
+    result = study(name)(tmp_path, quick=True, progress=False, seeds=2)
+    assert result["studies"][name]["claims"]
+    assert "<img" in (tmp_path / "index.html").read_text()

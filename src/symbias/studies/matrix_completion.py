@@ -63,7 +63,7 @@ def sampler(key: Array, size: int) -> tuple[Array, Array]:
     """A fair coin for each entry, 32 of them from each random word."""
     words = jax.random.bits(key, (13, 1)) >> jnp.arange(32, dtype=jnp.uint32)
     coins = (words & 1).reshape(-1)[: SIZE**2].reshape(SIZE, SIZE)
-    return coins == 1, jnp.zeros(())
+    return (coins == 1)[None], jnp.zeros(1)
 
 
 PROBLEM = Problem(predict=predict, params=draw, sampler=sampler, loss=loss, symmetry=SYMMETRY)
