@@ -40,6 +40,7 @@ def test_energy_test_is_calibrated() -> None:
     assert stats.kstest(np.array(p) - rng.uniform(size=1000) / 100, "uniform").pvalue > 0.01
 
 
+@pytest.mark.slow
 def test_draws_of_the_law_itself_are_not_told_apart() -> None:
     """100 comparisons of exact draws with law.sample: 15 rejections at 5% come once in 7,000."""
     rng = np.random.default_rng(2)

@@ -94,7 +94,7 @@ CLAIMS = {f.__name__: f for f in (level, features, groups, completion, pruning, 
 CLAIMS |= {f.__name__: f for f in (trainings, flow, charges, langevin)}
 
 
-SLOW = ("trainings", "flow", "charges", "langevin", "adapter")
+SLOW = ("trainings", "flow", "charges", "langevin", "adapter", "pruning")
 
 
 @pytest.mark.parametrize(

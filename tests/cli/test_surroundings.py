@@ -31,7 +31,9 @@ def symbias(
 
 
 @LINUX
-@pytest.mark.parametrize("backend", ["TkAgg", "no such backend"])
+@pytest.mark.parametrize(
+    "backend", ["TkAgg", pytest.param("no such backend", marks=pytest.mark.slow)]
+)
 def test_no_home_and_no_display(tmp_path: Path, backend: str) -> None:
     bad = {"HOME": NOWHERE, "MPLBACKEND": backend}
     found = symbias("demo", "--quiet", "--out", "out", folder=tmp_path, **bad)

@@ -19,7 +19,13 @@ from tests.dynamics.test_store import PROBLEM, content, go, watch
 
 @pytest.mark.parametrize(
     ("lengths", "every"),
-    [((400, 800), 10), ((130, 437), 10), ((40, 2000), 10), ((55, 57, 90), 10), ((55, 60, 65), 10)],
+    [
+        ((400, 800), 10),
+        ((130, 437), 10),
+        pytest.param((40, 2000), 10, marks=pytest.mark.slow),
+        pytest.param((55, 57, 90), 10, marks=pytest.mark.slow),
+        ((55, 60, 65), 10),
+    ],
 )
 def test_an_extended_run_is_the_long_one(tmp_path: Path, lengths, every: int) -> None:
     """Also where a part ended between two records, or at one, or was of another chunk."""

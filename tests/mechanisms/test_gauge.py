@@ -107,7 +107,7 @@ def scaled() -> Problem:
     return Problem(predict, params, data=(x, y), symmetry=Symmetry([bond]))
 
 
-@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("nesterov", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_momentum_settles_as_plain_sgd_with_a_larger_rate(nesterov: bool) -> None:
     """Ratio of the mean squares of both sides, 64 runs of 12 relaxation times; standard error .4%.
 

@@ -131,6 +131,7 @@ def test_a_closed_form_that_fails_the_test_is_not_used() -> None:
     assert sb.WeightDecay(1.0).induced(p).formula == "lam 1/2 |balanced theta|^2"
 
 
+@pytest.mark.slow
 def test_the_card_answers_for_every_mechanism() -> None:
     case = CASES["u v w"]
     p = of(case.fn, case.shapes)

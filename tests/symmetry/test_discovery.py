@@ -87,6 +87,7 @@ def test_dead_and_affine_parameters_are_classes_of_their_own() -> None:
     assert found.affine == ("W shift 1", "b shift")
 
 
+@pytest.mark.slow
 def test_sixteen_units_need_more_draws_than_their_biases_are_long() -> None:
     net = layers([2, 16, 1], lambda x: jnp.maximum(x, 0), biases=True)
     found = sb.discover(*net)
