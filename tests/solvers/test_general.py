@@ -114,3 +114,18 @@ def test_a_fit_compiles_nothing() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_fits_in_threads_do_not_warn() -> None:
+    """Warnings are errors here; filters of several threads would undo one another."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 120)), rng.normal(size=40)
+
+    def fit(strength: float) -> int:
+        return int(np.sum(sb.DesignedRegressor("l1", strength).fit(X, y).support_))
+
+    strengths = np.tile(np.geomspace(0.3, 0.005, 20), 4)
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(fit, strengths)) == [fit(s) for s in strengths[:20]] * 4

@@ -6,6 +6,7 @@ min over c of 1/2 c^T G c - q^T c + strength |c|_1
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from sklearn.linear_model import enet_path
 from symbias.solvers.quadratic import Quadratic
 
 _PATH_SWEEPS = 100
+_one_at_a_time = Lock()  # filters of warnings belong to the process, not to a thread
 
 # without scikit-learn's check of parameters, which costs more than a small sweep
 _enet_path = getattr(enet_path, "__wrapped__", enet_path)
@@ -69,7 +71,7 @@ def sweeps(
 def _kernel(
     gram: np.ndarray, q: np.ndarray, target: np.ndarray, strengths: Any, **options: Any
 ) -> np.ndarray:
-    with warnings.catch_warnings():
+    with _one_at_a_time, warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         _, coefficients, _ = _enet_path(
             np.zeros((1, len(q)), order="F"),
