@@ -26,7 +26,8 @@ PENALTIES = ["l1", "lq", sb.GroupLasso(3), "tv", "trend", "spectral"]
     [
         *(sb.DesignedRegressor(name) for name in ["l1", "lq", "tv", "trend", "spectral"]),
         sb.DesignedRegressor(sb.GroupLasso(2)),
-        *(sb.DesignedRegressor(name, solver="gd") for name in ["l1", "tv"]),
+        sb.DesignedRegressor("l1", solver="gd"),
+        pytest.param(sb.DesignedRegressor("tv", solver="gd"), marks=pytest.mark.slow),
         sb.DesignedRegressor(sb.GroupLasso(2), solver="gd"),
         *(sb.DesignedRegressorCV(name, strengths=3, cv=3) for name in ["l1", "tv"]),
         sb.DesignedRegressor(loss="huber"),

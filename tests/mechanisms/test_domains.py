@@ -367,6 +367,7 @@ def test_a_length_beside_a_product_keeps_its_log_two() -> None:
             assert fall == pytest.approx(np.log(2), abs=1e-12)
 
 
+@pytest.mark.slow
 def test_the_law_of_a_mixed_group_against_simulation() -> None:
     """A length and a product, by Euler steps of noise without a component along orbits.
 

@@ -89,6 +89,7 @@ def matrices() -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     return w, np.linalg.svd(w)[1], {k: np.stack([p[k] for p in points]) for k in "PQ"}
 
 
+@pytest.mark.slow
 def test_square_products() -> None:
     """Predictor, slice and conditioned laws of P Q in singular values."""
     w, s, theta = matrices()
@@ -278,6 +279,7 @@ def test_a_map_of_one_s_own_has_the_law_of_its_closed_form(
     assert "DLASCL" not in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_own_map_that_is_no_power() -> None:
     """w = 1 + |x|^2 + |x|^4 under isotropic noise: r^2 dr exp(-l/T) in r."""
     own = sb.Parameterization.of(lambda t: 1 + squared_length(t) + squared_length(t) ** 2, {"x": 3})
