@@ -9,7 +9,6 @@ compilation is left out: ratios hold on a busy machine where times do not.
 
 import argparse
 import json
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
+from comparison.timing import least
 
 from symbias.dynamics import SGD, Problem, simulate
 
@@ -198,15 +198,6 @@ def total_variation(once: bool = False) -> Case:
 CASES = (relu, attention, completion, spectral, total_variation, partial(total_variation, True))
 
 
-def best(run: Callable[[], Any], turns: int) -> float:
-    times = []
-    for _ in range(turns):
-        begun = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - begun)
-    return min(times)
-
-
 def per_step(case: Case, replicas: int, seconds: float, turns: int) -> float:
     """Microseconds of one step of all replicas; what a run costs apart from steps is taken off."""
     stretch = max(2, min(1000, 4096 // replicas))
@@ -223,11 +214,11 @@ def per_step(case: Case, replicas: int, seconds: float, turns: int) -> float:
         )
 
     run(1)
-    short = best(lambda: run(1), 2)
-    more = max(best(lambda: run(3), 2) - short, 1e-5) / 2
+    short = least(lambda: run(1), 2)
+    more = max(least(lambda: run(3), 2) - short, 1e-5) / 2
     stretches = 1 + max(2, min(1000, int(seconds / more)))
-    short = min(short, best(lambda: run(1), turns))
-    return (best(lambda: run(stretches), turns) - short) / ((stretches - 1) * stretch) * 1e6
+    short = min(short, least(lambda: run(1), turns))
+    return (least(lambda: run(stretches), turns) - short) / ((stretches - 1) * stretch) * 1e6
 
 
 def torch_per_step(case: Case, seconds: float, turns: int) -> float:
@@ -235,9 +226,9 @@ def torch_per_step(case: Case, seconds: float, turns: int) -> float:
     times, threads = [], torch.get_num_threads()
     for count in {1, threads}:
         torch.set_num_threads(count)
-        best(case.torch_step, 50)
-        steps = max(50, int(seconds / best(case.torch_step, 50)))
-        times.append(best(lambda n=steps: [case.torch_step() for _ in range(n)], turns) / steps)
+        least(case.torch_step, 50)
+        steps = max(50, int(seconds / least(case.torch_step, 50)))
+        times.append(least(lambda n=steps: [case.torch_step() for _ in range(n)], turns) / steps)
     torch.set_num_threads(threads)
     return min(times) * 1e6
 

@@ -8,16 +8,14 @@ not installed is left out. One BLAS thread.
 """
 
 import argparse
-import time
 import warnings
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from comparison.peers import peers
 from comparison.problems import regression, steps
-from comparison.timing import seconds
+from comparison.timing import least, seconds
 from threadpoolctl import threadpool_limits
 
 import symbias as sb
@@ -25,16 +23,6 @@ import symbias as sb
 README = Path(__file__).parent.parent / "README.md"
 BEGIN, END = "<!-- overview -->", "<!-- end of overview -->"
 Row = tuple[str, str, str]
-
-
-def least(run: Callable[[], object], turns: int = 5) -> float:
-    """The least seconds of several runs."""
-    times = []
-    for _ in range(turns):
-        begun = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - begun)
-    return min(times)
 
 
 def few_features() -> Row:
@@ -55,10 +43,10 @@ def changes() -> Row:
 
     y = steps(5_000, 10)
     t = np.arange(len(y))
-    one = least(lambda: sb.fit_series(t, y, "tv", 0.05).intervals())
+    one = least(lambda: sb.fit_series(t, y, "tv", 0.05).intervals(), 5)
     chosen = least(lambda: sb.fit_series(t, y, "tv").intervals(), 2)
     penalty = 3 * np.log(len(y)) * float(np.var(np.diff(y))) / 2
-    exact = least(lambda: ruptures.KernelCPD("linear", min_size=2).fit(y).predict(pen=penalty))
+    exact = least(lambda: ruptures.KernelCPD("linear", min_size=2).fit(y).predict(pen=penalty), 5)
     plain = least(lambda: ruptures.Pelt("l2", jump=1, min_size=2).fit(y).predict(pen=penalty), 1)
     return (
         "When a series of 5,000 stamps changed its level, with intervals",
@@ -112,7 +100,7 @@ def volumes() -> Row:
         return float(np.log(np.linalg.svd(np.array(columns), compute_uv=False)).sum())
 
     assert abs(dense() - sb.log_volume(symmetry, params)) < 1e-6
-    ours, theirs = least(lambda: sb.log_volume(symmetry, params)), least(dense, 2)
+    ours, theirs = least(lambda: sb.log_volume(symmetry, params), 5), least(dense, 2)
     return (
         "The volume of a symmetry's orbit, whose gradient is the bias of noise",
         "a log-determinant derived by hand, or a dense matrix",

@@ -118,35 +118,12 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, 
     table = "x,z,y\n" + "".join("{},{},{}\n".format(*row) for row in rng.normal(size=(30, 3)))
     (folder / "t.csv").write_text(table)
     bonds = ["m.safetensors", "--bonds", "b.yaml"]
+    table_of = ["fit", "t.csv", "--strength", "0.1", "--target", "y", "--verify"]
     lines = [
         ["demo", "--out", "demo"],
         ["fit", NILE, "--penalty", "trend", "--verify", "--out", "series"],
-        [
-            "fit",
-            "t.csv",
-            "--penalty",
-            "l1",
-            "--strength",
-            "0.1",
-            "--target",
-            "y",
-            "--verify",
-            "--out",
-            "table",
-        ],
-        [
-            "fit",
-            "t.csv",
-            "--penalty",
-            "logsum",
-            "--strength",
-            "0.1",
-            "--target",
-            "y",
-            "--verify",
-            "--out",
-            "links",
-        ],
+        [*table_of, "--penalty", "l1", "--out", "table"],
+        [*table_of, "--penalty", "logsum", "--out", "links"],
         ["audit", *bonds, "--out", "audit"],
         ["balance", *bonds, "--out", "new.safetensors"],
         ["design", "--penalty", "tv", "--out", "design"],

@@ -3,10 +3,9 @@
 Public names load on first use, so that ``import symbias`` stays light.
 """
 
-from importlib import import_module
 from typing import Any
 
-from symbias._core.extras import needed_by
+from symbias._core.lazy import load
 from symbias._version import __version__
 
 # room -> the public names it holds
@@ -121,12 +120,7 @@ __all__ = ["__version__", *sorted(_HOME)]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'symbias' has no attribute {name!r}")
-    with needed_by(f"sb.{name}"):
-        value = getattr(import_module(f"symbias.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+    return load(__name__, _HOME, name, "sb.")
 
 
 def __dir__() -> list[str]:

@@ -20,7 +20,7 @@ from symbias.solvers import Fit, Loss, Model, Options, SquaredError, solver_for
 
 SOLVERS = ("auto", "varpro", "gd")
 FLOATS = (np.float64, np.float32)
-_LARGEST, SMALLEST = 1e100, 1e-150
+_LARGEST, _SMALLEST = 1e100, 1e-150
 
 
 class DesignedBase(BaseEstimator):
@@ -69,8 +69,7 @@ class DesignedBase(BaseEstimator):
         weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         check_size(X, y)
         y = np.asarray(y, dtype=np.float64)
-        if 0 < np.nanmax(np.abs(y), initial=0.0) < SMALLEST:
-            raise ValueError(f"y is below {SMALLEST:g}, whose square underflows; rescale")
+        check_underflow("y is", y)
         self._loss().check(y[~np.isnan(y)])
         return X, y, weights
 
@@ -210,9 +209,15 @@ def couples(penalty: Penalty | Parameterization | str) -> bool:
 
 def check_strength(strength: float) -> float:
     """Positive, and large enough for its square not to underflow."""
-    if positive("strength", strength) < SMALLEST:
+    if positive("strength", strength) < _SMALLEST:
         raise ValueError(f"strength {strength:g} underflows when it is squared; rescale X and y")
     return strength
+
+
+def check_underflow(what: str, values: np.ndarray) -> None:
+    """Refuse numbers, not all zero, whose squares underflow; ``what`` begins the sentence."""
+    if 0 < np.nanmax(np.abs(values), initial=0.0) < _SMALLEST:
+        raise ValueError(f"{what} below {_SMALLEST:g}, whose square underflows; rescale")
 
 
 def check_size(*arrays: Any) -> None:

@@ -1,4 +1,4 @@
-r"""How sure the changes of a series are: intervals of where they stand, and false alarms of noise.
+r"""Where the changes of a series may stand, and the noise that leaves it open.
 
 With the other changes held where they are, let :math:`S(\tau)` be the sum of squares of the least
 squares fit that changes at :math:`\tau`. The interval is
@@ -90,12 +90,17 @@ class Noise:
             )
 
 
+def _lag_one(left: np.ndarray) -> float:
+    """Autocorrelation of neighbours, 0 of what is zero."""
+    size = float(left @ left)
+    return float(left[1:] @ left[:-1]) / size if size else 0.0
+
+
 def _innovations(left: np.ndarray, least: float) -> float:
     """n log s^2 of a first-order autoregression with rho >= 0."""
     if len(left) < 3:
         return 0.0
-    size = float(left @ left)
-    rho = min(max(float(left[1:] @ left[:-1]) / max(size, least), 0.0), _STRONGEST)
+    rho = min(max(_lag_one(left), 0.0), _STRONGEST)
     new = left[1:] - rho * left[:-1]
     return len(left) * math.log(max(float(new @ new) / len(new), least, 1e-300))
 
@@ -104,8 +109,7 @@ def _neighbours(left: np.ndarray) -> float:
     """Autocorrelation of neighbours, its bias -(1 + 4 rho)/n undone (Kendall, Biometrika 1954)."""
     if len(left) < 5 or not np.any(left):
         return 0.0
-    rho = float(left[1:] @ left[:-1] / (left @ left))
-    return min(max((rho + 1 / len(left)) / (1 - 4 / len(left)), 0.0), _STRONGEST)
+    return min(max((_lag_one(left) + 1 / len(left)) / (1 - 4 / len(left)), 0.0), _STRONGEST)
 
 
 def moved_gains(

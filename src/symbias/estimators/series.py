@@ -8,7 +8,7 @@ import numpy as np
 
 from symbias._core.numbers import whole
 from symbias.estimators import by_design, by_knots, by_spectrum
-from symbias.estimators.base import SMALLEST, check_size, check_strength
+from symbias.estimators.base import check_size, check_strength, check_underflow
 from symbias.estimators.descent import Fitted
 from symbias.estimators.observed import Observed, since
 from symbias.estimators.series_fit import SeriesFit
@@ -141,8 +141,7 @@ def _checked(times: Any, values: Any, joint: bool) -> tuple[np.ndarray, np.ndarr
         )
     if not np.all(np.isfinite(times)) or np.any(np.isinf(values)):
         raise ValueError("times must be finite, and values finite or nan")
-    if 0 < np.nanmax(np.abs(values), initial=0.0) < SMALLEST:
-        raise ValueError(f"values are below {SMALLEST:g}, whose square underflows; rescale")
+    check_underflow("values are", values)
     known = np.atleast_1d(np.sum(~np.isnan(values), axis=0))
     if not known.size or known.min() < 3:
         where = f" in channel {np.argmin(known)}" if known.size > 1 else ""

@@ -7,7 +7,7 @@ import numpy as np
 
 from symbias._core.numbers import whole
 from symbias.estimators import by_knots, by_spectrum
-from symbias.estimators.changepoints import false_alarm_share, noise_of, refit, standing
+from symbias.estimators.changepoints import crowded, false_alarm_share, refit, standing
 from symbias.estimators.confidence import Noise, change_ranges
 from symbias.estimators.descent import Fitted
 from symbias.estimators.observed import Observed, since
@@ -63,8 +63,13 @@ class SeriesFit(Fitted):
         return self._pairs(self.changes)
 
     def _pairs(self, changes: np.ndarray) -> np.ndarray:
-        stamps = np.unique(self.observed_times)
+        stamps = self._stamps
         return np.column_stack([stamps[changes], stamps[changes + 2 - self._order]])
+
+    @cached_property
+    def _stamps(self) -> np.ndarray:
+        """Distinct observed times."""
+        return np.unique(self.observed_times)
 
     @property
     def spectrum(self) -> tuple[np.ndarray, np.ndarray]:
@@ -126,14 +131,17 @@ class SeriesFit(Fitted):
         None where there are no changepoints to be had, or no change.
         """
         try:
-            changes = self._standing
+            again = self._refit
         except ValueError:
             return None
         if not len(self.changes):
             return None
-        again = refit(self.seen, self._order, changes)
         grid = self.in_steps(self.times)
         return by_knots.between(self._order, grid, self.seen.times, again).T
+
+    @cached_property
+    def _refit(self) -> np.ndarray:
+        return refit(self.seen, self._order, self._standing)
 
     @property
     def _order(self) -> int:
@@ -163,7 +171,7 @@ class SeriesFit(Fitted):
         """
         if not 0 < level < 1:
             raise ValueError(f"level must be between 0 and 1, got {level!r}")
-        stamps = np.unique(self.observed_times)
+        stamps = self._stamps
         if not len(self._standing):
             return np.zeros((0, 2), dtype=stamps.dtype)
         ranges = change_ranges(self.seen, self._order, self._standing, self._noise, level)
@@ -188,18 +196,17 @@ class SeriesFit(Fitted):
 
     @cached_property
     def _noise(self) -> Noise:
-        return noise_of(self.seen, self._order, self._standing)
+        return Noise(self.seen, self._order, len(self._standing), self._refit.T)
 
     def _check_changes(self) -> None:
         if isinstance(self.penalty, Spectral):
             raise ValueError("a spectrum has no changepoints")
         if not isinstance(self.loss, SquaredError):
             raise ValueError(f"changepoints are known for squared errors, not for {self.loss!r}")
-        if len(self.changes) >= 0.45 * len(self.observed):
+        if crowded(self.seen, self.changes):
             raise ValueError(
                 "changepoints need more than twice as many values as changes, got "
-                f"{len(self.observed)} values and "
-                f"{len(self.changes)} changes"
+                f"{len(self.observed)} values and {len(self.changes)} changes"
             )
 
     def __repr__(self) -> str:

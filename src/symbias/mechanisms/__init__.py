@@ -4,10 +4,9 @@
 differentiates (JAX) loads on first use.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from symbias._core.extras import needed_by
+from symbias._core.lazy import load
 from symbias.mechanisms.base import Induced, Mechanism, Preference
 from symbias.mechanisms.label_noise import LabelNoise
 from symbias.mechanisms.weight_decay import WeightDecay
@@ -64,9 +63,4 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'symbias.mechanisms' has no attribute {name!r}")
-    with needed_by(name):
-        value = getattr(import_module(f"symbias.mechanisms.{_LAZY[name]}"), name)
-    globals()[name] = value
-    return value
+    return load(__name__, _LAZY, name)

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from symbias._core.lazy import load
+
 if TYPE_CHECKING:
     from symbias.report.cards import Card, card
 
@@ -9,8 +11,4 @@ __all__ = ["Card", "card"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'symbias.report' has no attribute {name!r}")
-    from symbias.report import cards
-
-    return getattr(cards, name)
+    return load(__name__, dict.fromkeys(__all__, "cards"), name)

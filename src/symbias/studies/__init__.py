@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from symbias._core.extras import needed_by
+from symbias._core.lazy import load
 
 if TYPE_CHECKING:
     from symbias.studies.verification import Verification, verify
@@ -45,9 +46,4 @@ def study(name: str) -> Callable[..., dict[str, Any]]:
 
 
 def __getattr__(name: str) -> Any:
-    if name not in ("Verification", "verify"):
-        raise AttributeError(f"module 'symbias.studies' has no attribute {name!r}")
-    with needed_by(f"sb.{name}"):
-        from symbias.studies import verification
-
-    return getattr(verification, name)
+    return load(__name__, dict.fromkeys(("Verification", "verify"), "verification"), name, "sb.")
