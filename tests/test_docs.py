@@ -8,7 +8,8 @@ import pytest
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-PAGES = ["fit", "preferences", "mechanisms", "dynamics", "designs", "torch", "audit"]
+PAGES = ["fit", "preferences", "mechanisms", "designs", "torch", "audit"]
+PAGES.insert(3, pytest.param("dynamics", marks=pytest.mark.slow))
 
 
 @pytest.mark.parametrize("page", PAGES)

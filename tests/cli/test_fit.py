@@ -320,7 +320,7 @@ def test_no_convergence_is_said(tmp_path: Path) -> None:
     assert json.loads(stdout)["converged"] is False
 
 
-@pytest.mark.parametrize("strength", ["1e-3", "auto"])
+@pytest.mark.parametrize("strength", ["1e-3", pytest.param("auto", marks=pytest.mark.slow)])
 def test_rounds_and_gap_are_options(tmp_path: Path, strength: str) -> None:
     rng = np.random.default_rng(0)
     body = "\n".join(f"{i},{v}" for i, v in enumerate(rng.normal(size=50).cumsum()))

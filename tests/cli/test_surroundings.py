@@ -89,10 +89,10 @@ def model(tmp_path: Path) -> Path:
     "arguments",
     [
         ("--help",),
-        ("demo",),
+        pytest.param(("demo",), marks=pytest.mark.slow),
         ("fit", NILE, "--penalty", "trend", "--strength", "20"),
         ("audit", "m.safetensors", "--bonds", "b.yaml"),
-        ("design", "--penalty", "tv"),
+        pytest.param(("design", "--penalty", "tv"), marks=pytest.mark.slow),
     ],
     ids=lambda words: " ".join(words[:1] + words[-1:]),
 )

@@ -252,7 +252,8 @@ def test_short_parameters_have_designs_too(penalty: str, size: int) -> None:
     [
         ("lasso", 3, "unknown penalty 'lasso'.*l1, lq, ridge"),
         (sb.Lq(2.5), 3, "singular there.*sb.Ridge"),
-        (sb.Lq(-1.0), 3, "0 < q <= 2"),
+        (lambda: sb.Lq(-1.0), 3, "Lq needs q > 0, got q = -1"),
+        (lambda: sb.Lq(0), 3, "Lq needs q > 0, got q = 0"),
         (sb.Schatten(0.7), (3, 3), r"Schatten\(p=0.6666.* is the nearest"),
         (sb.Nuclear(), 3, "penalty on matrices"),
         (sb.LatentGroupLasso([[0, 1]]), 3, "must cover the coefficients"),

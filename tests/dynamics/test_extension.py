@@ -21,7 +21,7 @@ from tests.dynamics.test_store import PROBLEM, content, go, watch
     ("lengths", "every"),
     [
         ((400, 800), 10),
-        ((130, 437), 10),
+        pytest.param((130, 437), 10, marks=pytest.mark.slow),
         pytest.param((40, 2000), 10, marks=pytest.mark.slow),
         pytest.param((55, 57, 90), 10, marks=pytest.mark.slow),
         ((55, 60, 65), 10),

@@ -37,7 +37,7 @@ def recurrent(kind: str) -> Problem:
     return Problem(predict, params, data=(x, rng.normal(size=40)), symmetry=symmetry)
 
 
-@pytest.mark.parametrize("kind", ["linear", "relu"])
+@pytest.mark.parametrize("kind", [pytest.param("linear", marks=pytest.mark.slow), "relu"])
 def test_recurrent_bonds_have_an_equilibrium(kind: str) -> None:
     problem = recurrent(kind)
     assert problem.symmetry.bonds[0].loops
@@ -56,7 +56,7 @@ def test_recurrent_bonds_have_an_equilibrium(kind: str) -> None:
         assert np.sum(again[name] ** 2) == pytest.approx(np.sum(array**2), rel=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["linear", "relu"])
+@pytest.mark.parametrize("kind", ["linear", pytest.param("relu", marks=pytest.mark.slow)])
 def test_recurrent_relaxation_is_that_of_the_linearised_drift(kind: str) -> None:
     """Finite differences of the mean drift by the charge, along all symmetric directions."""
     problem = recurrent(kind)
@@ -107,7 +107,8 @@ def scaled() -> Problem:
     return Problem(predict, params, data=(x, y), symmetry=Symmetry([bond]))
 
 
-@pytest.mark.parametrize("nesterov", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.slow
 def test_momentum_settles_as_plain_sgd_with_a_larger_rate(nesterov: bool) -> None:
     """Ratio of the mean squares of both sides, 64 runs of 12 relaxation times; standard error .4%.
 
@@ -150,6 +151,7 @@ def test_nesterov_is_optax_s() -> None:
         SGD(0.1, nesterov=True)
 
 
+@pytest.mark.slow
 def test_heads_of_a_recurrent_bond() -> None:
     """Two heads of size one are one bond of size two, coupled by W."""
     problem = recurrent("relu")
@@ -162,6 +164,7 @@ def test_heads_of_a_recurrent_bond() -> None:
     assert float(times[0]["state"]) == pytest.approx(float(times[1]["state"]), rel=1e-7)
 
 
+@pytest.mark.slow
 def test_dead_units_of_a_recurrent_net_stay() -> None:
     """Two units more, without any weights: nothing moves them, and they move nothing."""
     problem = recurrent("relu")

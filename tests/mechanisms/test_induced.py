@@ -93,10 +93,14 @@ def induced(mechanism: str, name: str) -> Any:
 EXACT = [(m, r) for m, r in PAIRS if r in REACHED[m]]
 
 
-LONG = ("custom", "log-sum", "log", "elastic, no ridge", "l2/3")  # to find under Langevin noise
+LONG = ("custom", "log-sum", "log", "elastic, no ridge", "l2/3", "l0.7", "l1 of a matrix")
 CELLS = [
     pytest.param(
-        m, r, id=f"{m}-{r}", marks=[pytest.mark.slow] * (m.startswith("Langevin") and r in LONG)
+        m,
+        r,
+        id=f"{m}-{r}",
+        marks=[pytest.mark.slow]
+        * ((m.startswith("Langevin") and r in LONG) or (m, r) == ("label noise", "custom")),
     )
     for m, r in EXACT
 ]

@@ -8,7 +8,7 @@ import symbias as sb
 from symbias.studies.verification import check_label_noise
 
 
-@pytest.mark.parametrize("momentum", [0.0, 0.8])
+@pytest.mark.parametrize("momentum", [pytest.param(0.0, marks=pytest.mark.slow), 0.8])
 def test_each_entry_settles_in_its_own_time(momentum: float) -> None:
     """Charges of u v after one time of the first entry, a quarter of the second one's.
 
@@ -33,6 +33,7 @@ def test_each_entry_settles_in_its_own_time(momentum: float) -> None:
     np.testing.assert_allclose(left, np.exp([-1, -0.25]), atol=0.03)
 
 
+@pytest.mark.slow
 def test_the_shift_under_momentum_is_that_of_a_larger_rate() -> None:
     """By simulation: 2% and three standard errors; without 1/(1 - beta) it is off ten-fold."""
     found = check_label_noise(sb.Hadamard(2), momentum=0.9, relaxations=60)

@@ -263,6 +263,7 @@ OWN = {  # a map of one's own to one number, the same in closed form, and the no
 
 
 @pytest.mark.parametrize("name", OWN)
+@pytest.mark.slow
 def test_a_map_of_one_s_own_has_the_law_of_its_closed_form(
     name: str, capfd: pytest.CaptureFixture
 ) -> None:

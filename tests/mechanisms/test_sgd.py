@@ -138,6 +138,7 @@ def test_equilibrium_does_not_depend_on_where_in_the_orbit_one_starts(problem: P
         np.testing.assert_allclose(np.sum(b[name] ** 2), np.sum(array**2), rtol=1e-6)
 
 
+@pytest.mark.slow
 @coupled
 def test_equilibrium_minimises_decay_plus_noise(problem: Problem) -> None:
     """2 lam' |theta|^2 + eta E|G|^2 is least there among its neighbours on the orbit."""
@@ -249,6 +250,7 @@ def test_relaxation_time_is_measured() -> None:
     assert abs(charge.mean() / start.item() - np.exp(-1)) < 0.02
 
 
+@pytest.mark.slow
 def test_relaxation_of_a_matrix_bond_is_the_slowest_mode() -> None:
     """Against the linearised mean drift by finite differences, on all symmetric directions."""
     problem = CASES["deep_linear_full"]

@@ -43,7 +43,7 @@ MECHANISMS: dict[str, Any] = {
 }
 
 
-LONG = ("in parts", "behind a link", "a length")  # under Langevin
+LONG = ("in parts", "behind a link", "a length", "two factors")  # under Langevin
 CELLS = [
     pytest.param(h, m, marks=[pytest.mark.slow] * (m.startswith("Langevin") and h in LONG))
     for h in HOLDERS

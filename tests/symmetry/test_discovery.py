@@ -95,6 +95,7 @@ def test_sixteen_units_need_more_draws_than_their_biases_are_long() -> None:
     assert names(found.symmetry) == ("Rescaling(16)",)
 
 
+@pytest.mark.slow
 def test_fresh_draws_remove_what_too_few_draws_left() -> None:
     """Sixteen draws cannot pin the 20 x 20 matrix of a bias; sixteen fresh ones show it."""
     predict, shapes, _ = layers([2, 20, 1], lambda x: jnp.maximum(x, 0), biases=True)

@@ -20,6 +20,9 @@ TOP = 8.0  # what a maximum's own grid reaches down
 LEAST_POWER = 1e-3  # of |w|: less, and most of the mass is beyond floating point
 LOST = 1e-6  # part of the mass that may lie beyond the largest |w|
 STEPS = 60  # of ternary search and of bisection
+INWARD = (1e-4, 1e-6)  # of an end of the range of w, relative: where it is looked for piles
+PILED = -0.99  # power of the distance to it: -1 and below has infinite mass
+STEEP = (1e-14, 1e-2)  # distances of the grid of an end at which the density is infinite
 
 Function = Callable[[np.ndarray], np.ndarray]
 
@@ -71,6 +74,18 @@ def _outside(t: np.ndarray, log: np.ndarray, name: str) -> float:
     return float(np.exp(log[0]) / power)
 
 
+def power_at_end(f: Function, edge: float, inward: int) -> float:
+    """The power of the distance that a density goes like, next to an end of the range of w.
+
+    0 where ``edge`` is no end. ``f`` is the log density on a line along which w goes like exp(t),
+    and ``inward`` the sign of the way into the range. At `PILED` and below the mass is infinite.
+    """
+    outer, near, far = f(edge + inward * np.array([-INWARD[1], INWARD[1], INWARD[0]]))
+    if outer > -np.inf or not np.isfinite(near) or not np.isfinite(far):
+        return 0.0
+    return float((far - near) / np.log(INWARD[0] / INWARD[1]))
+
+
 def _half(log_density: Function, unknown: Function, sign: int) -> tuple[np.ndarray, np.ndarray]:
     """log|w| where a half-line has mass, and the log density of log|w| there."""
 
@@ -104,10 +119,21 @@ def _half(log_density: Function, unknown: Function, sign: int) -> tuple[np.ndarr
     kept = heights > floor
     at, peaks, heights = at[kept], peaks[kept], heights[kept]
     left, right = _edges(f, t, log, peaks, floor)
+    steep = []
+    for end, inward in [*((e, 1) for e in left), *((e, -1) for e in right)]:
+        power = power_at_end(f, end, inward)
+        if power <= PILED:
+            raise ValueError(
+                f"the law cannot be normalised: its mass piles up at w = "
+                f"{sign * np.exp(end):.6g}, an end of the range of w"
+            )
+        if power < 0:
+            steep.append(end + inward * np.geomspace(*STEEP, NEAR))
     near = [_crossing(f, peaks, end[kept], heights - TOP) for end in (before, after)]
     parts = [
         *(np.linspace(a, b, FINE // len(left)) for a, b in zip(left, right, strict=True)),
         *(np.linspace(a, b, NEAR) for a, b in zip(*near, strict=True)),
+        *steep,
         peaks,
     ]
     grid = np.unique(np.concatenate(parts))

@@ -16,6 +16,8 @@ from itertools import combinations
 
 import numpy as np
 
+from symbias.mechanisms.line import PILED, STEPS, power_at_end
+
 Function = Callable[[np.ndarray], np.ndarray]
 
 RAYS = 8
@@ -23,11 +25,12 @@ NEAR, FAR = -40.0, 30.0  # log distances of the ends of rays
 FLAT = 14.0  # log distance at which flatness is measured
 NULL = 1e-9  # relative curvature
 MARGIN = 1e-3  # of a slope
+BETWEEN = np.linspace(-8.0, 8.0, 65)  # log distances between which an end of the range is sought
 MOST = 14  # coordinates, whose subsets are listed
 
 
 def check_mass(log_density: Function, size: int, coordinates: np.ndarray) -> None:
-    """Raise ValueError where the mass piles up at 0 or escapes to infinity.
+    """Raise ValueError where the mass piles up at 0, at the ends of the range or at infinity.
 
     Parameters
     ----------
@@ -68,6 +71,30 @@ def _check_rays(log_density: Function, size: int) -> None:
         there = np.isfinite(near) & np.isfinite(far)
         if np.any(far[there] + size * np.sign(t) > near[there] - MARGIN):
             raise ValueError(f"the law cannot be normalised: its mass {name}")
+    for ray in rays:
+        _check_ends(log_density, ray)
+
+
+def _check_ends(log_density: Function, ray: np.ndarray) -> None:
+    """Where a ray leaves or enters the range of w."""
+
+    def f(t: np.ndarray) -> np.ndarray:
+        return log_density(np.exp(t)[:, None] * ray)
+
+    outside = ~np.isfinite(f(BETWEEN))
+    for k in np.flatnonzero(outside[1:] != outside[:-1]):
+        inside, beyond = BETWEEN[[k, k + 1]] if outside[k + 1] else BETWEEN[[k + 1, k]]
+        inward = int(np.sign(inside - beyond))
+        for _ in range(STEPS):
+            middle = (inside + beyond) / 2
+            alive = np.isfinite(f(np.array([middle]))[0])
+            inside, beyond = (middle, beyond) if alive else (inside, middle)
+        if power_at_end(f, inside, inward) <= PILED:
+            end = ", ".join(f"{x:.4g}" for x in np.exp(inside) * ray)
+            raise ValueError(
+                f"the law cannot be normalised: its mass piles up at w = ({end}), an end of the "
+                "range of w"
+            )
 
 
 def _flat_subspace(log_density: Function, size: int) -> np.ndarray:

@@ -85,7 +85,13 @@ class L1(Elementwise):
 
 @dataclass(frozen=True, eq=False)
 class Lq(Elementwise):
-    """sum_i |w_i|^q: for q < 1 sparser than l1 and less shrunk, but not convex."""
+    """sum_i |w_i|^q: for q < 1 sparser than l1 and less shrunk, but not convex.
+
+    Raises
+    ------
+    ValueError
+        For a ``q`` that is not positive: sum_i |w_i|^q is then infinite, or a constant, at 0.
+    """
 
     formula: ClassVar[str] = "sum_i |w_i|^q"
     belief: ClassVar[str] = "very few coefficients matter"
@@ -94,15 +100,12 @@ class Lq(Elementwise):
 
     def __post_init__(self) -> None:
         number("q", self.q)
+        if not self.q > 0:
+            raise ValueError(f"Lq needs q > 0, got q = {self.q}")
 
     @property
     def scalar(self) -> Scalar:
         return Power(self.q)
-
-    def form(self, shape: Shape) -> Form:
-        if not self.q > 0:
-            raise ValueError(f"Lq needs 0 < q <= 2, got q = {self.q}")
-        return super().form(shape)
 
 
 @dataclass(frozen=True, eq=False)

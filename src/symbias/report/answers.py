@@ -88,7 +88,10 @@ def _period(record: dict[str, Any]) -> str:
     named = unit.removesuffix("s") in _UNITS
     if unit == "days" and record["strongest_period"] < 2:
         return f"{24 * record['strongest_period']:.4g} hours"
-    return f"{record['strongest_period']:.4g} {unit if named else f'(in units of {unit})'}"
+    period = f"{record['strongest_period']:.4g}"
+    if not named:
+        return f"{period} (in units of {unit})"
+    return f"{period} {unit.removesuffix('s') if period == '1' else unit}"
 
 
 def _place(record: dict[str, Any], pair: list[str]) -> str:
