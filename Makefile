@@ -35,7 +35,7 @@ PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # a few tests of every file: under two minutes
 check: $(DEV)
-	$(PYTEST) -m "not slow" --few 3
+	$(PYTEST) -m "not slow" --few 2
 
 test: $(DEV)
 	$(PYTEST) -m "not slow"

@@ -5,7 +5,9 @@
 """
 
 from collections import defaultdict
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
@@ -31,6 +33,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     chosen = set(map(id, kept))
     config.hook.pytest_deselected(items=[item for item in items if id(item) not in chosen])
     items[:] = [item for item in items if id(item) in chosen]
+
+
+_drawn: dict[int, Any] = {}  # states of the generators of modules, before any test drew from them
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    for module in {item.module for item in session.items if isinstance(item, pytest.Function)}:
+        for generator in _generators(module):
+            _drawn[id(generator)] = generator.bit_generator.state
+
+
+@pytest.fixture(autouse=True)
+def _same_draws(request: pytest.FixtureRequest) -> None:
+    """What a test draws from its module's generator depends on no other test."""
+    for generator in _generators(request.module):
+        generator.bit_generator.state = _drawn[id(generator)]
+
+
+def _generators(module: Any) -> list[np.random.Generator]:
+    return [g for g in vars(module).values() if isinstance(g, np.random.Generator)]
 
 
 def _spaced(items: list[pytest.Item], few: int) -> list[pytest.Item]:

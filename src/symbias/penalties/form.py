@@ -40,6 +40,11 @@ class Form(ABC):
     def linear(self) -> Linear:
         """From (f, c), flat, to w, flat. Dense where a transform mixes coordinates."""
 
+    @property
+    @abstractmethod
+    def mixes(self) -> bool:
+        """Whether an entry of w may be made of several coordinates c, or of shared ones."""
+
     @abstractmethod
     def scaled(self, strength: float) -> "Form":
         """The form of strength * R."""
@@ -83,6 +88,10 @@ class Piece(Form):
     @cached_property
     def linear(self) -> Linear:
         return Linear.identity(math.prod(self.shape))
+
+    @property
+    def mixes(self) -> bool:
+        return False
 
     def scaled(self, strength: float) -> "Piece":
         return Piece(self.sizes, scaled(self.scalar, strength))
@@ -153,6 +162,10 @@ class Behind(Form):
     def linear(self) -> Linear:
         return self.inner.linear.behind(self.transform, self._coordinates)
 
+    @property
+    def mixes(self) -> bool:
+        return self.transform.mixes or self.inner.mixes
+
     def scaled(self, strength: float) -> "Behind":
         return Behind(self.transform, self.inner.scaled(strength))
 
@@ -177,6 +190,10 @@ class Placed(Form):
         size = math.prod(self.whole)
         return Linear.joined([form.linear.placed(index, size) for index, form in self.parts])
 
+    @property
+    def mixes(self) -> bool:
+        return any(form.mixes for _, form in self.parts)
+
     def scaled(self, strength: float) -> "Placed":
         return Placed(self.whole, tuple((i, form.scaled(strength)) for i, form in self.parts))
 
@@ -198,6 +215,10 @@ class Added(Form):
     @cached_property
     def linear(self) -> Linear:
         return Linear.joined([form.linear for form in self.terms])
+
+    @property
+    def mixes(self) -> bool:
+        return True
 
     def scaled(self, strength: float) -> "Added":
         return Added([form.scaled(strength) for form in self.terms])

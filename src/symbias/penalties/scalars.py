@@ -69,8 +69,11 @@ class Scalar(ABC):
         step = 1e-4 * t
         return (self.slope(t + step) - self.slope(t - step)) / (2 * step)
 
-    def prox(self, x: np.ndarray, tau: float) -> np.ndarray:
-        """argmin over t >= 0 of (t - x)^2 / 2 + tau R(t), for x >= 0; numerical by default."""
+    def prox(self, x: np.ndarray, tau: float | np.ndarray) -> np.ndarray:
+        """argmin over t >= 0 of (t - x)^2 / 2 + tau R(t), for x >= 0; numerical by default.
+
+        ``tau`` is a number, or one for each x.
+        """
         return scalar_prox(self, x, tau)
 
     def conjugate(self, slope: np.ndarray, budget: float) -> np.ndarray:
@@ -130,14 +133,14 @@ class Power(Scalar):
     def corner(self) -> tuple[float, float] | None:
         return (self.coefficient, 0.0) if self.exponent == 1 else None
 
-    def prox(self, x: np.ndarray, tau: float) -> np.ndarray:
+    def prox(self, x: np.ndarray, tau: float | np.ndarray) -> np.ndarray:
         if self.exponent == 1:
             return np.maximum(x - tau * self.coefficient, 0.0)
         if self.exponent == 2:
             return x / (1 + 2 * tau * self.coefficient)
         return self._steep(x, tau) if self.exponent < 1 else super().prox(x, tau)
 
-    def _steep(self, x: np.ndarray, tau: float) -> np.ndarray:
+    def _steep(self, x: np.ndarray, tau: float | np.ndarray) -> np.ndarray:
         """Below exponent 1: 0 up to a jump, from there the larger root of t + tau R'(t) = x.
 
         The jump is where the root costs what 0 does: t^(2 - q) = 2 tau a (1 - q). From above,
@@ -213,7 +216,7 @@ class Elastic(Scalar):
     def corner(self) -> tuple[float, float] | None:
         return self.l1, self.l2
 
-    def prox(self, x: np.ndarray, tau: float) -> np.ndarray:
+    def prox(self, x: np.ndarray, tau: float | np.ndarray) -> np.ndarray:
         return np.maximum(x - tau * self.l1, 0.0) / (1 + tau * self.l2)
 
     def conjugate(self, slope: np.ndarray, budget: float) -> np.ndarray:
@@ -249,7 +252,7 @@ class Logarithm(Scalar):
     def convex(self) -> bool:
         return False
 
-    def prox(self, x: np.ndarray, tau: float) -> np.ndarray:
+    def prox(self, x: np.ndarray, tau: float | np.ndarray) -> np.ndarray:
         """The larger root of (t - x)(eps + t) + tau = 0, or 0, whichever costs less."""
         half = (x - self.eps) / 2
         root = half**2 + x * self.eps - tau
@@ -351,7 +354,7 @@ class Scale(Scalar):
         inside = self.inner.corner
         return None if inside is None else (self.factor * inside[0], self.factor * inside[1])
 
-    def prox(self, x: np.ndarray, tau: float) -> np.ndarray:
+    def prox(self, x: np.ndarray, tau: float | np.ndarray) -> np.ndarray:
         return self.inner.prox(x, self.factor * tau)
 
     def conjugate(self, slope: np.ndarray, budget: float) -> np.ndarray:

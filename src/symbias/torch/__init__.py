@@ -10,6 +10,8 @@ from symbias.torch.designing import apply, apply_matching, slices
 from symbias.torch.errors import (
     AlreadyDesigned,
     DecoupledDecay,
+    NoProximalStep,
+    OtherObjective,
     ShapeMismatch,
     StaleOptimizer,
     UnknownParameter,
@@ -17,6 +19,8 @@ from symbias.torch.errors import (
     UnsupportedTensor,
     WrappedModel,
 )
+from symbias.torch.penalizing import penalize
+from symbias.torch.proximal import ProximalStep
 from symbias.torch.table import Row, Table
 from symbias.torch.training import (
     DecaySchedule,
@@ -29,6 +33,9 @@ __all__ = [
     "AlreadyDesigned",
     "DecaySchedule",
     "DecoupledDecay",
+    "NoProximalStep",
+    "OtherObjective",
+    "ProximalStep",
     "Row",
     "ShapeMismatch",
     "StaleOptimizer",
@@ -43,5 +50,6 @@ __all__ = [
     "collapse",
     "factor_parameters",
     "factor_penalty",
+    "penalize",
     "slices",
 ]

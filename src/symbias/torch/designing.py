@@ -208,7 +208,7 @@ def _plan(
 ) -> Any:
     name, weight = places[0].name, places[0].module._parameters[places[0].leaf]
     assert weight is not None
-    _check_tensor(name, weight)
+    check_tensor(name, weight)
     if any(getattr(place.module, "sparse", False) for place in places):
         raise UnsupportedTensor(f"{name!r} has sparse gradients: factors need sparse=False")
     non_negative("charge", charge)
@@ -216,9 +216,11 @@ def _plan(
         raise TypeError(f"factor_dtype must be a torch.dtype, got {factor_dtype!r}")
     if factor_dtype is not None and not _trainable(factor_dtype):
         raise UnsupportedTensor(f"factors cannot be of {factor_dtype}")
-    p = _resolve(name, weight, wish)
+    p = wished(name, weight, wish)
     if p is None:
         return None
+    if isinstance(p, Penalty):
+        p = design(p, WeightDecay(1.0), shape=tuple(weight.shape))
     if p.shape != tuple(weight.shape):
         raise ShapeMismatch(f"{name!r} has shape {tuple(weight.shape)}, its design {p.shape}")
     if not charge > 0:
@@ -241,14 +243,14 @@ def _plan(
     return _Plan(places, weight, factors, parametrization)
 
 
-def _resolve(name: str, weight: Tensor, wish: Any) -> Parameterization | None:
+def wished(name: str, weight: Tensor, wish: Design) -> Parameterization | Penalty | None:
+    """What is wished of a weight of this name, if anything."""
     if callable(wish) and not isinstance(wish, Parameterization | Penalty):
         wish = wish(name, weight.detach())
     if isinstance(wish, Penalty | str):
         wish = as_penalty(wish)
         _check_penalty(name, weight, wish)
-        wish = design(wish, WeightDecay(1.0), shape=tuple(weight.shape))
-    if wish is None or isinstance(wish, Parameterization):
+    if wish is None or isinstance(wish, Parameterization | Penalty):
         return wish
     raise TypeError(f"expected a design or a penalty for {name!r}, got {type(wish).__name__}")
 
@@ -280,7 +282,8 @@ def _carry_out(plan: _Plan) -> None:
     watch(plan.parametrization, plan.parametrization.decayed())
 
 
-def _check_tensor(name: str, weight: Tensor) -> None:
+def check_tensor(name: str, weight: Tensor) -> None:
+    """Raise UnsupportedTensor for what cannot be trained under a penalty."""
     if isinstance(weight, UninitializedParameter) or weight.is_meta:
         raise UnsupportedTensor(f"{name!r} has no values yet")
     if type(weight.detach()) is not Tensor:

@@ -37,6 +37,14 @@ class DecoupledDecay(UserWarning):
     """An optimizer decays factors beside the loss, or not at all: not the penalty asked for."""
 
 
+class OtherObjective(UserWarning):
+    """Zeros are exact, but training settles on another objective than loss + strength * R."""
+
+
+class NoProximalStep(UserWarning):
+    """A weight is penalised, and trained without the step that makes it so."""
+
+
 def warn_missed(optimizer: Optimizer) -> None:
     """Say what AdamW or LBFGS does to factors, and what to do instead."""
     if "weight_decay" in optimizer.defaults:

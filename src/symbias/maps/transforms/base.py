@@ -12,6 +12,7 @@ class Transform(ABC):
     """A linear map z -> w along axis 0 whose first `free` coordinates are not penalised."""
 
     free: int = 0
+    mixes: bool = True  # whether an entry of w is made of several of z
 
     @abstractmethod
     def forward(self, z: Array) -> Array:

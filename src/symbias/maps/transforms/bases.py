@@ -149,6 +149,8 @@ class Diagonal(Transform):
         One per coordinate along axis 0, or of the full shape of w if none is zero.
     """
 
+    mixes = False
+
     def __init__(self, weights: Any) -> None:
         self.weights = np.asarray(weights, dtype=float)
         if not (np.all(self.weights >= 0) and np.all(self.weights < np.inf)):

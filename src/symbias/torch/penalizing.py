@@ -1,0 +1,145 @@
+"""Penalties on plain weights, and which weights have one."""
+
+import warnings
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from torch import Tensor, nn
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from symbias._core.numbers import non_negative
+from symbias.mechanisms import WeightDecay
+from symbias.parameterizations import Parameterization
+from symbias.penalties import Penalty
+from symbias.torch.designing import Design, check_tensor, wished
+from symbias.torch.errors import NoProximalStep, ShapeMismatch, Unreachable
+from symbias.torch.owners import designed, owners, refuse_wrapped, unknown
+from symbias.torch.shrinking import Shrinkage
+from symbias.torch.table import Row, Table
+
+PATIENCE = 2  # gradients without a ProximalStep
+
+
+@dataclass
+class Penalized:
+    """The penalty strength * R(w) on one weight."""
+
+    name: str
+    penalty: Penalty
+    strength: float
+    shrinkage: Shrinkage
+    stepped: bool = False  # whether an optimizer takes proximal steps for it
+    gradients: int = 0
+
+
+_penalized = WeakTensorKeyDictionary()
+
+
+def penalize(model: nn.Module, pattern: str | list[str], penalty: Design, strength: float) -> Table:
+    """Penalise weights as they are: with `ProximalStep` training minimises loss + strength R(w).
+
+    For optimizers under which a design does not keep its promise (AdamW), and for exact zeros
+    during training: nothing in the model changes. A second call replaces the penalty of a weight,
+    and a strength of 0 takes it away.
+
+    Parameters
+    ----------
+    pattern : str or list of str
+        A name, or a pattern as for file names: ``"*.mlp.*.weight"``.
+    penalty : Penalty, str, Parameterization, or function of (name, weight)
+        As in `symbias.torch.apply`: ``"l1"``, ``sb.GroupLasso(labels)``, ``sb.Nuclear()``,
+        ``st.slices(1)``. Of a parameterization, what weight decay makes of it.
+    strength : float
+
+    Returns
+    -------
+    Table
+        Which weights are penalised, and by what; and why others are not.
+
+    Raises
+    ------
+    UnknownParameter
+        If a pattern matches nothing, with the nearest names.
+    Unreachable
+        If everything that matches was refused, with the first reason: as where the penalty has no
+        proximal map in closed form (total variation), or the weight is designed.
+    WrappedModel
+        Penalise the model before it is wrapped.
+    """
+    refuse_wrapped(model)
+    non_negative("strength", strength)
+    patterns = [pattern] if isinstance(pattern, str) else list(pattern)
+    ours, places = designed(model), list(owners(model))
+    for one in patterns:
+        if not any(fnmatchcase(name, one) for name in [*ours, *(o.name for o, _ in places)]):
+            raise unknown(model, one)
+    rows, found, refused = [], [], []
+    for owner, parameter in places:
+        if not any(fnmatchcase(owner.name, one) for one in patterns):
+            continue
+        note, made = "left alone by the function", None
+        try:
+            made = _penalized_as(owner.name, parameter, penalty, strength)
+        except (ValueError, TypeError) as error:
+            note = f"{type(error).__name__}: {error}"
+            refused.append(note)
+        if made:
+            found.append((parameter, made))
+            note = f"{strength:g} * ({made.penalty.formula})"
+        rows.append(Row(owner.name, tuple(parameter.shape), made is not None, note))
+    for name, factors in ours.items():
+        if any(fnmatchcase(name, one) for one in patterns):
+            note = "designed: weight decay on its factors is its penalty"
+            refused.append(f"{name!r} is {note}")
+            rows.append(Row(name, factors.factors.design.shape, False, note))
+    if refused and not found:
+        raise Unreachable(f"nothing was penalised: {refused[0]}")
+    for parameter, made in found:
+        _register(parameter, made)
+    return Table(rows)
+
+
+def penalized(tensor: Tensor) -> Penalized | None:
+    """The penalty of a weight, if it has one."""
+    return _penalized.get(tensor)
+
+
+def _penalized_as(
+    name: str, weight: nn.Parameter, wish: Design, strength: float
+) -> Penalized | None:
+    check_tensor(name, weight)
+    penalty = wished(name, weight, wish)
+    if isinstance(penalty, Parameterization):
+        if penalty.shape != tuple(weight.shape):
+            raise ShapeMismatch(f"{name!r} has shape {tuple(weight.shape)}, not {penalty.shape}")
+        penalty = WeightDecay(1.0).induced(penalty)
+    if penalty is None:
+        return None
+    return Penalized(name, penalty, float(strength), Shrinkage(penalty, tuple(weight.shape)))
+
+
+def _register(parameter: nn.Parameter, made: Penalized) -> None:
+    before = penalized(parameter)
+    if made.strength == 0:
+        _penalized.pop(parameter, None)
+        return
+    if before is not None:
+        made.stepped = before.stepped
+    elif parameter.requires_grad:
+        parameter.register_post_accumulate_grad_hook(_missed)
+    _penalized[parameter] = made
+
+
+def _missed(parameter: Tensor) -> None:
+    """Warn once where gradients arrive and no optimizer takes proximal steps."""
+    made = penalized(parameter)
+    if made is None or made.stepped:
+        return
+    made.gradients += 1
+    if made.gradients == PATIENCE:
+        warnings.warn(
+            f"{made.name!r} is penalised, but no optimizer takes proximal steps for it: call "
+            "symbias.torch.ProximalStep(optimizer) once, before training",
+            NoProximalStep,
+            stacklevel=2,
+        )

@@ -1,0 +1,127 @@
+"""The proximal step that makes penalties on weights exact under an optimizer."""
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from symbias._core.refusal import Refused
+from symbias.torch.errors import OtherObjective
+from symbias.torch.metrics import learning_rate, metric_of
+from symbias.torch.optimizers import misses_the_penalty
+from symbias.torch.penalizing import Penalized, penalized
+
+
+class ProximalStep:
+    r"""After each step of an optimizer, the proximal map of the penalties of its weights.
+
+    .. math:: w \leftarrow \arg\min_z \tfrac12 |z - w|_d^2 + \lambda R(z)
+
+    in the diagonal metric d in which the optimizer steps, step = gradient / d: (1 - momentum)/lr of
+    SGD, (sqrt(second moment) + eps)/lr of Adam, with its bias corrections. Where training settles,
+    w is then a stationary point of loss + lambda R: its step is gradient/d there, and w = prox(w -
+    gradient/d) says -gradient in lambda dR(w), whatever d is. With another metric it would be
+    another objective, which is what decoupled decay does to weight decay.
+
+    Works through PyTorch's own hook: call ``optimizer.step()`` as always. Schedulers, gradient
+    scaling and clipping need nothing. Weights become exactly zero, and move again where the
+    gradient exceeds the penalty's slope.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+        SGD, Adam, AdamW, NAdam, RAdam, RMSprop, Adagrad or Adamax. Others (Muon, Lion) step in no
+        diagonal metric that is known: the proximal step is then that of 1/lr, zeros are exact, and
+        the objective is another; `OtherObjective` warns of it.
+
+    Raises
+    ------
+    ValueError
+        If it holds no weight of `penalize`, or maximises.
+    Refused
+        For nuclear norms and non-convex groups under an adaptive optimizer: their proximal map is
+        known for one step size only.
+
+    Warns
+    -----
+    OtherObjective
+        See above; also where penalised weights have decoupled weight decay, as AdamW has by
+        default: set ``weight_decay=0`` for them.
+
+    Notes
+    -----
+    Cost: a few passes over the penalised weights a step; of groups under an adaptive optimizer
+    about ten. Held by the optimizer: `remove` ends it.
+
+    References
+    ----------
+    Yun, Lozano, Yang, "Adaptive proximal gradient methods for structured neural networks",
+    NeurIPS 2021.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer, metric = optimizer, metric_of(optimizer)
+        self.metric = metric or learning_rate
+        held = [(g, p) for g in optimizer.param_groups for p in g["params"] if penalized(p)]
+        kind = type(optimizer).__name__
+        if not held:
+            raise ValueError(
+                f"{kind} holds no penalised weight: call symbias.torch.penalize(model, name, "
+                "penalty, strength) first, and build the optimizer from the same model"
+            )
+        if any(group.get("maximize") for group, _ in held):
+            raise ValueError(f"{kind} maximises: a penalty is for what is minimised")
+        self._refuse(metric is not None)
+        self._warn(metric is not None)
+        for _, made in self._held():
+            made.stepped = True
+        self._hook = optimizer.register_step_post_hook(self._after)
+
+    def remove(self) -> None:
+        """Take no more proximal steps; the penalties stay registered."""
+        self._hook.remove()
+        for _, made in self._held():
+            made.stepped = False
+
+    def _held(self) -> list[tuple[Tensor, Penalized]]:
+        tensors = [p for group in self.optimizer.param_groups for p in group["params"]]
+        return [(p, made) for p in tensors if (made := penalized(p)) is not None]
+
+    def _after(self, *_: Any) -> None:
+        for group in self.optimizer.param_groups:
+            for p in group["params"]:
+                made = penalized(p)
+                if made is None or p.grad is None:  # it has not moved
+                    continue
+                metric = self.metric(group, self.optimizer.state[p])
+                made.shrinkage(p.data, metric, made.strength)
+
+    def _refuse(self, known: bool) -> None:
+        if not known or isinstance(self.optimizer, torch.optim.SGD):
+            return
+        for _, made in self._held():
+            if made.shrinkage.needs_one_rate:
+                raise Refused(
+                    f"{made.name!r}: the proximal map of {made.penalty.formula} is known for one "
+                    f"step size only, and {type(self.optimizer).__name__} has one for every "
+                    "weight: take SGD, or a design (symbias.torch.apply) with factor_penalty in "
+                    "the loss"
+                )
+
+    def _warn(self, known: bool) -> None:
+        kind, optimizer = type(self.optimizer).__name__, self.optimizer
+        if not known:
+            self._say(
+                f"the metric in which {kind} steps is not known: zeros will be exact, but they are "
+                "not those of loss + strength * R; SGD and the Adam family keep that promise"
+            )
+        elif beside := [m.name for p, m in self._held() if misses_the_penalty(optimizer, {id(p)})]:
+            self._say(
+                f"{kind} decays the penalised {beside[0]!r} beside the loss, which adds a "
+                "preference of its own: give penalised weights a group with weight_decay=0"
+            )
+
+    @staticmethod
+    def _say(message: str) -> None:
+        warnings.warn(message, OtherObjective, stacklevel=4)
