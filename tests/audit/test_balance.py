@@ -278,3 +278,10 @@ def test_gradients_must_fit(tmp_path: Path) -> None:
                 tmp_path / "a.safetensors", tmp_path / "b", bonds=[qk()], equilibrium=wish
             )
     assert not (tmp_path / "b").exists()
+
+
+def test_a_way_through_a_folder_that_is_not_there_makes_none(tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    save_file(thin(np.random.default_rng(0)), file)
+    balance_checkpoint(file, tmp_path / "x" / ".." / "new.safetensors", bonds=[qk()])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model.safetensors", "new.safetensors"]

@@ -198,6 +198,15 @@ def test_numbers_are_not_code(tmp_path: Path) -> None:
     assert "row 3, column 'x': 'ten' is not a number" in said  # a slip, not a category
 
 
+def test_a_target_of_words_may_be_a_class(tmp_path: Path) -> None:
+    data = tmp_path / "data.csv"
+    data.write_text("a,b,kind\n1,2,yes\n2,3,no\n3,1,yes\n")
+    said = refused(data, "--penalty", "l1", "--target", "kind")
+    assert "row 2, column 'kind': 'yes' is not a number; --classify takes classes" in said
+    data.write_text("a,b,kind\n1,2,1\n2,3,no\n3,1,2\n")
+    assert "--classify" not in refused(data, "--penalty", "l1", "--target", "kind")
+
+
 @pytest.mark.parametrize("character", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c"])
 def test_line_ends_of_other_alphabets_are_part_of_a_cell(tmp_path: Path, character: str) -> None:
     data = tmp_path / "data.csv"

@@ -267,3 +267,25 @@ def test_penalties_die_with_their_weights() -> None:
     del model
     gc.collect()
     assert len(_penalized) == before
+
+
+def test_a_warm_up_scales_all_strengths_and_is_resumed() -> None:
+    model, twin = small(), small()
+    steps = []
+    for net in (model, twin):
+        st.penalize(net, "0.weight", "l1", 0.3)
+        optimizer = torch.optim.Adam(net.parameters(), 0.05)
+        steps.append((optimizer, st.ProximalStep(optimizer, lambda step: float(step >= 3))))
+    torch.manual_seed(1)
+    go(model, steps[0][0], 3)
+    assert bool((model[0].weight != 0).all())
+    go(model, steps[0][0], 3)
+    torch.manual_seed(1)
+    go(twin, steps[1][0], 3)
+    saved = steps[1][1].state_dict()
+    steps[1][1].remove()
+    again = st.ProximalStep(steps[1][0], lambda step: float(step >= 3))
+    again.load_state_dict(saved)
+    go(twin, steps[1][0], 3)
+    assert bool((model[0].weight == 0).any())
+    assert torch.equal(model[0].weight, twin[0].weight)

@@ -62,6 +62,8 @@ def draft(source: Checkpoint, out: Path, *, overwrite: bool = False) -> Iterator
         If ``out`` is there already, lies inside the source, or cannot be written; then nothing is
         left behind.
     """
+    if ".." in out.parts:  # makes no folder to leave it again
+        out = out.resolve()
     check_out(source, out, overwrite=overwrite)
     temporary = out.with_name(f"{_draft_of(out)}{os.getpid()}.partial")
     try:

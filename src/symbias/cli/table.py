@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from symbias.cli import cells
 from symbias.cli.classes import fit_classes, labels_of
 from symbias.cli.compare import compare_table, constant, train_table
 from symbias.cli.errors import InputError
@@ -18,7 +19,7 @@ from symbias.report.sections import table_section
 
 def table_job(table: Table, options: Options, found: dict[str, Any], callback: Any) -> Job:
     target = _target(table, options)
-    y = labels_of(table, target) if options.classify else table.numbers(target)
+    y = labels_of(table, target) if options.classify else _measured(table, target)
     columns = [n for n in table.columns if n != target and n not in options.drop]
     if not columns:
         raise InputError(f"{table.path}: no column is left besides the target")
@@ -87,6 +88,16 @@ def _rows(model: Any, names: list[str], means: np.ndarray, spread: np.ndarray) -
         for n, a, b in zip(names, raw, scaled, strict=True):
             rows.append([*first, n, f"{a:.15g}", f"{b:.15g}"])
     return rows
+
+
+def _measured(table: Table, target: str) -> np.ndarray:
+    """The target as numbers; where it has none, it may be one of classes."""
+    known = [k for k, c in enumerate(table.plain(target)) if not cells.is_missing(c)]
+    texts = [k for k in known if not cells.is_number(table.plain(target)[k])]
+    if texts and len(texts) == len(known):
+        message = f"{table.plain(target)[texts[0]]!r} is not a number; --classify takes classes"
+        raise table.error(target, cells.CellError(texts[0], message))
+    return table.numbers(target)
 
 
 def _table_penalty(table: Table, options: Options, names: list[str], sources: list[str]) -> Penalty:

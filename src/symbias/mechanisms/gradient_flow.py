@@ -37,8 +37,11 @@ class GradientFlow(Mechanism):
     r"""Gradient flow :math:`\dot\theta = -\nabla L`, from a start of a given scale.
 
     The start has the charge ``init_scale**2`` on every bond: ``p.section(start, charge=
-    init_scale**2)``. For w(0) = 0 this is u = init_scale, v = 0 for w = u v, and u = v = init_scale
-    for w = u^2 - v^2 as a map of one's own. Charges are conserved, so w follows a mirror descent
+    init_scale**2)``. For w(0) = 0 this is u = init_scale, v = 0 for w = u v; in a product of depth
+    L the factors sqrt(L - 1), ..., sqrt(2), 1 and 0 times init_scale; and u = v = init_scale for
+    w = u^2 - v^2 as a map of one's own. From small starts larger depths are closer to l1: the
+    potential of 1 over that of .1, 10 for l1, is 13.16, 10.135 and 10.004 at depth 2, 3 and 4 from
+    init_scale .01. Charges are conserved, so w follows a mirror descent
     whose potential depends on them:
 
     .. math:: \psi'(w) = \frac12 \operatorname{asinh}\frac{2w}{|c|} \quad\text{(Hadamard, depth 2)}

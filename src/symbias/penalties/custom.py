@@ -117,7 +117,8 @@ class Custom(Elementwise):
             zero = np.asarray(self.fn(np.zeros(1)))
         except Exception as error:
             raise ValueError(
-                f"{self.name} must act elementwise on a NumPy array, it raises "
+                f"{self.name} must act elementwise on a NumPy array (np.log for math.log; "
+                "np.vectorize makes one of any function), it raises "
                 f"{type(error).__name__}: {error}"
             ) from error
         if zero.shape != (1,):

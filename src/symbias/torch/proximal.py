@@ -1,11 +1,13 @@
 """The proximal step that makes penalties on weights exact under an optimizer."""
 
 import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from symbias._core.numbers import non_negative
 from symbias._core.refusal import Refused
 from symbias.torch.errors import OtherObjective
 from symbias.torch.metrics import learning_rate, metric_of
@@ -34,6 +36,10 @@ class ProximalStep:
         SGD, Adam, AdamW, NAdam, RAdam, RMSprop, Adagrad or Adamax. Others (Muon, Lion) step in no
         diagonal metric that is known: the proximal step is then that of 1/lr, zeros are exact, and
         the objective is another; `OtherObjective` warns of it.
+    scale : function of int, optional
+        Multiple of all strengths at a step, from 0: ``lambda step: min(1, step / 500)`` warms up.
+        Adaptive optimizers take their first steps in a small metric, in which a large strength
+        takes everything away before anything is learned.
 
     Raises
     ------
@@ -60,8 +66,11 @@ class ProximalStep:
     NeurIPS 2021.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, scale: Callable[[int], float] | None = None
+    ) -> None:
         self.optimizer, metric = optimizer, metric_of(optimizer)
+        self.scale, self.last_step = scale, 0
         self.metric = metric or learning_rate
         held = [(g, p) for g in optimizer.param_groups for p in g["params"] if penalized(p)]
         kind = type(optimizer).__name__
@@ -88,14 +97,25 @@ class ProximalStep:
         tensors = [p for group in self.optimizer.param_groups for p in group["params"]]
         return [(p, made) for p in tensors if (made := penalized(p)) is not None]
 
+    def state_dict(self) -> dict[str, int]:
+        """The step, to resume from."""
+        return {"last_step": self.last_step}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Resume from a saved step."""
+        self.last_step = state["last_step"]
+
     def _after(self, *_: Any) -> None:
+        scale = 1.0 if self.scale is None else self.scale(self.last_step)
+        non_negative("scale", scale)
+        self.last_step += 1
         for group in self.optimizer.param_groups:
             for p in group["params"]:
                 made = penalized(p)
                 if made is None or p.grad is None:  # it has not moved
                     continue
                 metric = self.metric(group, self.optimizer.state[p])
-                made.shrinkage(p.data, metric, made.strength)
+                made.shrinkage(p.data, metric, scale * made.strength)
 
     def _refuse(self, known: bool) -> None:
         if not known or isinstance(self.optimizer, torch.optim.SGD):

@@ -58,6 +58,8 @@ class Shrinkage:
     @torch.no_grad()
     def __call__(self, weight: Tensor, metric: Metric, strength: float) -> None:
         """Replace ``weight`` in place by its proximal point for strength * R."""
+        if strength == 0:
+            return
         flat = _exact(weight).reshape(-1).clone()
         for part in self.parts:
             part.shrink(flat, metric, strength)
