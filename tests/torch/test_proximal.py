@@ -14,7 +14,7 @@ from torch import nn
 
 import symbias as sb
 import symbias.torch as st
-from symbias.torch.shrinking import Shrinkage
+from symbias.torch.proximal.maps import ProximalMap
 
 SHAPE = (4, 6)
 LABELS = np.random.default_rng(1).integers(0, 5, SHAPE)
@@ -36,7 +36,7 @@ def draws(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def shrunk(penalty: sb.Penalty, w: np.ndarray, d: Any, strength: float) -> np.ndarray:
     weight = torch.tensor(w)
-    Shrinkage(penalty, w.shape)(weight, torch.tensor(d) if np.ndim(d) else d, strength)
+    ProximalMap(penalty, w.shape)(weight, torch.tensor(d) if np.ndim(d) else d, strength)
     return weight.numpy()
 
 
@@ -257,7 +257,7 @@ def test_half_precision_frozen_weights_and_skipped_steps() -> None:
 
 
 def test_penalties_die_with_their_weights() -> None:
-    from symbias.torch.penalizing import _penalized
+    from symbias.torch.proximal.penalizing import _penalized
 
     gc.collect()
     before = len(_penalized)

@@ -9,6 +9,7 @@ from symbias.torch.collapsing import collapse
 from symbias.torch.designing import apply, apply_matching, slices
 from symbias.torch.errors import (
     AlreadyDesigned,
+    ChangedOutputs,
     DecoupledDecay,
     NoProximalStep,
     OtherObjective,
@@ -19,8 +20,8 @@ from symbias.torch.errors import (
     UnsupportedTensor,
     WrappedModel,
 )
-from symbias.torch.penalizing import penalize
-from symbias.torch.proximal import ProximalStep
+from symbias.torch.proximal import ProximalStep, penalize
+from symbias.torch.removal import Measures, Shrunk, shrink
 from symbias.torch.table import Row, Table
 from symbias.torch.training import (
     DecaySchedule,
@@ -31,13 +32,16 @@ from symbias.torch.training import (
 
 __all__ = [
     "AlreadyDesigned",
+    "ChangedOutputs",
     "DecaySchedule",
     "DecoupledDecay",
+    "Measures",
     "NoProximalStep",
     "OtherObjective",
     "ProximalStep",
     "Row",
     "ShapeMismatch",
+    "Shrunk",
     "StaleOptimizer",
     "Table",
     "UnknownParameter",
@@ -51,5 +55,6 @@ __all__ = [
     "factor_parameters",
     "factor_penalty",
     "penalize",
+    "shrink",
     "slices",
 ]

@@ -37,6 +37,10 @@ class DecoupledDecay(UserWarning):
     """An optimizer decays factors beside the loss, or not at all: not the penalty asked for."""
 
 
+class ChangedOutputs(RuntimeError):
+    """A model without what is dead does not compute what it did; it is left as it was."""
+
+
 class OtherObjective(UserWarning):
     """Zeros are exact, but training settles on another objective than loss + strength * R."""
 

@@ -16,15 +16,13 @@ from torch import Tensor
 
 from symbias._core.arrays import Shape
 from symbias._core.refusal import Refused
-from symbias.penalties import Penalty
-from symbias.penalties.form import Piece
-from symbias.penalties.scalars import Scalar
-from symbias.torch.metrics import Metric
+from symbias.penalties import Penalty, Piece, Scalar
+from symbias.torch.proximal.metrics import Metric
 
 NEWTON, CLOSE = 40, 1e-6  # steps at most, and the relative step at which they end
 
 
-class Shrinkage:
+class ProximalMap:
     """The proximal map of a penalty on weights of one shape, and the sizes that it shrinks.
 
     Raises

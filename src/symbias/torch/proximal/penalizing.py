@@ -14,7 +14,7 @@ from symbias.penalties import Penalty
 from symbias.torch.designing import Design, check_tensor, wished
 from symbias.torch.errors import NoProximalStep, ShapeMismatch, Unreachable
 from symbias.torch.owners import designed, owners, refuse_wrapped, unknown
-from symbias.torch.shrinking import Shrinkage
+from symbias.torch.proximal.maps import ProximalMap
 from symbias.torch.table import Row, Table
 
 PATIENCE = 2  # gradients without a ProximalStep
@@ -27,7 +27,7 @@ class Penalized:
     name: str
     penalty: Penalty
     strength: float
-    shrinkage: Shrinkage
+    proximal: ProximalMap
     stepped: bool = False  # whether an optimizer takes proximal steps for it
     gradients: int = 0
 
@@ -115,7 +115,7 @@ def _penalized_as(
         penalty = WeightDecay(1.0).induced(penalty)
     if penalty is None:
         return None
-    return Penalized(name, penalty, float(strength), Shrinkage(penalty, tuple(weight.shape)))
+    return Penalized(name, penalty, float(strength), ProximalMap(penalty, tuple(weight.shape)))
 
 
 def _register(parameter: nn.Parameter, made: Penalized) -> None:

@@ -10,9 +10,9 @@ from torch import Tensor
 from symbias._core.numbers import non_negative
 from symbias._core.refusal import Refused
 from symbias.torch.errors import OtherObjective
-from symbias.torch.metrics import learning_rate, metric_of
 from symbias.torch.optimizers import misses_the_penalty
-from symbias.torch.penalizing import Penalized, penalized
+from symbias.torch.proximal.metrics import learning_rate, metric_of
+from symbias.torch.proximal.penalizing import Penalized, penalized
 
 
 class ProximalStep:
@@ -115,13 +115,13 @@ class ProximalStep:
                 if made is None or p.grad is None:  # it has not moved
                     continue
                 metric = self.metric(group, self.optimizer.state[p])
-                made.shrinkage(p.data, metric, scale * made.strength)
+                made.proximal(p.data, metric, scale * made.strength)
 
     def _refuse(self, known: bool) -> None:
         if not known or isinstance(self.optimizer, torch.optim.SGD):
             return
         for _, made in self._held():
-            if made.shrinkage.needs_one_rate:
+            if made.proximal.needs_one_rate:
                 raise Refused(
                     f"{made.name!r}: the proximal map of {made.penalty.formula} is known for one "
                     f"step size only, and {type(self.optimizer).__name__} has one for every "

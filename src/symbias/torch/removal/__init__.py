@@ -1,0 +1,6 @@
+"""Physical removal of what a network does not use: units followed through one run of it."""
+
+from symbias.torch.removal.measures import Measures
+from symbias.torch.removal.shrink import Shrunk, shrink
+
+__all__ = ["Measures", "Shrunk", "shrink"]

@@ -1,0 +1,129 @@
+"""Which units can go without a change of the outputs, and what their constants become."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from symbias.torch.removal.rules import Run
+from symbias.torch.removal.values import Reading
+
+UNIFORM = 1e-6  # relative spread of a constant: rounding
+
+
+@dataclass(eq=False)
+class Unit:
+    """Positions that can only be removed together; for a ``reason``, not at all."""
+
+    reason: str | None = None
+    places: list[tuple[Tensor, int, np.ndarray]] = field(default_factory=list)  # in parameters
+    readings: list[tuple[Reading, np.ndarray]] = field(default_factory=list)
+
+
+@dataclass
+class Plan:
+    """What goes.
+
+    Attributes
+    ----------
+    gone : dict
+        For the id of a parameter and an axis of it: which positions go.
+    shifts : list
+        (id of the weight, what is added to the bias of its module).
+    """
+
+    gone: dict[tuple[int, int], np.ndarray]
+    shifts: list[tuple[int, Tensor]]
+    removed: list[Unit]
+    left: list[Unit]
+
+
+def units_of(run: Run, tensors: list[Tensor]) -> list[Unit]:
+    """All units that somebody reads, in the order of the parameters."""
+    units: dict[int, Unit] = defaultdict(Unit)
+    for tensor in tensors:
+        for axis, labels in enumerate(run[tensor].axes):
+            for root, at in _positions(run, labels):
+                units[root].places.append((tensor, axis, at))
+    for reading in run.readings:
+        for root, at in _positions(run, reading.weight.axes[reading.axis]):
+            units[root].readings.append((reading, at))
+    for root, unit in units.items():
+        unit.reason = run.atoms.reasons.get(root)
+    return [unit for unit in units.values() if unit.readings and unit.places]
+
+
+def _positions(run: Run, labels: np.ndarray | None) -> list[tuple[int, np.ndarray]]:
+    if labels is None:
+        return []
+    roots = run.atoms.roots(labels)
+    order = np.argsort(roots, kind="stable")
+    names, begins = np.unique(roots[order], return_index=True)
+    return list(zip(names.tolist(), np.split(order, begins[1:]), strict=True))
+
+
+def plan(run: Run, units: list[Unit], biased: set[int]) -> Plan:
+    """Remove every unit whose contribution to all of its readers is zero, or constant.
+
+    One position of every axis stays. ``biased`` are ids of weights whose module can take a shift
+    of its bias.
+    """
+    dead = {id(r): _dead(r, id(r.weight.origin) in biased) for r in run.readings}
+    useless = [u for u in units if all(dead[id(r)][at].all() for r, at in u.readings)]
+    removed = [u for u in useless if u.reason is None]
+    while full := {key for key, mask in _masks(removed).items() if mask.all()}:
+        spared = next(u for u in removed if any((id(t), a) in full for t, a, _ in u.places))
+        removed.remove(spared)
+        spared.reason = "the last of its layer"
+    gone = _masks(removed)
+    shifts = []
+    for reading in run.readings:
+        at = np.concatenate(
+            [np.zeros(0, int), *(p for u in removed for r, p in u.readings if r is reading)]
+        ).astype(int)
+        delta = _shift(reading, at)
+        if delta is not None:
+            shifts.append((id(reading.weight.origin), delta))
+    return Plan(gone, shifts, removed, [u for u in useless if u.reason is not None])
+
+
+def _masks(units: list[Unit]) -> dict[tuple[int, int], np.ndarray]:
+    gone: dict[tuple[int, int], np.ndarray] = {}
+    for unit in units:
+        for tensor, axis, at in unit.places:
+            mask = gone.setdefault((id(tensor), axis), np.zeros(tensor.shape[axis], dtype=bool))
+            mask[at] = True
+    return gone
+
+
+def _dead(reading: Reading, biased: bool) -> np.ndarray:
+    """Positions along the contraction that add nothing, or a constant that a bias can take."""
+    values, along = reading.values, reading.along
+    foldable = biased and not reading.uneven and not values.fixed
+    constant = values.zero(along) | _uniform(reading) if foldable else values.zero(along)
+    return reading.weight.zero(reading.axis) | (values.steady(along) & constant)
+
+
+def _rows(reading: Reading) -> Tensor:
+    return reading.values.tensor.movedim(reading.along, 0).flatten(1)
+
+
+def _uniform(reading: Reading) -> np.ndarray:
+    rows = _rows(reading)
+    low, high = rows.amin(1), rows.amax(1)
+    return (high - low <= UNIFORM * torch.maximum(low.abs(), high.abs())).cpu().numpy()
+
+
+def _shift(reading: Reading, at: np.ndarray) -> Tensor | None:
+    """What removed constants added to every output of the reader."""
+    if len(at) == 0 or reading.values.fixed:
+        return None
+    index = torch.from_numpy(at).to(reading.weight.tensor.device)
+    weight = reading.weight.tensor.movedim(reading.axis, 0)[index].double()
+    constants = _rows(reading)[index].double().mean(1)
+    while weight.ndim > 2:  # the kernel of a convolution
+        weight = weight.sum(-1)
+    delta = constants @ weight
+    return delta if bool((delta != 0).any()) else None

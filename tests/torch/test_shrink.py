@@ -1,0 +1,293 @@
+"""Dead units are removed for real, and the outputs stay."""
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import symbias as sb
+import symbias.torch as st
+from symbias.torch.removal.cutting import places_of
+from symbias.torch.removal.plan import Unit, units_of
+from symbias.torch.removal.tracing import follow
+from tests.torch.networks import IMAGE, NETWORKS, ROWS, network, outputs
+
+
+def units(model: nn.Module, example: Any) -> list[Unit]:
+    keywords = example if isinstance(example, dict) else {}
+    run, _ = follow(model, () if keywords else (example,), keywords)
+    found = units_of(run, list({id(t): t for _, _, t in places_of(model)}.values()))
+    return [unit for unit in found if unit.reason is None]
+
+
+@torch.no_grad()
+def kill(unit: Unit, by_readers: bool) -> None:
+    """Zeros in what reads a unit, or in what makes it."""
+    readers = {id(r.weight.origin) for r, _ in unit.readings}
+    if by_readers:
+        for reading, at in unit.readings:
+            reading.weight.tensor.index_fill_(reading.axis, torch.from_numpy(at), 0.0)
+    else:
+        for tensor, axis, at in unit.places:
+            if id(tensor) not in readers:
+                tensor.index_fill_(axis, torch.from_numpy(at), 0.0)
+
+
+LONG = ("mobilenet", "whisper", "convnext", "vit")
+CASES = [pytest.param(n, marks=[pytest.mark.slow] * (n in LONG)) for n in NETWORKS]
+
+
+@pytest.mark.parametrize("by_readers", [True, False])
+@pytest.mark.parametrize("fraction", [0.0, 0.3, 0.9])
+@pytest.mark.parametrize("name", CASES)
+def test_outputs_stay_whatever_is_dead(name: str, fraction: float, by_readers: bool) -> None:
+    model, example = network(name)
+    rng = np.random.default_rng(0)
+    found = units(model, example)
+    assert found
+    dead = [unit for unit in found if rng.random() < fraction]
+    for unit in dead:
+        kill(unit, by_readers)
+    before = outputs(model, example)
+    size = sum(p.numel() for p in model.parameters())
+    done = st.shrink(model, example, low_rank=False)
+    after = outputs(model, example)
+    assert len(before) == len(after)
+    for a, b in zip(before, after, strict=True):
+        np.testing.assert_allclose(b, a, atol=1e-5 * float(a.abs().max()))
+    assert done.before.parameters == size
+    assert done.after.parameters == sum(p.numel() for p in model.parameters())
+    assert (done.after.parameters < size) == bool(dead)
+    left = len(units(model, example))  # of a head that is alone, the dimensions are none
+    assert len(found) - len(dead) - 2 <= left <= len(found) - len(dead) + len(found) / 10 + 8
+    if fraction == 0:
+        assert done.table.rows == []
+    else:
+        assert done.after.multiply_adds < done.before.multiply_adds
+
+
+def test_living_units_stay() -> None:
+    """What is alive in one weight only is alive."""
+    model, example = network("mlp")
+    with torch.no_grad():
+        model[2].weight[:, 3] = 0
+        model[2].weight[5, 3] = 1e-30
+        model[2].weight[:, 4] = 0
+    st.shrink(model, example)
+    assert model[0].out_features == 19
+
+
+def test_a_constant_goes_into_the_bias_of_its_reader() -> None:
+    model, example = network("mlp")
+    with torch.no_grad():
+        model[0].weight[:5] = 0
+        model[0].bias[:5] = torch.tensor([0.3, -0.2, 1.0, 2.0, 0.1])
+    before, bias = outputs(model, example)[0], model[2].bias.clone()
+    st.shrink(model, example)
+    assert model[0].out_features == 15
+    assert not torch.equal(model[2].bias, bias)
+    torch.testing.assert_close(outputs(model, example)[0], before, rtol=1e-5, atol=1e-6)
+
+
+def test_a_reader_without_a_bias_gets_one() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3, bias=False))
+    with torch.no_grad():
+        model[0].weight[2] = 0
+        model[0].bias[2] = 0.7
+    before = outputs(model, ROWS)[0]
+    done = st.shrink(model, ROWS)
+    assert "new: the constants of what is gone" in str(done)
+    assert model[2].bias is not None
+    torch.testing.assert_close(outputs(model, ROWS)[0], before)
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+def test_a_constant_before_padding_is_not_one(padding: int) -> None:
+    """A channel of ones with zeros around it is an image: it stays, and is named."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), nn.Conv2d(5, 2, 3, padding=padding))
+    with torch.no_grad():
+        model[0].weight[1] = 0
+        model[0].bias[1] = 0.5
+    before = outputs(model, IMAGE)[0]
+    st.shrink(model, IMAGE)
+    assert model[0].out_channels == (5 if padding else 4)
+    torch.testing.assert_close(outputs(model, IMAGE)[0], before)
+
+
+def test_a_zero_scale_with_a_shift_is_a_constant() -> None:
+    """A BatchNorm's shift passes the ReLU: dropping the channel alone would move the outputs."""
+    model, example = network("convolutions")
+    with torch.no_grad():
+        model[4].weight[:6] = 0  # read by a linear layer: folded
+        model[1].weight[:3] = 0  # read by a convolution without padding
+        model[1].bias[:3] = 1.0
+    before = outputs(model, example)[0]
+    st.shrink(model, example)
+    assert (model[0].out_channels, model[3].out_channels) == (5, 6)
+    assert (model[1].num_features, model[4].num_features, model[8].in_features) == (5, 6, 6 * 49)
+    torch.testing.assert_close(outputs(model, example)[0], before, rtol=1e-4, atol=1e-5)
+
+
+def test_what_cannot_go_is_named() -> None:
+    model, example = network("attention by hand")
+    with torch.no_grad():
+        model.q.weight[:, 3] = model.k.weight[:, 3] = model.v.weight[:, 3] = 0
+        model.up.weight[:, 3] = model.gate.weight[:, 3] = 0
+    done = st.shrink(model, example)
+    assert "1 of 16 along axis 1" in str(done.left)
+    assert "left, though nothing depends on it" in str(done)
+    model, example = network("mlp")
+    with torch.no_grad():
+        model[0].weight[:, :2] = 0
+        model[2].weight[:] = 0
+    done = st.shrink(model, example)
+    assert "2 of 6 along axis 1: read from what has no units, as an input" in str(done.left)
+    assert "the last of its layer" in str(done.left)
+    assert model[0].out_features == 1
+
+
+def test_an_operation_without_a_rule_is_left() -> None:
+    class Sorted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(6, 8), nn.Linear(8, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.b(self.a(x).sort(dim=-1).values)
+
+    model = Sorted()
+    with torch.no_grad():
+        model.b.weight[:, 2] = 0
+        model.a.weight[4] = 0
+    st.shrink(model, ROWS)
+    assert model.a.out_features == 8
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_low_rank_layers_become_two(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(60, 40), nn.ReLU(), nn.Linear(40, 50)).double()
+    with torch.no_grad():
+        a, b = torch.randn(40, 4).double(), torch.randn(4, 60).double()
+        model[0].weight.copy_(a @ b / 8)
+    if dtype == torch.bfloat16:
+        model = model.to(dtype)
+        assert st.shrink(model, torch.randn(3, 60).to(dtype)).after.parameters <= 4490
+        return
+    x = torch.randn(3, 60).double()
+    before = model(x)
+    done = st.shrink(model, x)
+    assert [type(layer) for layer in model] == [nn.Sequential, nn.ReLU, nn.Linear]
+    assert done.after.parameters == 40 * 4 + 4 * 60 + 40 + 50 * 41
+    assert "0 has rank 4" in str(done)
+    torch.testing.assert_close(model(x), before)
+    assert st.shrink(copy.deepcopy(model), x, low_rank=False).table.rows == []
+
+
+def test_the_configuration_follows_where_it_can(tmp_path: Any) -> None:
+    model, example = network("llama")
+    with torch.no_grad():
+        for layer in model.model.layers:
+            layer.mlp.down_proj.weight[:, :10] = 0
+    done = st.shrink(model, example)
+    assert done.config_fits is True
+    assert model.config.intermediate_size == 30
+    model.save_pretrained(tmp_path)
+    again = type(model).from_pretrained(tmp_path).eval()
+    torch.testing.assert_close(again(**example).logits, model(**example).logits)
+    with torch.no_grad():
+        model.model.layers[0].mlp.down_proj.weight[:, :4] = 0
+    done = st.shrink(model, example)
+    assert done.config_fits is False
+    assert "save it whole (torch.save)" in str(done)
+    assert st.shrink(network("mlp")[0], ROWS).config_fits is None
+
+
+def test_what_is_no_plain_model_is_refused() -> None:
+    model = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 2))
+    st.apply(model, "2.weight", st.slices(1))
+    with pytest.raises(ValueError, match=r"'2.weight' is designed: collapse the model first"):
+        st.shrink(model, ROWS)
+    st.collapse(model)
+    st.shrink(model, ROWS)
+    nn.utils.parametrizations.weight_norm(model[0])
+    with pytest.raises(ValueError, match="0 is parametrized: take that off first"):
+        st.shrink(model, ROWS)
+    nn.utils.parametrize.remove_parametrizations(model[0], "weight")
+    st.shrink(model, ROWS)
+
+
+def test_a_model_that_would_not_run_is_left_as_it_was() -> None:
+    class Stubborn(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(6, 8), nn.Linear(8, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.a(x)
+            if y.shape[-1] != 8:
+                raise RuntimeError("eight, please")
+            return self.b(y)
+
+    model = Stubborn()
+    with torch.no_grad():
+        model.b.weight[:, 2] = 0
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(st.ChangedOutputs, match=r"RuntimeError: eight, please.*as it was"):
+        st.shrink(model, ROWS)
+    assert model.a.out_features == 8
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name])
+
+
+def test_training_goes_on_in_the_mode_it_was_in() -> None:
+    model, example = network("convolutions")
+    model.train()
+    model[4].eval()
+    with torch.no_grad():
+        model[8].weight[:, :49] = 0
+        model[3].weight[0] = 0
+    st.shrink(model, example)
+    assert [model[k].training for k in (0, 4, 8)] == [True, False, True]
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    model(example).square().mean().backward()
+    optimizer.step()
+
+
+def test_a_design_is_trained_collapsed_and_removed() -> None:
+    """The promise of the README: no surgery by hand."""
+    torch.manual_seed(0)
+    x = torch.randn(200, 6)
+    y = (x[:, :2].sum(1) > 0).long()
+    model = nn.Sequential(nn.Linear(6, 32), nn.ReLU(), nn.Linear(32, 2))
+    st.apply(model, "2.weight", st.slices(1))
+    optimizer = torch.optim.SGD(st.factor_parameters(model, 5e-3, others=1e-3), 0.5, momentum=0.9)
+    for _ in range(400):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    st.collapse(model, threshold=0.02)
+    before = model(x)
+    done = st.shrink(model, x)
+    assert model[0].out_features < 16
+    assert done.after.parameters < done.before.parameters / 2
+    torch.testing.assert_close(model(x), before, rtol=1e-4, atol=1e-5)
+    assert sb.__version__
+
+
+def test_constants_before_a_transposed_convolution_stay() -> None:
+    """Every output of it reads another part of the kernel."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), nn.ConvTranspose2d(5, 2, 3, stride=2))
+    with torch.no_grad():
+        model[0].weight[1:3] = 0
+        model[0].bias[1:3] = torch.tensor([0.5, -0.5])
+    before = outputs(model, IMAGE)[0]
+    st.shrink(model, IMAGE)
+    assert (model[0].out_channels, model[2].in_channels) == (4, 4)  # the zero went
+    torch.testing.assert_close(outputs(model, IMAGE)[0], before)
