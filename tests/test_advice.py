@@ -97,6 +97,13 @@ def trained(wish: Any, *shape: int, ones: bool = True) -> None:
     st.apply(module, "weight", wish)
 
 
+def penalised(wish: Any, kind: Any = torch.optim.SGD, first: bool = True) -> None:
+    model = torch.nn.Linear(3, 2)
+    if first:
+        st.penalize(model, "weight", wish, 0.1)
+    st.ProximalStep(kind(model.parameters(), 0.1))
+
+
 def ran(**options: Any) -> sb.Run:
     rule = options.pop("rule", sb.SGD(0.01))
     return sb.simulate(options.pop("of", problem()), rule, steps=4, progress=False, **options)
@@ -494,6 +501,21 @@ CASES = [
         "Build the optimizer after the design, from symbias.torch.factor_parameters(model)",
         lambda: optimized(before=True),
         (lambda: optimized(before=False),),
+    ),
+    Case(
+        "call symbias.torch.penalize(model, name, penalty, strength) first",
+        lambda: penalised("l1", first=False),
+        (lambda: penalised("l1"),),
+    ),
+    Case(
+        "take SGD, or a design (symbias.torch.apply) with factor_penalty in the loss",
+        lambda: penalised("nuclear", torch.optim.Adam),
+        (lambda: penalised("nuclear"), lambda: trained("nuclear", 3, 2)),
+    ),
+    Case(
+        "no closed form; symbias.torch.apply(model, name, penalty) trains its design",
+        lambda: penalised(sb.TotalVariation(axis=0)),
+        (lambda: trained(sb.TotalVariation(axis=0), 3, 2),),
     ),
     Case(
         "or take two factors (sb.L1())",
