@@ -16,7 +16,8 @@ from functools import cached_property
 import numpy as np
 from array_api_compat import array_namespace
 
-from symbias._core.arrays import Array, Shape
+from symbias._core.arrays import Array, Shape, constant
+from symbias._core.refusal import Refused
 from symbias.maps import Linear, Transform
 from symbias.penalties.scalars import Scalar, scaled
 from symbias.penalties.sizes import Sizes
@@ -39,6 +40,13 @@ class Form(ABC):
     @abstractmethod
     def linear(self) -> Linear:
         """From (f, c), flat, to w, flat. Dense where a transform mixes coordinates."""
+
+    @abstractmethod
+    def sizes_at(self, w: Array) -> list[Array]:
+        """The sizes t of every piece at w: how large each is that the penalty sums.
+
+        Raises Refused for a minimum over splits of w, which has no sizes of its own.
+        """
 
     @property
     @abstractmethod
@@ -88,6 +96,9 @@ class Piece(Form):
     @cached_property
     def linear(self) -> Linear:
         return Linear.identity(math.prod(self.shape))
+
+    def sizes_at(self, w: Array) -> list[Array]:
+        return [self.sizes.of(w)]
 
     @property
     def mixes(self) -> bool:
@@ -162,6 +173,9 @@ class Behind(Form):
     def linear(self) -> Linear:
         return self.inner.linear.behind(self.transform, self._coordinates)
 
+    def sizes_at(self, w: Array) -> list[Array]:
+        return self.inner.sizes_at(self.transform.inverse(w)[self.transform.free :])
+
     @property
     def mixes(self) -> bool:
         return self.transform.mixes or self.inner.mixes
@@ -190,6 +204,14 @@ class Placed(Form):
         size = math.prod(self.whole)
         return Linear.joined([form.linear.placed(index, size) for index, form in self.parts])
 
+    def sizes_at(self, w: Array) -> list[Array]:
+        xp = array_namespace(w)
+        flat, found = xp.reshape(w, (-1,)), []
+        for index, form in self.parts:
+            part = xp.take(flat, constant(index, w, index=True), axis=0)
+            found += form.sizes_at(xp.reshape(part, form.shape))
+        return found
+
     @property
     def mixes(self) -> bool:
         return any(form.mixes for _, form in self.parts)
@@ -215,6 +237,9 @@ class Added(Form):
     @cached_property
     def linear(self) -> Linear:
         return Linear.joined([form.linear for form in self.terms])
+
+    def sizes_at(self, w: Array) -> list[Array]:
+        raise Refused("a minimum over all splits of w has no sizes of its own at w")
 
     @property
     def mixes(self) -> bool:

@@ -20,8 +20,10 @@ from symbias.torch.errors import (
     UnsupportedTensor,
     WrappedModel,
 )
-from symbias.torch.proximal import ProximalStep, penalize
+from symbias.torch.gaps import Gap
+from symbias.torch.proximal import ProximalStep, penalize, penalize_channels
 from symbias.torch.removal import Measures, Shrunk, shrink
+from symbias.torch.report import Report, report
 from symbias.torch.table import Row, Table
 from symbias.torch.training import (
     DecaySchedule,
@@ -35,10 +37,12 @@ __all__ = [
     "ChangedOutputs",
     "DecaySchedule",
     "DecoupledDecay",
+    "Gap",
     "Measures",
     "NoProximalStep",
     "OtherObjective",
     "ProximalStep",
+    "Report",
     "Row",
     "ShapeMismatch",
     "Shrunk",
@@ -55,6 +59,8 @@ __all__ = [
     "factor_parameters",
     "factor_penalty",
     "penalize",
+    "penalize_channels",
+    "report",
     "shrink",
     "slices",
 ]

@@ -64,6 +64,14 @@ class ProximalMap:
         weight.copy_(flat.reshape(weight.shape))
 
     @torch.no_grad()
+    def cut(self, weight: Tensor, threshold: float) -> Tensor:
+        """``weight`` with zeros where its sizes are at most ``threshold``."""
+        flat = _exact(weight).reshape(-1).clone()
+        for part in self.parts:
+            part.cut(flat, threshold)
+        return flat.reshape(weight.shape).to(weight.dtype)
+
+    @torch.no_grad()
     def sizes(self, weight: Tensor) -> Tensor:
         """Entries, norms of groups, singular values, in units of the weight."""
         flat = _exact(weight).reshape(-1)
@@ -89,6 +97,18 @@ class _Part:
     def sizes(self, flat: Tensor) -> Tensor:
         w = flat if self.index is None else flat[self.index.to(flat.device)]
         return self.piece.sizes.of(w.reshape(self.piece.shape))
+
+    def cut(self, flat: Tensor, threshold: float) -> None:
+        index = slice(None) if self.index is None else self.index.to(flat.device)
+        w = flat[index]
+        if self.mixed:
+            u, s, vt = torch.linalg.svd(w.reshape(self.piece.shape), full_matrices=False)
+            flat[index] = ((u * torch.where(s > threshold, s, 0.0)[..., None, :]) @ vt).reshape(-1)
+        else:
+            sizes = w.abs()
+            if self.groups is not None:
+                sizes = self.groups.spread(self.groups.sum(w * w).sqrt())
+            flat[index] = torch.where(sizes > threshold, w, 0.0)
 
     def shrink(self, flat: Tensor, metric: Metric, strength: float) -> None:
         index = slice(None) if self.index is None else self.index.to(flat.device)

@@ -1,18 +1,22 @@
 """Penalties on plain weights, and which weights have one."""
 
 import warnings
+import weakref
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from symbias._core.numbers import non_negative
 from symbias.mechanisms import WeightDecay
 from symbias.parameterizations import Parameterization
-from symbias.penalties import Penalty
+from symbias.penalties import GroupLasso, Penalty
 from symbias.torch.designing import Design, check_tensor, wished
-from symbias.torch.errors import NoProximalStep, ShapeMismatch, Unreachable
+from symbias.torch.errors import NoProximalStep, ShapeMismatch, UnknownParameter, Unreachable
 from symbias.torch.owners import designed, owners, refuse_wrapped, unknown
 from symbias.torch.proximal.maps import ProximalMap
 from symbias.torch.table import Row, Table
@@ -28,8 +32,25 @@ class Penalized:
     penalty: Penalty
     strength: float
     proximal: ProximalMap
+    partner: Any = None  # weak reference to a weight of the same shape that shares its groups
     stepped: bool = False  # whether an optimizer takes proximal steps for it
     gradients: int = 0
+
+    def all_of(self, weight: Tensor) -> list[Tensor]:
+        """The weight, and the one that shares its groups."""
+        return [weight] if self.partner is None else [weight, self.partner()]
+
+    def sizes(self, weight: Tensor) -> Tensor:
+        """What the penalty sums, in units of the weight."""
+        return self.proximal.sizes(self._whole(weight))
+
+    def cut(self, weight: Tensor, threshold: float) -> list[Tensor]:
+        """`all_of` with zeros where their sizes are at most ``threshold``."""
+        new = self.proximal.cut(self._whole(weight), threshold)
+        return [new] if self.partner is None else list(new)
+
+    def _whole(self, weight: Tensor) -> Tensor:
+        return weight if self.partner is None else torch.stack(self.all_of(weight))
 
 
 _penalized = WeakTensorKeyDictionary()
@@ -96,6 +117,56 @@ def penalize(model: nn.Module, pattern: str | list[str], penalty: Design, streng
         raise Unreachable(f"nothing was penalised: {refused[0]}")
     for parameter, made in found:
         _register(parameter, made)
+    return Table(rows)
+
+
+def penalize_channels(model: nn.Module, pattern: str | list[str], strength: float) -> Table:
+    r"""Penalise the channels of BatchNorm layers: strength * sum of :math:`|(scale_c, shift_c)|`.
+
+    In front of a normalisation the size of a weight means nothing: it is divided out, so that a
+    penalty there only shrinks what can grow back, and a zero scale alone leaves the shift, which
+    passes the ReLU. A channel whose scale and shift are zero is gone, and `symbias.torch.shrink`
+    removes it with all that makes and reads it.
+
+    Parameters
+    ----------
+    pattern : str or list of str
+        Of module names: ``"*"`` for every BatchNorm of the model.
+    strength : float
+        0 takes the penalty away.
+
+    Raises
+    ------
+    UnknownParameter
+        If no BatchNorm with a scale and a shift has such a name.
+
+    References
+    ----------
+    Liu, Li, Shen, Huang, Yan, Zhang, "Learning efficient convolutional networks through network
+    slimming", ICCV 2017: the scales alone.
+    """
+    refuse_wrapped(model)
+    non_negative("strength", strength)
+    patterns = [pattern] if isinstance(pattern, str) else list(pattern)
+    rows = []
+    for name, module in model.named_modules():
+        if not isinstance(module, nn.modules.batchnorm._BatchNorm) or module.weight is None:
+            continue
+        if not any(fnmatchcase(name, one) for one in patterns):
+            continue
+        count = module.num_features
+        penalty = GroupLasso(np.tile(np.arange(count), (2, 1)), weights=np.ones(count))
+        made = Penalized(
+            f"{name}.weight", penalty, float(strength), ProximalMap(penalty, (2, count)),
+            weakref.ref(module.bias),
+        )  # fmt: skip
+        _register(module.weight, made)
+        note = f"{strength:g} * sum of |(scale, shift)|"
+        rows += [Row(f"{name}.{leaf}", (count,), True, note) for leaf in ("weight", "bias")]
+    if not rows:
+        raise UnknownParameter(
+            f"no BatchNorm with a scale and a shift matches {patterns} in {type(model).__name__}"
+        )
     return Table(rows)
 
 

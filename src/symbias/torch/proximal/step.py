@@ -11,7 +11,7 @@ from symbias._core.numbers import non_negative
 from symbias._core.refusal import Refused
 from symbias.torch.errors import OtherObjective
 from symbias.torch.optimizers import misses_the_penalty
-from symbias.torch.proximal.metrics import learning_rate, metric_of
+from symbias.torch.proximal.metrics import Metric, learning_rate, metric_of
 from symbias.torch.proximal.penalizing import Penalized, penalized
 
 
@@ -114,8 +114,22 @@ class ProximalStep:
                 made = penalized(p)
                 if made is None or p.grad is None:  # it has not moved
                     continue
-                metric = self.metric(group, self.optimizer.state[p])
-                made.proximal(p.data, metric, scale * made.strength)
+                shared = made.all_of(p)
+                metrics = [self._metric_at(q, group) for q in shared]
+                if made.partner is None:
+                    made.proximal(p.data, metrics[0], scale * made.strength)
+                    continue
+                both = torch.stack([q.data for q in shared])
+                metric = torch.stack([torch.as_tensor(d).expand_as(p) for d in metrics])
+                made.proximal(both, metric, scale * made.strength)
+                for q, new in zip(shared, both, strict=True):
+                    q.data.copy_(new)
+
+    def _metric_at(self, p: Tensor, group: dict[str, Any]) -> Metric:
+        """That of a weight, where it has been stepped."""
+        groups = [group, *self.optimizer.param_groups]
+        own = next((g for g in groups if any(q is p for q in g["params"])), group)
+        return self.metric(own, self.optimizer.state[p])
 
     def _refuse(self, known: bool) -> None:
         if not known or isinstance(self.optimizer, torch.optim.SGD):

@@ -36,6 +36,7 @@ def _product(run: Run, a: Value, b: Value, out: Tensor) -> None:
     run.contract(a, 1, b, 0)
     made = Value(out, [a.axes[0], b.axes[1]], fixed=a.fixed and b.fixed)
     if b.fixed:
+        made.maker = b.origin
         made.constant[1] = _steady(b.tensor.t(), a.steady(1))
     if a.fixed:
         made.constant[0] = _steady(a.tensor, b.steady(0))
@@ -114,7 +115,7 @@ def convolution(run: Run, name: str, args: Any, kwargs: Any, out: Tensor) -> Non
     axes: list[Labels] = [x.axes[0], labels, *[None] * (out.ndim - 2)]
     for axis in x.axes[2:]:
         run.atoms.fix(axis, "convolved along it")
-    run[out] = Value(out, axes, {1: steady}, x.fixed and w.fixed)
+    run[out] = Value(out, axes, {1: steady}, x.fixed and w.fixed, maker=w.origin)
 
 
 def _grouped(run: Run, x: Value, w: Value, groups: int) -> tuple[Labels, np.ndarray]:

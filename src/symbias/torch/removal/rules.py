@@ -32,6 +32,7 @@ class Run:
 
     def __init__(self) -> None:
         self.atoms, self.readings = Atoms(), list[Reading]()
+        self.normalized: set[int] = set()  # ids of weights whose size is divided out
         self._values: dict[int, Value] = {}
 
     def known(self, tensor: Tensor) -> bool:
@@ -334,6 +335,7 @@ def batch_norm(run: Run, name: str, args: Any, kwargs: Any, out: Any) -> None:
         labels = run.atoms.meet(labels, run[tensor].axes[0], "normalised by channel")
     if name != "_native_batch_norm_legit_no_training" and args[5] is True:
         run.atoms.fix(labels, "normalised by statistics of the batch")
+    run.normalized.add(id(x.maker))
     scale = run[args[1]] if args[1] is not None else None
     axes: list[Labels] = [x.axes[0], labels, *x.axes[2:]]
     steady = x.steady(1) | (scale.zero(0) if scale is not None else False)

@@ -103,7 +103,7 @@ def shrink(model: nn.Module, example_input: Any, *, low_rank: bool = True) -> Sh
     Cost: a few forward passes, and a look at every weight.
     """
     _check(model)
-    inputs, keywords = _arguments(example_input)
+    inputs, keywords = arguments(example_input)
     before = measure(model, inputs, keywords)
     shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
     run, wanted = follow(model, inputs, keywords)
@@ -146,7 +146,7 @@ def _check(model: nn.Module) -> None:
             )
 
 
-def _arguments(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def arguments(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if hasattr(example, "keys"):
         return (), dict(example)
     return (tuple(example) if isinstance(example, tuple | list) else (example,)), {}

@@ -23,6 +23,8 @@ class Value:
         Whether nothing in it depends on the input: a parameter, or made of parameters alone.
     origin : Tensor, optional
         The parameter of which it is a view.
+    maker : Tensor, optional
+        The weight of the layer that made it, and nothing else.
     """
 
     tensor: Tensor
@@ -30,6 +32,7 @@ class Value:
     constant: dict[int, np.ndarray] = field(default_factory=dict)
     fixed: bool = False
     origin: Tensor | None = None
+    maker: Tensor | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
