@@ -1,4 +1,4 @@
-"""Two small networks for 8 x 8 digits, and the physical removal of their dead units."""
+"""Two small networks for 8 x 8 digits, and which of their weights are one unit."""
 
 from dataclasses import dataclass
 
@@ -104,29 +104,6 @@ def unit_scores(model: nn.Module, unit: Units) -> Tensor:
     maker = model.get_submodule(unit.makers[-1])  # of a head: its values
     rows = torch.cat([maker.weight.flatten(1), maker.bias[:, None]], 1).detach()
     return rows.reshape(len(rows) // unit.rows, -1).norm(dim=1) * unit_norms(model, unit)
-
-
-@torch.no_grad()
-def shrink(model: nn.Module) -> None:
-    """Remove every unit that nobody reads, with all that computes it; the function stays.
-
-    One unit of each kind is kept, dead or not, so that no layer is empty.
-    """
-    for unit in model.units:
-        alive = unit_norms(model, unit) > 0
-        if not alive.any():
-            alive[0] = True
-        _keep(model.get_submodule(unit.reader), 1, alive.repeat_interleave(unit.size))
-        for maker in unit.makers:
-            _keep(model.get_submodule(maker), 0, alive.repeat_interleave(unit.rows))
-
-
-def _keep(layer: nn.Module, axis: int, mask: Tensor) -> None:
-    layer.weight = nn.Parameter(layer.weight[mask] if axis == 0 else layer.weight[:, mask])
-    if axis == 0:
-        layer.bias = nn.Parameter(layer.bias[mask])
-    kind = "channels" if isinstance(layer, nn.Conv2d) else "features"
-    setattr(layer, f"{'out' if axis == 0 else 'in'}_{kind}", int(mask.sum()))
 
 
 def size(model: nn.Module) -> int:

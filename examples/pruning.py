@@ -1,7 +1,8 @@
-"""Structured pruning of networks for digits: accuracy against size, three ways to get there.
+"""Structured pruning of networks for digits: accuracy against size, four ways to get there.
 
-* design: whole units (channels, neurons, heads) share a scale, weight decay does the rest;
-* proximal: the same group penalty, explicitly, with a proximal step after every step;
+* design: whole units (channels, neurons, heads) share a scale, weight decay under SGD does all;
+* proximal: the same group penalty, explicitly, with a proximal step after every step of SGD;
+* adamw: proximal steps in the metric of AdamW;
 * magnitude: train, then remove the units whose weights, in times out, are smallest.
 
 Dead units are removed physically, and all small networks are tuned for the same few epochs. Prints
@@ -24,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from networks import NETWORKS, shrink, size, unit_norms, unit_scores
+from networks import NETWORKS, size, unit_scores
 from pruning_report import draw, table
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -32,7 +33,7 @@ from torch import Tensor, nn
 
 import symbias.torch as st
 
-LR, MOMENTUM, BATCH, EPOCHS, TUNING = 0.1, 0.9, 64, 60, 5
+LR, ADAMW_LR, MOMENTUM, BATCH, EPOCHS, TUNING = 0.1, 0.01, 0.9, 64, 60, 5
 STRENGTHS = {
     "conv net": (1e-3, 2e-3, 4e-3, 8e-3),
     "transformer": (1e-3, 4e-3, 1.6e-2, 6.4e-2),
@@ -51,12 +52,23 @@ def digits(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def train(
-    model: nn.Module, groups: Any, data: Any, epochs: int, lr: float, prox: Any = None
+    model: nn.Module,
+    groups: Any,
+    data: Any,
+    epochs: int,
+    lr: float,
+    prox: bool = False,
+    adamw: bool = False,
 ) -> None:
-    """SGD with momentum; ``lr`` falls to 0 over the last third."""
+    """SGD with momentum, or AdamW; ``lr`` falls to 0 over the last third."""
     x, y = data[:2]
     steps = epochs * (len(x) // BATCH)
-    optimizer = torch.optim.SGD(groups, lr=lr, momentum=MOMENTUM)
+    if adamw:
+        optimizer: torch.optim.Optimizer = torch.optim.AdamW(groups, lr=lr, weight_decay=0.0)
+    else:
+        optimizer = torch.optim.SGD(groups, lr=lr, momentum=MOMENTUM)
+    if prox:
+        st.ProximalStep(optimizer, lambda step: min(1.0, 20 * step / steps))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: min(1, 3 * (1 - t / steps)))
     for step in range(steps):
         if step % (len(x) // BATCH) == 0:
@@ -65,8 +77,6 @@ def train(
         optimizer.zero_grad()
         nn.functional.cross_entropy(model(x[batch]), y[batch]).backward()
         optimizer.step()
-        if prox:
-            prox(schedule.get_last_lr()[0] / (1 - MOMENTUM))
         schedule.step()
 
 
@@ -88,24 +98,19 @@ def by_design(model: nn.Module, data: Any, strength: float, epochs: int) -> nn.M
     return model
 
 
-def by_proximal_steps(model: nn.Module, data: Any, strength: float, epochs: int) -> nn.Module:
+def by_proximal_steps(
+    model: nn.Module, data: Any, strength: float, epochs: int, adamw: bool = False
+) -> nn.Module:
     """The same objective in the weights themselves."""
     scales = group_scales(model)
-    readers = {u.reader: model.get_submodule(u.reader).weight for u in model.units}
-
-    @torch.no_grad()
-    def prox(rate: float) -> None:
-        for unit in model.units:
-            norms = unit_norms(model, unit)
-            shift = rate * strength * scales[unit.reader]
-            multiply(model, unit, (1 - shift / norms.clamp_min(1e-12)).clamp_min(0))
-
-    grouped = {id(w) for w in readers.values()}
-    rest = [p for p in model.parameters() if id(p) not in grouped]
-    groups = [{"params": list(readers.values())}, {"params": rest, "weight_decay": strength / 10}]
-    train(model, groups, data, epochs, LR, prox)
+    readers = [model.get_submodule(u.reader).weight for u in model.units]
     for unit in model.units:
-        multiply(model, unit, unit_norms(model, unit) > DEAD)
+        penalty = st.slices(1, unit.size)
+        st.penalize(model, f"{unit.reader}.weight", penalty, strength * scales[unit.reader])
+    grouped = set(map(id, readers))
+    rest = [p for p in model.parameters() if id(p) not in grouped]
+    groups = [{"params": readers}, {"params": rest, "weight_decay": strength / 10}]
+    train(model, groups, data, epochs, ADAMW_LR if adamw else LR, prox=True, adamw=adamw)
     return model
 
 
@@ -147,7 +152,7 @@ def finish(model: nn.Module, data: Any, epochs: int) -> dict[str, float]:
     """Remove dead units, check that this changed nothing, tune."""
     with torch.no_grad():
         before = model(data[2])
-        shrink(model)
+        st.shrink(model, data[2][:8], low_rank=False)
         torch.testing.assert_close(model(data[2]), before, rtol=1e-3, atol=1e-3)
     raw = accuracy(model, data)
     groups = [{"params": model.parameters(), "weight_decay": PLAIN_DECAY}]
@@ -181,6 +186,7 @@ def one_seed(kind: str, seed: int, strengths: Any, kept: Any, epochs: int) -> li
         more = {"data": data, "strength": strength, "epochs": epochs}
         run("design", strength, start, partial(by_design, **more))
         run("proximal", strength, start, partial(by_proximal_steps, **more))
+        run("adamw", strength, start, partial(by_proximal_steps, **more, adamw=True))
 
     def plainly(model: nn.Module) -> None:
         groups = [{"params": model.parameters(), "weight_decay": PLAIN_DECAY}]

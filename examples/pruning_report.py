@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from networks import NETWORKS
 
-METHODS = ("design", "proximal", "magnitude", "dense")
+METHODS = ("design", "proximal", "adamw", "magnitude", "dense")
 HEAD = (
     "network      method     knob    parameters      accuracy, %   "
     "untuned  forward, ms  training, s"
@@ -41,10 +41,10 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
     """Test error against size: every run a dot, and a line through the means."""
-    from symbias.report.style import DATA, FIT, INK, MARK, axes, svg, svg_text
+    from symbias.report.style import DATA, FIT, INK, MARK, SOFT, axes, svg, svg_text
 
-    colours = dict(zip(METHODS, (FIT, MARK, DATA, INK), strict=True))
-    marks = dict(zip(METHODS, "os^D", strict=True))
+    colours = dict(zip(METHODS, (FIT, MARK, SOFT, DATA, INK), strict=True))
+    marks = dict(zip(METHODS, "osv^D", strict=True))
     with axes(8.0, 3.4, columns=2) as (figure, panels):
         for panel, network in zip(panels, NETWORKS, strict=True):
             for method in METHODS:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import symbias.torch as st
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 pytestmark = pytest.mark.skipif(not EXAMPLES.exists(), reason="installed without the examples")
 
@@ -20,7 +22,7 @@ def test_it_runs_end_to_end(
     monkeypatch.setattr(sys, "argv", ["pruning.py", "--quick", "--out", str(tmp_path)])
     runpy.run_path(str(EXAMPLES / "pruning.py"), run_name="__main__")
     rows = json.loads((tmp_path / "pruning.json").read_text())
-    assert {r["method"] for r in rows} == {"design", "proximal", "magnitude", "dense"}
+    assert {r["method"] for r in rows} == {"design", "proximal", "adamw", "magnitude", "dense"}
     dense = {r["network"]: r["size"] for r in rows if r["method"] == "dense"}
     assert dense == {"conv net": 38282, "transformer": 18026}
     assert all(r["size"] < dense[r["network"]] for r in rows if r["method"] == "magnitude")
@@ -32,7 +34,7 @@ def test_it_runs_end_to_end(
 
 
 @pytest.mark.parametrize("kind", ["conv net", "transformer"])
-def test_removing_units_that_nobody_reads_keeps_the_function(
+def test_units_that_nobody_reads_are_all_removed(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(EXAMPLES)
@@ -45,6 +47,8 @@ def test_removing_units_that_nobody_reads_keeps_the_function(
             weight[:, : weight.shape[1] // 2] = 0
     x = torch.randn(3, 1, 8, 8)
     before, large = model(x), networks["size"](model)
-    networks["shrink"](model)
+    widths = [model.get_submodule(u.reader).weight.shape[1] for u in model.units]
+    st.shrink(model, x, low_rank=False)
     torch.testing.assert_close(model(x), before, rtol=1e-5, atol=1e-5)
     assert networks["size"](model) < 0.65 * large
+    assert [2 * model.get_submodule(u.reader).weight.shape[1] for u in model.units] == widths

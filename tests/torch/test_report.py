@@ -9,7 +9,7 @@ from torch import nn
 
 import symbias as sb
 import symbias.torch as st
-from symbias.torch.report import find_gap
+from symbias.torch.gaps import find_gap
 
 
 def layered() -> nn.Sequential:

@@ -80,11 +80,7 @@ class Report:
             "  ".join([name.ljust(widths[0]), *map(str.rjust, rest, widths[1:])])
             for name, *rest in rows
         ]
-        lines.append(
-            "no gap in all sizes together: train longer or with a larger strength"
-            if self.gap is None
-            else f"gap in all sizes together: collapse(model, threshold={self.gap.threshold:.2g})"
-        )
+        lines.append(_said(self.gap))
         lines += [f"{w.name}: {note}" for w in self.weights for note in w.notes]
         if self.curve:
             lines.append("threshold  zero  score")
@@ -199,6 +195,14 @@ def _weighed(name: str, wish: str, sizes: Tensor, notes: list[str]) -> Weighed:
     elif numbers.max(initial=0.0) == 0:
         notes.append(f"ALL {len(numbers)} SIZES ARE ZERO: the layer is dead")
     return Weighed(name, wish, numbers, find_gap(numbers), tuple(notes))
+
+
+def _said(gap: Gap | None) -> str:
+    if gap is None:
+        return "no gap in all sizes together: train longer, or with a larger strength"
+    if gap.threshold == 0:
+        return f"gap in all sizes together: {gap.dead} are exactly zero"
+    return f"gap in all sizes together: collapse(model, threshold={gap.threshold:.2g})"
 
 
 def _row(w: Weighed) -> tuple[str, ...]:
