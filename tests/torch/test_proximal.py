@@ -14,11 +14,29 @@ from torch import nn
 
 import symbias as sb
 import symbias.torch as st
+from symbias import penalties
 from symbias.torch.proximal.maps import ProximalMap
 
 SHAPE = (4, 6)
 LABELS = np.random.default_rng(1).integers(0, 5, SHAPE)
+
+
+class ElasticGroups(sb.Penalty):
+    """sum over inputs g of 1.5 |w_g| + .6 |w_g|^2 / 2."""
+
+    formula, belief = "sum_g 1.5 |w_g| + .3 |w_g|^2", "few inputs matter, none much"
+
+    def __call__(self, w: Any) -> Any:
+        t = np.sqrt(np.sum(np.square(w), axis=0))
+        return np.sum(1.5 * t + 0.3 * t**2)
+
+    def form(self, shape: Any) -> Any:
+        labels = np.broadcast_to(np.arange(shape[1]), shape)
+        return penalties.Piece(penalties.Groups(labels), penalties.Elastic(1.5, 0.6))
+
+
 PENALTIES: dict[str, Any] = {
+    "elastic groups": ElasticGroups(),
     "l1": sb.L1(),
     "weighted l1": sb.L1(np.linspace(0.5, 2, 24).reshape(SHAPE)),
     "elastic": sb.ElasticNet(0.7),

@@ -291,3 +291,38 @@ def test_constants_before_a_transposed_convolution_stay() -> None:
     st.shrink(model, IMAGE)
     assert (model[0].out_channels, model[2].in_channels) == (4, 4)  # the zero went
     torch.testing.assert_close(outputs(model, IMAGE)[0], before)
+
+
+def test_a_head_without_values_goes_whatever_its_queries_are() -> None:
+    model, example = network("llama")
+    attention = model.model.layers[0].self_attn
+    with torch.no_grad():
+        attention.v_proj.weight[:8] = 0  # two of four, of four dimensions each
+        attention.q_proj.weight[-8:] = 0  # and of two others the queries: they attend evenly
+    before = outputs(model, example)[0]
+    st.shrink(model, example, low_rank=False)
+    assert tuple(attention.v_proj.weight.shape) == (8, 32)
+    assert tuple(attention.o_proj.weight.shape) == (32, 16)
+    torch.testing.assert_close(outputs(model, example)[0], before, rtol=1e-4, atol=1e-5)
+
+
+def test_a_constant_inside_a_weight_is_not_one_of_the_outputs() -> None:
+    """The weight is a product of two parameters, and one of them has a row of ones."""
+
+    class Product(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.up, self.down = nn.Linear(4, 3), nn.Parameter(torch.randn(4, 6))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return nn.functional.linear(x, self.up.weight @ self.down, self.up.bias)
+
+    torch.manual_seed(0)
+    model = Product()
+    with torch.no_grad():
+        model.down[1] = 1.0
+        model.down[2] = 0.0
+    before = outputs(model, ROWS)[0]
+    st.shrink(model, ROWS)
+    assert tuple(model.down.shape) == (3, 6)
+    torch.testing.assert_close(outputs(model, ROWS)[0], before)

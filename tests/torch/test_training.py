@@ -119,13 +119,17 @@ def test_schedules_set_the_decay_and_resume() -> None:
     assert optimizer.param_groups[0]["weight_decay"] == 6.0
 
 
-OPTIMIZERS: list[tuple[Any, bool]] = [
-    (lambda p: torch.optim.AdamW(p, weight_decay=0.1), True),
-    (lambda p: torch.optim.NAdam(p, weight_decay=0.1, decoupled_weight_decay=True), True),
-    (lambda p: torch.optim.Adafactor(p, weight_decay=0.1), True),
-    (lambda p: torch.optim.AdamW(p, weight_decay=0.0), False),
-    (lambda p: torch.optim.Adam(p, weight_decay=0.1), False),
-    (lambda p: torch.optim.SGD(p, lr=0.1, weight_decay=0.1, momentum=0.9, nesterov=True), False),
+OPTIMIZERS: list[tuple[Any, list[type[Warning]]]] = [
+    (lambda p: torch.optim.AdamW(p, weight_decay=0.1), [st.DecoupledDecay]),
+    (
+        lambda p: torch.optim.NAdam(p, weight_decay=0.1, decoupled_weight_decay=True),
+        [st.DecoupledDecay],
+    ),
+    (lambda p: torch.optim.Adafactor(p, weight_decay=0.1), [st.DecoupledDecay]),
+    (lambda p: torch.optim.AdamW(p, weight_decay=0.0), [st.NoPenalty]),
+    (lambda p: torch.optim.SGD(p, lr=0.1), [st.NoPenalty]),
+    (lambda p: torch.optim.Adam(p, weight_decay=0.1), []),
+    (lambda p: torch.optim.SGD(p, lr=0.1, weight_decay=0.1, momentum=0.9, nesterov=True), []),
 ]
 
 
@@ -140,8 +144,8 @@ def test_decoupled_decay_is_noticed_at_the_first_gradient(case: int) -> None:
         for _ in range(3):
             net(inputs()).square().mean().backward()
             optimizer.step()
-    assert [w.category for w in caught] == [st.DecoupledDecay] * warned
-    if warned:
+    assert [w.category for w in caught] == warned
+    if st.DecoupledDecay in warned:
         with pytest.warns(st.DecoupledDecay, match="factor_penalty"):
             st.check_optimizer(net, optimizer)
     else:
@@ -254,3 +258,33 @@ def test_group_decay_removes_units_of_a_network() -> None:
     alive = (net[2].weight != 0).any(0)
     assert 1 <= int(alive.sum()) <= 6
     assert (net(x) - y).square().mean() < 0.2 * y.var()
+
+
+def test_a_penalty_that_is_not_there_or_twice_is_noticed() -> None:
+    def trained(decay: float, in_loss: float, scheduled: bool = False) -> list[str]:
+        net = network()
+        st.apply(net, "0.weight", "l1")
+        optimizer = torch.optim.SGD(st.factor_parameters(net, decay), lr=0.1)
+        if scheduled:
+            st.DecaySchedule(optimizer, lambda step: 0.0)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for _ in range(3):
+                loss = net(inputs()).square().mean()
+                (loss + st.factor_penalty(net, in_loss) if in_loss else loss).backward()
+                optimizer.step()
+        return [str(w.message) for w in caught if w.category is st.NoPenalty]
+
+    (none,) = trained(0.0, 0.0)
+    assert "SGD does not decay the factors" in none
+    assert "symbias.torch.factor_parameters(model, weight_decay)" in none
+    (twice,) = trained(0.1, 0.1)
+    assert "it counts twice" in twice
+    for kept in ((0.1, 0.0), (0.0, 0.1), (0.0, 0.0, True)):
+        assert trained(*kept) == []
+    net = network()
+    st.apply(net, "0.weight", "l1")
+    for factor in net[0].parametrizations.weight.parameters():
+        factor.requires_grad_(False)
+    with pytest.warns(st.NoPenalty, match="'0.weight' is frozen: its design does nothing"):
+        st.factor_parameters(net, 0.1)

@@ -45,6 +45,10 @@ class OtherObjective(UserWarning):
     """Zeros are exact, but training settles on another objective than loss + strength * R."""
 
 
+class NoPenalty(UserWarning):
+    """Factors of a design train without weight decay, or with the same penalty twice."""
+
+
 class NoProximalStep(UserWarning):
     """A weight is penalised, and trained without the step that makes it so."""
 
@@ -65,3 +69,16 @@ def warn_missed(optimizer: Optimizer) -> None:
         DecoupledDecay,
         stacklevel=3,
     )
+
+
+def warn_count(optimizer: str, *, twice: bool) -> None:
+    """Say that factors have no penalty, or have it twice."""
+    fault = (
+        f"{optimizer} decays factors whose penalty is in the loss too (factor_penalty): it counts "
+        "twice. Leave one of them out"
+        if twice
+        else f"{optimizer} does not decay the factors of a design, and factor_penalty is not in "
+        "the loss: there is no penalty. Build the groups with "
+        "symbias.torch.factor_parameters(model, weight_decay)"
+    )
+    warnings.warn(fault, NoPenalty, stacklevel=4)

@@ -96,6 +96,7 @@ class FactorList(ParametrizationList):
     """
 
     pinned: bool
+    in_loss: bool = False  # whether factor_penalty was taken of it
     replaced: Any = None  # weak reference to the weight that was here
 
     @property

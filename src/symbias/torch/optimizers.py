@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
-from symbias.torch.errors import StaleOptimizer, warn_missed
+from symbias.torch.errors import StaleOptimizer, warn_count, warn_missed
 
 # Adam, NAdam and RAdam say so in their groups; these do not
 DECOUPLED = {"AdamW", "Adafactor", "Muon", "Lion"}
@@ -90,14 +90,36 @@ def _look(parameter: torch.Tensor) -> None:
         return
     held: set[int] = set().union(*map(_held, found))
     factors: set[int] = set()
+    ours: list[tuple[nn.Module, set[int]]] = []
     for module, (hooked, ids, hook, _) in list(_waiting.items()):
         factors |= ids
         if hooked is parameter or id(hooked) in held:
             hook.remove()
             del _waiting[module]
+            ours.append((module, ids))
     if any(misses_the_penalty(o, factors) for o in found):
         del found
         gc.collect()
         for optimizer in optimizers_with([parameter]):
             if misses_the_penalty(optimizer, factors):
                 warn_missed(optimizer)
+        return
+    _count_penalties(found, ours)
+
+
+def _count_penalties(
+    optimizers: list[torch.optim.Optimizer], ours: list[tuple[nn.Module, set[int]]]
+) -> None:
+    """Warn where factors have no penalty, or have it twice: in the decay and in the loss."""
+    for module, ids in ours:
+        groups = [
+            group
+            for optimizer in optimizers
+            for group in optimizer.param_groups
+            if not ids.isdisjoint(map(id, group["params"]))
+        ]
+        decayed = any(g.get("weight_decay", 0) != 0 or g.get("scheduled") for g in groups)
+        in_loss = bool(getattr(module, "in_loss", False))
+        if groups and decayed == in_loss:
+            warn_count(type(optimizers[0]).__name__, twice=decayed)
+            return

@@ -1,5 +1,6 @@
 """Training factors so that weight decay is the design's penalty."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from itertools import chain
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from symbias._core.numbers import non_negative
-from symbias.torch.errors import UnknownParameter, warn_missed
+from symbias.torch.errors import NoPenalty, UnknownParameter, warn_missed
 from symbias.torch.factors import FactorList
 from symbias.torch.optimizers import misses_the_penalty, refuse_stale, watch
 from symbias.torch.owners import designed
@@ -49,6 +50,12 @@ def factor_parameters(
         For a pattern in ``scale`` that matches no designed weight.
     StaleOptimizer
         If an optimizer still holds a weight that factors replaced.
+
+    Warns
+    -----
+    NoPenalty
+        For a designed weight that is frozen; and, at the second gradient, where nothing decays the
+        factors and `factor_penalty` is not in the loss, or where both are.
     """
     weights = _designed(model)
     non_negative("weight_decay", weight_decay)
@@ -59,6 +66,8 @@ def factor_parameters(
     by_scale: dict[float, list[Tensor]] = {}
     free: list[Tensor] = []
     for name, factors in weights.items():
+        if not all(factor.requires_grad for factor in factors.decayed()):
+            warnings.warn(f"{name!r} is frozen: its design does nothing", NoPenalty, stacklevel=2)
         watch(factors, factors.decayed())
         by_scale.setdefault(scales[name], []).extend(factors.decayed())
         free += [t for n, t in factors.named().items() if n in factors.factors.design.free]
@@ -87,6 +96,8 @@ def factor_penalty(model: nn.Module, weight_decay: float, *, scale: Scale = None
     weights = _designed(model)
     non_negative("weight_decay", weight_decay)
     scales = _scales(weights, scale)
+    for factors in weights.values():
+        factors.in_loss = weight_decay > 0
     terms = [
         scales[name] * torch.sum(factor * factor)
         for name, factors in weights.items()
@@ -146,7 +157,7 @@ class DecaySchedule:
         non_negative("weight decay", strength)
         for group in self.optimizer.param_groups:
             if "decay_scale" in group:
-                group["weight_decay"] = strength * group["decay_scale"]
+                group["weight_decay"], group["scheduled"] = strength * group["decay_scale"], True
 
 
 def check_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
