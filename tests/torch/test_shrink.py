@@ -61,6 +61,7 @@ def test_outputs_stay_whatever_is_dead(name: str, fraction: float, by_readers: b
     assert done.before.parameters == size
     assert done.after.parameters == sum(p.numel() for p in model.parameters())
     assert (done.after.parameters < size) == bool(dead)
+    assert "does not run" not in str(done.left)  # the plan was right at once
     left = len(units(model, example))  # of a head that is alone, the dimensions are none
     assert len(found) - len(dead) - 2 <= left <= len(found) - len(dead) + len(found) / 10 + 8
     if fraction == 0:

@@ -135,7 +135,10 @@ def _grouped(run: Run, x: Value, w: Value, groups: int) -> tuple[Labels, np.ndar
     for k in range(1, groups):
         run.atoms.tie(table[0], table[k])
         run.atoms.tie(made[0], made[k])
-    if w.axes[1] is not None:
-        run.atoms.tie(w.axes[1], table[0])
-    run.atoms.fix(table, "in groups of channels")
+    labels = run.atoms.meet(w.axes[1], table[0], ALONE)
+    for k in range(groups):
+        at = slice(k * ins, (k + 1) * ins)
+        values = Value(x.tensor[:, at], [x.axes[0], table[k]], {1: x.steady(1)[at]}, x.fixed)
+        kernel = Value(w.tensor[k * outs : (k + 1) * outs], [made[k], labels], fixed=True)
+        run.contract(values, 1, kernel, 1)
     return rows, steady
