@@ -327,3 +327,26 @@ def test_a_constant_inside_a_weight_is_not_one_of_the_outputs() -> None:
     st.shrink(model, ROWS)
     assert tuple(model.down.shape) == (3, 6)
     torch.testing.assert_close(outputs(model, ROWS)[0], before)
+
+
+def test_what_is_zero_on_the_example_only_stays() -> None:
+    """A ReLU that never opens for this input, and what it gates."""
+
+    class Gated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.up, self.gate, self.down = nn.Linear(6, 8), nn.Linear(6, 8), nn.Linear(8, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.down(self.up(x) * self.gate(x).relu())
+
+    torch.manual_seed(0)
+    for model, layer in ((gated := Gated(), gated.gate), (network("mlp")[0], None)):
+        layer = layer or model[0]
+        with torch.no_grad():
+            layer.bias[:3] = -100
+        assert bool((layer(ROWS)[:, :3] < 0).all())
+        before = outputs(model, 1000 * ROWS)[0]
+        done = st.shrink(model, ROWS)
+        assert done.table.rows == []
+        assert torch.equal(outputs(model, 1000 * ROWS)[0], before)
