@@ -219,6 +219,53 @@ def test_what_was_penalised_and_why_not() -> None:
         st.penalize(model, "0.weight", sb.GroupLasso(), 0.1)
 
 
+@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.SGD])
+def test_a_step_that_gradient_scaling_skips_is_none(kind: Any) -> None:
+    model = small()
+    st.penalize(model, "*.weight", "l1", 0.1)
+    optimizer = kind(model.parameters(), lr=0.1, fused=True)
+    st.ProximalStep(optimizer)
+    before = model[0].weight.clone()
+    scaler = torch.amp.GradScaler("cpu")
+    scaler.scale(model(torch.ones(3, 5)).sum() * float("inf")).backward()
+    scaler.step(optimizer)
+    assert torch.equal(model[0].weight, before)
+
+
+def test_a_second_proximal_step_takes_the_place_of_the_first() -> None:
+    model = small()
+    st.penalize(model, "0.weight", "l1", 1.0)
+    optimizer = torch.optim.SGD(model.parameters(), 0.05)
+    st.ProximalStep(optimizer)
+    st.ProximalStep(optimizer)
+    with torch.no_grad():
+        model[0].weight.fill_(0.5)
+    model[0].weight.grad = torch.zeros_like(model[0].weight)
+    optimizer.step()
+    torch.testing.assert_close(model[0].weight, torch.full((4, 5), 0.45))
+    with pytest.raises(TypeError, match="scale must be a function of the step, got 0"):
+        st.ProximalStep(optimizer, 0.5)
+
+
+@pytest.mark.parametrize("penalty", ["l1", "lq", "nuclear", st.slices(1)])
+def test_what_is_not_finite_stays_to_be_seen(penalty: Any) -> None:
+    model = small()
+    st.penalize(model, "0.weight", penalty, 1e-6)
+    optimizer = torch.optim.SGD(model.parameters(), 0.05)
+    st.ProximalStep(optimizer)
+    model[0].weight.grad = torch.full_like(model[0].weight, float("nan"))
+    optimizer.step()
+    assert bool(model[0].weight.isnan().all())
+    assert "it is not finite: training diverged" in str(st.report(model))
+
+
+def test_a_second_penalty_takes_the_place_of_the_first() -> None:
+    model = small()
+    st.penalize(model, "0.weight", "l1", 0.1)
+    table = st.penalize(model, "0.weight", st.slices(0), 0.2)
+    assert "in place of 0.1 * (sum_i" in table.rows[0].note
+
+
 def test_zeros_are_exact_and_a_strength_of_zero_ends_it() -> None:
     model = small()
     st.penalize(model, "0.weight", st.slices(0), 5.0)

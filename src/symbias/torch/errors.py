@@ -41,6 +41,10 @@ class ChangedOutputs(RuntimeError):
     """A model without what is dead does not compute what it did; it is left as it was."""
 
 
+class NotRun(UserWarning):
+    """Parameters of a model are not used by the example input."""
+
+
 class OtherObjective(UserWarning):
     """Zeros are exact, but training settles on another objective than loss + strength * R."""
 

@@ -96,6 +96,8 @@ class _Part:
 
     def sizes(self, flat: Tensor) -> Tensor:
         w = flat if self.index is None else flat[self.index.to(flat.device)]
+        if self.mixed and not bool(torch.isfinite(w).all()):
+            return torch.full((min(self.piece.shape[-2:]),), torch.nan)
         return self.piece.sizes.of(w.reshape(self.piece.shape))
 
     def cut(self, flat: Tensor, threshold: float) -> None:
@@ -123,6 +125,8 @@ class _Part:
             return self.groups.prox(c, d, strength, self.scalar)
         if self.mixed:
             assert not isinstance(d, Tensor)
+            if not bool(torch.isfinite(c).all()):  # training diverged: that shall be seen
+                return c
             u, s, vt = torch.linalg.svd(c.reshape(self.piece.shape), full_matrices=False)
             return ((u * _resized(self.scalar, s, strength / d)[..., None, :]) @ vt).reshape(-1)
         return torch.sign(c) * _resized(self.scalar, c.abs(), strength / d)
@@ -200,7 +204,8 @@ def _resized(scalar: Scalar, t: Tensor, tau: Metric) -> Tensor:
         return (t - l1 * tau).clamp_min(0.0) / (1 + l2 * tau)
     exact = t.double().cpu().numpy()
     widths = tau.double().cpu().numpy() if isinstance(tau, Tensor) else tau
-    return torch.from_numpy(scalar.prox(exact, widths)).to(t)
+    found = torch.from_numpy(scalar.prox(exact, widths)).to(t)
+    return torch.where(t.isnan(), t, found)
 
 
 def _exact(weight: Tensor) -> Tensor:

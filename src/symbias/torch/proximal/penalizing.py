@@ -60,8 +60,8 @@ def penalize(model: nn.Module, pattern: str | list[str], penalty: Design, streng
     """Penalise weights as they are: with `ProximalStep` training minimises loss + strength R(w).
 
     For optimizers under which a design does not keep its promise (AdamW), and for exact zeros
-    during training: nothing in the model changes. A second call replaces the penalty of a weight,
-    and a strength of 0 takes it away.
+    during training: nothing in the model changes. A second call replaces the penalty of a weight;
+    a strength of 0 is none.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def penalize(model: nn.Module, pattern: str | list[str], penalty: Design, streng
             refused.append(note)
         if made:
             found.append((parameter, made))
-            note = f"{strength:g} * ({made.penalty.formula})"
+            note = f"{strength:g} * ({made.penalty.formula}){_replaced(parameter)}"
         rows.append(Row(owner.name, tuple(parameter.shape), made is not None, note))
     for name, factors in ours.items():
         if any(fnmatchcase(name, one) for one in patterns):
@@ -133,7 +133,7 @@ def penalize_channels(model: nn.Module, pattern: str | list[str], strength: floa
     pattern : str or list of str
         Of module names: ``"*"`` for every BatchNorm of the model.
     strength : float
-        0 takes the penalty away.
+        0 is none.
 
     Raises
     ------
@@ -161,11 +161,12 @@ def penalize_channels(model: nn.Module, pattern: str | list[str], strength: floa
             weakref.ref(module.bias),
         )  # fmt: skip
         _register(module.weight, made)
-        note = f"{strength:g} * sum of |(scale, shift)|"
+        note = f"{strength:g} * sum of |(scale, shift)|{_replaced(module.weight)}"
         rows += [Row(f"{name}.{leaf}", (count,), True, note) for leaf in ("weight", "bias")]
     if not rows:
         raise UnknownParameter(
-            f"no BatchNorm with a scale and a shift matches {patterns} in {type(model).__name__}"
+            f"no BatchNorm with a scale and a shift matches {patterns} in {type(model).__name__} "
+            "(other normalisations are taken over their channels, which cannot go one by one)"
         )
     return Table(rows)
 
@@ -173,6 +174,13 @@ def penalize_channels(model: nn.Module, pattern: str | list[str], strength: floa
 def penalized(tensor: Tensor) -> Penalized | None:
     """The penalty of a weight, if it has one."""
     return _penalized.get(tensor)
+
+
+def _replaced(weight: Tensor) -> str:
+    before = penalized(weight)
+    return (
+        "" if before is None else f", in place of {before.strength:g} * ({before.penalty.formula})"
+    )
 
 
 def _penalized_as(
@@ -191,9 +199,6 @@ def _penalized_as(
 
 def _register(parameter: nn.Parameter, made: Penalized) -> None:
     before = penalized(parameter)
-    if made.strength == 0:
-        _penalized.pop(parameter, None)
-        return
     if before is not None:
         made.stepped = before.stepped
     elif parameter.requires_grad:

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
+from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import Tensor
@@ -13,6 +14,9 @@ from symbias.torch.errors import OtherObjective
 from symbias.torch.optimizers import misses_the_penalty
 from symbias.torch.proximal.metrics import Metric, learning_rate, metric_of
 from symbias.torch.proximal.penalizing import Penalized, penalized
+
+# weak, for a step holds its optimizer; the optimizer holds it by the hook
+_steps: WeakKeyDictionary[torch.optim.Optimizer, "ref[ProximalStep]"] = WeakKeyDictionary()
 
 
 class ProximalStep:
@@ -58,7 +62,9 @@ class ProximalStep:
     Notes
     -----
     Cost: a few passes over the penalised weights a step; of groups under an adaptive optimizer
-    about ten. Held by the optimizer: `remove` ends it.
+    about ten. Held by the optimizer: `remove` ends it, and a second one takes its place. Penalties
+    belong to the parameters themselves: a deep copy of the model, or one that is loaded whole,
+    has none until `penalize` is called for it.
 
     References
     ----------
@@ -70,6 +76,8 @@ class ProximalStep:
         self, optimizer: torch.optim.Optimizer, scale: Callable[[int], float] | None = None
     ) -> None:
         self.optimizer, metric = optimizer, metric_of(optimizer)
+        if scale is not None and not callable(scale):
+            raise TypeError(f"scale must be a function of the step, got {scale!r}")
         self.scale, self.last_step = scale, 0
         self.metric = metric or learning_rate
         held = [(g, p) for g in optimizer.param_groups for p in g["params"] if penalized(p)]
@@ -83,8 +91,12 @@ class ProximalStep:
             raise ValueError(f"{kind} maximises: a penalty is for what is minimised")
         self._refuse(metric is not None)
         self._warn(metric is not None)
+        before = _steps[optimizer]() if optimizer in _steps else None
+        if before is not None:
+            before.remove()
         for _, made in self._held():
             made.stepped = True
+        _steps[optimizer] = ref(self)
         self._hook = optimizer.register_step_post_hook(self._after)
 
     def remove(self) -> None:
@@ -106,6 +118,9 @@ class ProximalStep:
         self.last_step = state["last_step"]
 
     def _after(self, *_: Any) -> None:
+        overflow = getattr(self.optimizer, "found_inf", None)  # a fused step that was skipped
+        if overflow is not None and bool(overflow):
+            return
         scale = 1.0 if self.scale is None else self.scale(self.last_step)
         non_negative("scale", scale)
         self.last_step += 1

@@ -35,7 +35,9 @@ class Atoms:
 
     def roots(self, labels: np.ndarray) -> np.ndarray:
         """The representative of each."""
-        return np.array([self.find(int(a)) for a in labels.flat], dtype=int).reshape(labels.shape)
+        names, index = np.unique(labels, return_inverse=True)
+        found = np.array([self.find(int(a)) for a in names], dtype=int)
+        return found[index].reshape(labels.shape)
 
     def tie(self, a: np.ndarray, b: np.ndarray) -> None:
         """Position by position."""

@@ -21,7 +21,7 @@ def mm(run: Run, name: str, args: Any, kwargs: Any, out: Tensor) -> None:
 @rule("addmm")
 def addmm(run: Run, name: str, args: Any, kwargs: Any, out: Tensor) -> None:
     bias = run[args[0]]
-    _product(run, run[args[1]], run[args[2]], out)
+    _product(run, run[args[1]], run[args[2]], out, bias.origin)
     made = run[out]
     for k in range(len(bias.shape)):
         axis = out.ndim - len(bias.shape) + k
@@ -31,9 +31,9 @@ def addmm(run: Run, name: str, args: Any, kwargs: Any, out: Tensor) -> None:
         made.constant, made.fixed = {}, False
 
 
-def _product(run: Run, a: Value, b: Value, out: Tensor) -> None:
+def _product(run: Run, a: Value, b: Value, out: Tensor, bias: Tensor | None = None) -> None:
     """Matrices (n, k) and (k, m)."""
-    run.contract(a, 1, b, 0)
+    run.contract(a, 1, b, 0, bias=bias)
     made = Value(out, [a.axes[0], b.axes[1]], fixed=a.fixed and b.fixed)
     if b.fixed:
         made.maker = b.origin
@@ -56,7 +56,9 @@ def bmm(run: Run, name: str, args: Any, kwargs: Any, out: Tensor) -> None:
     batch = run.atoms.meet(a.axes[0], b.axes[0], ALONE)
     run.contract(a, 2, b, 1)
     axes: list[Labels] = [batch, a.axes[1], b.axes[2]]
-    run[out] = Value(out, axes, {0: a.steady(0) & b.steady(0)}, a.fixed and b.fixed)
+    made = Value(out, axes, {0: a.steady(0) & b.steady(0)}, a.fixed and b.fixed)
+    made.constant[0] &= made.zero(0)  # what others sum to depends on the input's length
+    run[out] = made
 
 
 @rule("baddbmm")
@@ -106,7 +108,7 @@ def convolution(run: Run, name: str, args: Any, kwargs: Any, out: Tensor) -> Non
     labels = w.axes[made]
     weight = w.tensor.transpose(0, 1) if transposed else w.tensor
     if groups == 1:
-        run.contract(x, 1, w, into, uneven=transposed or any(padding))
+        run.contract(x, 1, w, into, uneven=transposed or any(padding), bias=args[2])
         steady = _steady(weight, x.steady(1))
     else:
         labels, steady = _grouped(run, x, w, groups)

@@ -23,10 +23,10 @@ def places_of(model: nn.Module) -> Iterator[tuple[nn.Module, str, Tensor]]:
                     yield module, leaf, tensor
 
 
-def biased(model: nn.Module) -> set[int]:
-    """Ids of the weights whose module has a bias, or can have one."""
+def biases_of(model: nn.Module) -> dict[int, Tensor | None]:
+    """The bias of every module that has one or could, by the id of its weight."""
     return {
-        id(module._parameters["weight"])
+        id(module._parameters["weight"]): module._parameters["bias"]
         for module in model.modules()
         if module._parameters.get("weight") is not None and "bias" in module._parameters
     }
@@ -92,6 +92,8 @@ def resize(module: nn.Module) -> None:
         _resize_convolution(module, weight)
     elif isinstance(module, nn.modules.batchnorm._NormBase):
         module.num_features = len(weight)
+    elif isinstance(module, nn.PReLU):
+        module.num_parameters = len(weight)
     elif isinstance(module, nn.Embedding):
         module.num_embeddings, module.embedding_dim = weight.shape
     elif hasattr(module, "nf") and hasattr(module, "nx"):  # Conv1D of transformers

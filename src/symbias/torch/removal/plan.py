@@ -1,6 +1,7 @@
 """Which units can go without a change of the outputs, and what their constants become."""
 
-from collections import defaultdict
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +18,7 @@ UNIFORM = 1e-6  # relative spread of a constant: rounding
 class Unit:
     """Positions that can only be removed together; for a ``reason``, not at all."""
 
+    root: int
     reason: str | None = None
     places: list[tuple[Tensor, int, np.ndarray]] = field(default_factory=list)  # in parameters
     readings: list[tuple[Reading, np.ndarray]] = field(default_factory=list)
@@ -37,21 +39,21 @@ class Plan:
     gone: dict[tuple[int, int], np.ndarray]
     shifts: list[tuple[int, Tensor]]
     removed: list[Unit]
-    left: list[Unit]
+    left: list[tuple[Unit, str]]
 
 
 def units_of(run: Run, tensors: list[Tensor]) -> list[Unit]:
     """All units that somebody reads, in the order of the parameters."""
-    units: dict[int, Unit] = defaultdict(Unit)
+    units: dict[int, Unit] = {}
     for tensor in tensors:
         for axis, labels in enumerate(run[tensor].axes):
             for root, at in _positions(run, labels):
-                units[root].places.append((tensor, axis, at))
+                unit = units.setdefault(root, Unit(root, run.atoms.reasons.get(root)))
+                unit.places.append((tensor, axis, at))
     for reading in run.readings:
         for root, at in _positions(run, reading.weight.axes[reading.axis]):
-            units[root].readings.append((reading, at))
-    for root, unit in units.items():
-        unit.reason = run.atoms.reasons.get(root)
+            if root in units:
+                units[root].readings.append((reading, at))
     return [unit for unit in units.values() if unit.readings and unit.places]
 
 
@@ -64,19 +66,28 @@ def _positions(run: Run, labels: np.ndarray | None) -> list[tuple[int, np.ndarra
     return list(zip(names.tolist(), np.split(order, begins[1:]), strict=True))
 
 
-def plan(run: Run, units: list[Unit], biased: set[int]) -> Plan:
+def plan(run: Run, units: list[Unit], biases: Mapping[int, Tensor | None]) -> Plan:
     """Remove every unit whose contribution to all of its readers is zero, or constant.
 
-    One position of every axis stays. ``biased`` are ids of weights whose module can take a shift
-    of its bias.
+    One position of every axis stays. ``biases`` are those of modules by the ids of their weights.
+    A reader that is used several times, or reads what it makes, takes no constants: how often it
+    adds them may depend on the input.
     """
-    dead = {id(r): _dead(r, id(r.weight.origin) in biased) for r in run.readings}
+    uses = Counter(id(r.weight.origin) for r in run.readings)
+
+    def takes(reading: Reading) -> bool:
+        weight = reading.weight.origin
+        known = weight is not None and id(weight) in biases and uses[id(weight)] == 1
+        return known and biases[id(weight)] is reading.bias and not _recurrent(run, reading)
+
+    dead = {id(r): _dead(r, takes(r)) for r in run.readings}
     useless = [u for u in units if all(dead[id(r)][at].all() for r, at in u.readings)]
     removed = [u for u in useless if u.reason is None]
+    left = [(u, u.reason) for u in useless if u.reason is not None]
     while full := {key for key, mask in _masks(removed).items() if mask.all()}:
         spared = next(u for u in removed if any((id(t), a) in full for t, a, _ in u.places))
         removed.remove(spared)
-        spared.reason = "the last of its layer"
+        left.append((spared, "the last of its layer"))
     gone = _masks(removed)
     shifts = []
     for reading in run.readings:
@@ -86,7 +97,31 @@ def plan(run: Run, units: list[Unit], biased: set[int]) -> Plan:
         delta = _shift(reading, at)
         if delta is not None:
             shifts.append((id(reading.weight.origin), delta))
-    return Plan(gone, shifts, removed, [u for u in useless if u.reason is not None])
+    return Plan(gone, shifts, removed, left)
+
+
+def check_structure(before: Run, after: Run, removed: list[Unit]) -> None:
+    """Every axis of every step has lost the removed units, and no other axis has changed.
+
+    Raises ValueError otherwise: as where a number of heads is written into a model, and heads of
+    another size come out.
+    """
+    gone = np.array([unit.root for unit in removed], dtype=int)
+    if [name for name, *_ in before.log] != [name for name, *_ in after.log]:
+        raise ValueError("it takes other steps")
+    for (name, was, axes), (_, now, _) in zip(before.log, after.log, strict=True):
+        for size, new, labels in zip(was, now, axes, strict=True):
+            kept = size
+            if labels is not None and len(gone):
+                kept = int(np.sum(~np.isin(before.atoms.roots(labels), gone)))
+            if new != kept:
+                raise ValueError(f"an axis of {size} in {name} becomes {new}, not {kept}")
+
+
+def _recurrent(run: Run, reading: Reading) -> bool:
+    """Whether a weight makes some of the units that it reads."""
+    axes = [run.atoms.roots(axis) for axis in reading.weight.axes if axis is not None]
+    return len(axes) > 1 and bool(np.isin(axes[0], axes[1]).any())
 
 
 def _masks(units: list[Unit]) -> dict[tuple[int, int], np.ndarray]:

@@ -33,6 +33,9 @@ class Run:
     def __init__(self) -> None:
         self.atoms, self.readings = Atoms(), list[Reading]()
         self.normalized: set[int] = set()  # ids of weights whose size is divided out
+        self.log: list[tuple[str, tuple[int, ...], list[Labels]]] = []  # of every output
+        self.used: set[int] = set()  # ids of tensors
+        self.multiply_adds = 0
         self._values: dict[int, Value] = {}
 
     def known(self, tensor: Tensor) -> bool:
@@ -46,13 +49,17 @@ class Run:
     def __setitem__(self, tensor: Tensor, value: Value) -> None:
         self._values[id(tensor)] = value
 
-    def contract(self, a: Value, i: int, b: Value, j: int, uneven: bool = False) -> None:
+    def contract(
+        self, a: Value, i: int, b: Value, j: int, uneven: bool = False, bias: Tensor | None = None
+    ) -> None:
         """Axis i of a and axis j of b are summed over together."""
-        self.atoms.meet(a.axes[i], b.axes[j], "read from what has no units, as an input")
+        lost = a.lost or b.lost
+        where = f"behind {lost}" if lost else "from an input of the model"
+        self.atoms.meet(a.axes[i], b.axes[j], f"read {where}")
         if b.fixed and b.axes[j] is not None:
-            self.readings.append(Reading(b, j, a, i, uneven))
+            self.readings.append(Reading(b, j, a, i, uneven, bias))
         elif a.fixed and a.axes[i] is not None:
-            self.readings.append(Reading(a, i, b, j, uneven))
+            self.readings.append(Reading(a, i, b, j, uneven, bias))
         else:
             for labels in (a.axes[i], b.axes[j]):
                 self.atoms.fix(labels, "multiplied by what depends on the input")
@@ -70,7 +77,7 @@ def unknown(run: Run, name: str, args: Any, kwargs: Any, out: Any) -> None:
             run.atoms.fix(labels, f"used by {name}, which has no rule")
     fixed = bool(inputs) and all(run[t].fixed for t in inputs)
     for tensor in tensors_in(out):
-        run[tensor] = Value(tensor, [None] * tensor.ndim, fixed=fixed)
+        run[tensor] = Value(tensor, [None] * tensor.ndim, fixed=fixed, lost=name)
 
 
 @rule(
@@ -96,8 +103,7 @@ def made(run: Run, name: str, args: Any, kwargs: Any, out: Tensor) -> None:
     "detach",
     "lift_fresh",
     "lift_fresh_copy",
-    "dropout",
-    "native_dropout",
+    "_prelu_kernel",
 )
 def pointwise(run: Run, name: str, args: Any, kwargs: Any, out: Any) -> None:
     """Axes of equal size are tied; those of size one are spread."""
@@ -122,14 +128,15 @@ def pointwise(run: Run, name: str, args: Any, kwargs: Any, out: Any) -> None:
         constant[k] = steady
     fixed = all(v.fixed for v in values)
     origin = values[0].origin if len(values) == 1 and name in ("alias", "detach") else None
-    run[out] = Value(out, axes, constant, fixed, origin)
+    lost = next((v.lost for v in values if v.lost), "")
+    run[out] = Value(out, axes, constant, fixed, origin, lost=lost)
 
 
 def _moved(run: Run, out: Tensor, x: Value, order: Sequence[int | None]) -> None:
     """Axes of the output by the axis of x that each is; None: a new one."""
     axes = [None if k is None else x.axes[k] for k in order]
     constant = {n: x.constant[k] for n, k in enumerate(order) if k is not None and k in x.constant}
-    run[out] = Value(out, axes, constant, x.fixed, x.origin)
+    run[out] = Value(out, axes, constant, x.fixed, x.origin, lost=x.lost)
 
 
 @rule("t")
@@ -175,7 +182,7 @@ def view(run: Run, name: str, args: Any, kwargs: Any, out: Tensor) -> None:
     same = x.tensor.numel() == out.numel() and tuple(s for s in x.shape if s > 1) == tuple(
         s for s in out.shape if s > 1
     )
-    run[out] = Value(out, axes, constant, x.fixed, x.origin if same else None)
+    run[out] = Value(out, axes, constant, x.fixed, x.origin if same else None, lost=x.lost)
 
 
 @rule("expand")
@@ -269,6 +276,13 @@ def reduce_(run: Run, name: str, args: Any, kwargs: Any, out: Tensor) -> None:
         kept = [None if k in gone else k for k in range(len(x.shape))]
     _moved(run, out, x, kept)
     run[out].origin = None
+    if name not in ("mean", "amax", "amin"):  # how often a constant counts depends on the input
+        _zeros_only(run[out])
+
+
+def _zeros_only(value: Value) -> None:
+    """Of its constants, keep those that are zero."""
+    value.constant = {k: c & value.zero(k) for k, c in value.constant.items()}
 
 
 @rule("_softmax", "_log_softmax")
@@ -276,6 +290,7 @@ def softmax(run: Run, name: str, args: Any, kwargs: Any, out: Tensor) -> None:
     x = run[args[0]]
     run.atoms.fix(x.axes[args[1] % out.ndim], "a softmax is taken over it")
     _moved(run, out, x, range(out.ndim))
+    _zeros_only(run[out])
 
 
 @rule(

@@ -1,6 +1,8 @@
 """Removing for real what a trained network does not use."""
 
+import warnings
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,18 +10,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from symbias.torch.errors import ChangedOutputs
+from symbias.torch.errors import ChangedOutputs, NotRun
 from symbias.torch.owners import COLLAPSE, designed, refuse_wrapped
+from symbias.torch.removal.compare import compare, outputs_of
 from symbias.torch.removal.configuration import fitted
-from symbias.torch.removal.cutting import biased, cut, places_of
+from symbias.torch.removal.cutting import biases_of, cut, places_of
 from symbias.torch.removal.measures import Measures, measure
-from symbias.torch.removal.plan import Plan, plan, units_of
-from symbias.torch.removal.rules import tensors_in
+from symbias.torch.removal.plan import Plan, Unit, check_structure, plan, units_of
+from symbias.torch.removal.rules import Run
 from symbias.torch.removal.thin import thin_layers
-from symbias.torch.removal.tracing import follow, plain
+from symbias.torch.removal.tracing import follow
 from symbias.torch.table import Row, Table
-
-CLOSE, ROUNDINGS = 1e-5, 64  # relative difference of outputs: at most, or this often their rounding
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,19 @@ def shrink(model: nn.Module, example_input: Any, *, low_rank: bool = True) -> Sh
     as it was where they are not equal.
 
     The model runs once in evaluation mode, operation by operation: plain PyTorch of any kind, no
-    tracing and no registration of layers. What an operation without a rule touches is left.
+    tracing and no registration of layers. What an operation without a rule touches is left, and so
+    is what the model cannot do without, as heads whose number is written into it. Afterwards every
+    step must have the sizes that were planned, and the outputs must be equal.
+
+    What the example does not show cannot be seen: parameters that it does not use are warned of
+    (`NotRun`), and a constant that a model multiplies by the length of its input, or by a number of
+    repetitions, is taken for what it is on the example.
 
     Parameters
     ----------
     model : nn.Module
-        Plain weights: collapse designs first. Build the optimizer afterwards.
+        Plain weights: collapse designs first. Parameters that shrink are new ones: build the
+        optimizer afterwards, and penalise again what shall stay penalised.
     example_input : Tensor, tuple of positional or dict of keyword arguments
         Any that the model takes; a batch of two shows more than one of one.
     low_rank : bool
@@ -92,11 +100,16 @@ def shrink(model: nn.Module, example_input: Any, *, low_rank: bool = True) -> Sh
     Raises
     ------
     ValueError
-        For a model that is designed or otherwise parametrized.
+        For a model that is designed or otherwise parametrized, whose outputs are nan or random.
     WrappedModel
         For a model inside a wrapper for distributed training: shrink what it wraps.
     ChangedOutputs
         If the outputs changed, or the smaller model does not run. The model is then as it was.
+
+    Warns
+    -----
+    NotRun
+        For parameters that the example does not use.
 
     Notes
     -----
@@ -104,37 +117,110 @@ def shrink(model: nn.Module, example_input: Any, *, low_rank: bool = True) -> Sh
     """
     _check(model)
     inputs, keywords = arguments(example_input)
-    before = measure(model, inputs, keywords)
     shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
     run, wanted = follow(model, inputs, keywords)
+    before, again = measure(model, inputs, keywords, run.multiply_adds)
+    _check_outputs(model, wanted, again)
+    keep, names = _Copy(model), {id(t): n for n, t in model.named_parameters()}
+    names |= {id(t): n for n, t in model.named_buffers()}
+    unused = tuple(n for n, p in model.named_parameters() if id(p) not in run.used)
+    if unused:
+        warnings.warn(
+            f"{', '.join(unused[:3])}{' and others' * (len(unused) > 3)}: not used by the example "
+            "input. What they read may be removed, for the example does not depend on them",
+            NotRun,
+            stacklevel=2,
+        )
+
+    def cut_to(found: Plan) -> set[tuple[int, int]]:
+        sizes = cut(model, found)
+        after, out = follow(model, inputs, keywords)
+        check_structure(run, after, found.removed)
+        compare(wanted, out)
+        return sizes
+
     tensors = {id(t): t for _, _, t in places_of(model)}
-    units = units_of(run, list(tensors.values()))
-    names = {id(t): name for name, t in [*model.named_parameters(), *model.named_buffers()]}
-    keep = _Copy(model)
-    for heads in (True, False):  # with them, or else without
-        for unit in units if not heads else ():
-            if any(len(at) > 1 for _, _, at in unit.places):
-                unit.reason = unit.reason or "the model does not run without such heads"
-        found = plan(run, units, biased(model))
-        left = _left(found, names)
+    units, biases = units_of(run, list(tensors.values())), biases_of(model)
+    try:
+        found = plan(run, units, biases)
+        sizes = cut_to(found)
+    except Exception:
+        keep.restore()
+        _settle(run, units, names, biases, cut_to, keep)
         try:
-            sizes = cut(model, found)
-            thin = thin_layers(model) if low_rank else []
-            _compare(wanted, follow(model, inputs, keywords)[1])
-            break
+            found = plan(run, units, biases)
+            sizes = cut_to(found)
         except Exception as error:
             keep.restore()
-            if not heads:
-                raise ChangedOutputs(
-                    f"{type(model).__name__} does not compute the same without what is dead "
-                    f"({type(error).__name__}: {error}); it is as it was"
-                ) from error
+            raise ChangedOutputs(
+                f"{type(model).__name__} does not compute the same without what is dead "
+                f"({type(error).__name__}: {error}); it is as it was"
+            ) from error
+    left = _left(found, names)
+    thin = _thinned(model, inputs, keywords, wanted) if low_rank else {}
     fits = fitted(model, sizes) if sizes or thin else None
-    table = _changes(shapes, model, dict(thin))
-    return Shrunk(before, measure(model, inputs, keywords), table, left, fits)
+    count = follow(model, inputs, keywords)[0].multiply_adds
+    after, _ = measure(model, inputs, keywords, count)
+    return Shrunk(before, after, _changes(shapes, model, thin), left, fits)
+
+
+def _settle(
+    run: Run,
+    units: list[Unit],
+    names: dict[int, str],
+    biases: dict[int, Tensor | None],
+    cut_to: Callable[[Plan], Any],
+    keep: "_Copy",
+) -> None:
+    """Find the layers whose units cannot go, one layer at a time, and give them the reason."""
+    layers: dict[str, list[Unit]] = {}
+    for unit in units:
+        if unit.reason is None:
+            layers.setdefault(names[id(unit.places[0][0])], []).append(unit)
+    for own in layers.values():
+        others = [unit for unit in units if unit.reason is not None]
+        found = plan(run, [*own, *others], biases)
+        if not found.removed:
+            continue
+        try:
+            cut_to(found)
+        except Exception as error:
+            for unit in own:
+                unit.reason = f"without it {type(error).__name__}: {error}"
+        finally:
+            keep.restore()
+
+
+def _thinned(
+    model: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any], wanted: Any
+) -> dict[str, int]:
+    """Layers that became two, and their ranks; none where the model does not run with them."""
+    keep = _Copy(model)
+    thin = dict(thin_layers(model))
+    try:
+        if thin:
+            compare(wanted, follow(model, inputs, keywords)[1])
+    except Exception:
+        keep.restore()
+        return {}
+    return thin
+
+
+def _check_outputs(model: nn.Module, wanted: Any, again: Any) -> None:
+    if any(bool(t.isnan().any()) for t in outputs_of(wanted)):
+        raise ValueError("an output of the example is nan already")
+    try:
+        compare(wanted, again)
+    except ValueError as error:
+        raise ValueError(
+            f"{type(model).__name__} gives other outputs each time, in evaluation mode: nothing "
+            f"can be compared ({error})"
+        ) from None
 
 
 def _check(model: nn.Module) -> None:
+    if isinstance(model, torch.jit.ScriptModule):
+        raise TypeError("a ScriptModule has no layers to shrink: take the model before scripting")
     refuse_wrapped(model, dict.fromkeys(COLLAPSE, "shrink what it wraps, its .module"))
     if names := designed(model):
         raise ValueError(f"{next(iter(names))!r} is designed: collapse the model first")
@@ -150,20 +236,6 @@ def arguments(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if hasattr(example, "keys"):
         return (), dict(example)
     return (tuple(example) if isinstance(example, tuple | list) else (example,)), {}
-
-
-def _compare(wanted: Any, found: Any) -> None:
-    pairs = zip(_outputs(wanted), _outputs(found), strict=True)
-    for a, b in pairs:
-        scale = float(a.abs().max()) if a.numel() else 0.0
-        off = float((a.double() - b.double()).abs().max()) if a.numel() else 0.0
-        if off > max(CLOSE, ROUNDINGS * torch.finfo(a.dtype).eps) * scale or off != off:
-            raise ValueError(f"an output is off by {off:.3g} of {scale:.3g}")
-
-
-def _outputs(out: Any) -> list[Tensor]:
-    """Of equal shape before and after: not the keys and values of heads, which are fewer."""
-    return [t for t in tensors_in(plain(out)) if t.is_floating_point()]
 
 
 class _Copy:
@@ -191,11 +263,11 @@ def _numbers(module: nn.Module) -> dict[str, int]:
 def _left(found: Plan, names: dict[int, str]) -> Table:
     counts: Counter[tuple[str, int, int, str]] = Counter()
     shapes = {}
-    for unit in found.left:
+    for unit, reason in found.left:
         tensor, axis, at = unit.places[0]
         name = names[id(tensor)]
         shapes[name] = tuple(tensor.shape)
-        counts[name, axis, tensor.shape[axis], unit.reason or ""] += len(at)
+        counts[name, axis, tensor.shape[axis], reason] += len(at)
     return Table(
         [
             Row(name, shapes[name], False, f"{n} of {size} along axis {axis}: {reason}")

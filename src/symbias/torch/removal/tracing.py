@@ -5,12 +5,21 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map
+from torch.utils.flop_counter import flop_registry
 
 from symbias.torch.removal import contractions  # noqa: F401  (registers rules)
 from symbias.torch.removal.rules import RULES, Run, pointwise, tensors_in, unknown
 from symbias.torch.removal.values import Value
+
+# what computes nothing, and is left out where sizes are one
+MOVES = {
+    *("view", "_unsafe_view", "reshape", "_reshape_copy", "flatten", "expand", "unsqueeze"),
+    *("squeeze", "t", "transpose", "permute", "clone", "alias", "detach", "contiguous"),
+    *("_to_copy", "lift_fresh", "split", "split_with_sizes", "chunk", "slice", "select"),
+}
 
 
 class _Follow(TorchDispatchMode):
@@ -25,8 +34,16 @@ class _Follow(TorchDispatchMode):
         rule = RULES.get(func.overloadpacket.__name__) or RULES.get(name)
         if rule is None:
             rule = pointwise if torch.Tag.pointwise in func.tags else unknown
-        if tensors_in(out):
-            rule(self.run, name or str(func), args, kwargs, out)
+        run = self.run
+        run.used.update(map(id, tensors_in(args, kwargs)))
+        if (count := flop_registry.get(func.overloadpacket)) is not None:
+            run.multiply_adds += count(*args, **kwargs, out_val=out) // 2
+        if made := tensors_in(out):
+            rule(run, name or str(func), args, kwargs, out)
+            if name not in MOVES:
+                first = made[0]  # others are indices, statistics
+                step = "mm" if name == "addmm" else name  # a reader may get a bias
+                run.log.append((step, tuple(first.shape), list(run[first].axes)))
         return out
 
 
@@ -41,12 +58,18 @@ def follow(model: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) 
         if not run.known(tensor):
             axes = [run.atoms.new(size) for size in tensor.shape]
             run[tensor] = Value(tensor, list(axes), fixed=True, origin=tensor)
+    inputs, keywords = fresh((inputs, keywords))
     with evaluating(model), _Follow(run):
         out = model(*inputs, **keywords)
     for tensor in tensors_in(plain(out)):
         for labels in run[tensor].axes:
             run.atoms.fix(labels, "an output of the model")
     return run, out
+
+
+def fresh(arguments: Any) -> Any:
+    """Copies of tensors: a model may write into its inputs."""
+    return tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, arguments)
 
 
 def plain(out: Any) -> Any:
@@ -58,8 +81,9 @@ def plain(out: Any) -> Any:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """The model in evaluation mode, every module as it was afterwards."""
+    """The model in evaluation mode; modes and buffers are as they were afterwards."""
     training = {module: module.training for module in model.modules()}
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     model.eval()
@@ -69,3 +93,6 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fast)
         for module, was in training.items():
             module.training = was
+        with torch.no_grad():
+            for buffer, was_there in buffers:
+                buffer.copy_(was_there)

@@ -25,6 +25,8 @@ class Value:
         The parameter of which it is a view.
     maker : Tensor, optional
         The weight of the layer that made it, and nothing else.
+    lost : str
+        The operation behind which units could not be followed, if any.
     """
 
     tensor: Tensor
@@ -33,6 +35,7 @@ class Value:
     fixed: bool = False
     origin: Tensor | None = None
     maker: Tensor | None = None
+    lost: str = ""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -56,7 +59,8 @@ class Value:
 class Reading:
     """A contraction of ``values`` along ``along`` with ``weight`` along ``axis``.
 
-    ``uneven``: a constant value does not make a constant output, as where zeros are padded.
+    ``bias`` is added to it. ``uneven``: a constant value does not make a constant output, as where
+    zeros are padded.
     """
 
     weight: Value
@@ -64,3 +68,4 @@ class Reading:
     values: Value
     along: int
     uneven: bool = False
+    bias: Tensor | None = None
