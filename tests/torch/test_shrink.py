@@ -563,3 +563,10 @@ def test_slopes_of_channels_and_what_ends_the_way_of_a_channel() -> None:
     with torch.no_grad():
         model[3].weight[:, 1] = 0
     assert "1 of 8 along axis 1: read behind native_group_norm" in str(st.shrink(model, IMAGE).left)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+def test_a_script_module_is_refused() -> None:
+    traced = torch.jit.trace(network("mlp")[0], ROWS)
+    with pytest.raises(TypeError, match="take the module before scripting"):
+        st.shrink(traced, ROWS)

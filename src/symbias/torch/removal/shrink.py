@@ -220,7 +220,7 @@ def _check_outputs(model: nn.Module, wanted: Any, again: Any) -> None:
 
 def _check(model: nn.Module) -> None:
     if isinstance(model, torch.jit.ScriptModule):
-        raise TypeError("a ScriptModule has no layers to shrink: take the model before scripting")
+        raise TypeError("a ScriptModule has no layers to shrink: take the module before scripting")
     refuse_wrapped(model, dict.fromkeys(COLLAPSE, "shrink what it wraps, its .module"))
     if names := designed(model):
         raise ValueError(f"{next(iter(names))!r} is designed: collapse the model first")
