@@ -2,12 +2,14 @@
 
 import csv
 import io
+import itertools
 import json
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -235,3 +237,25 @@ def test_claims_and_bonds_may_be_mixed_but_not_named_alike() -> None:
     wrong = sb.Bond(sb.Rescaling(3), [("q", 0)], name="b")
     with pytest.raises(ValueError, match="needs 3"):
         audit(arrays, bonds=[wrong])
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("ranks", list(itertools.product((16, 3, 0), repeat=2)))
+def test_dead_dimensions_are_counted_on_both_sides_and_below_rounding(
+    tmp_path: Path, dtype: str, ranks: tuple[int, int]
+) -> None:
+    """A matrix of rank 3 has full rank once its entries are rounded."""
+    rng = np.random.default_rng(0)
+    kind = np.dtype(dtype if dtype != "bfloat16" else ml_dtypes.bfloat16)
+    arrays = {}
+    for name, rank, n in zip("ab", ranks, (40, 30), strict=True):
+        low = rng.normal(size=(16, rank)) @ rng.normal(size=(rank, n))
+        side = low if rank < 16 else rng.normal(size=(16, n))
+        arrays[name] = np.ascontiguousarray(side if name == "a" else side.T).astype(kind)
+    save_file(arrays, tmp_path / "m.safetensors")
+    bond = sb.Bond(sb.GeneralLinear(16), [("a", 0)], [("b", 1)], name="bond")
+    found = audit(tmp_path / "m.safetensors", bonds=[bond])
+    assert found.rows[0].dead == 16 - min(ranks)
+    assert found.summary()["dead"] == 16 - min(ranks)
+    if dtype != "bfloat16":  # arrays at hand have a dtype too
+        assert audit(arrays, bonds=[bond]).rows[0].dead == 16 - min(ranks)

@@ -149,8 +149,8 @@ def to_stored(values: Numpy, dtype: str) -> Numpy:
 
 
 def precision(dtype: str) -> float:
-    """Distance from 1 to the next number of a stored dtype."""
-    return 2.0**-7 if dtype == "BF16" else float(np.finfo(_STORED[dtype]).eps)
+    """Distance from 1 to the next number of a stored dtype, or of one of NumPy's."""
+    return 2.0**-7 if dtype == "BF16" else float(np.finfo(_STORED.get(dtype, dtype)).eps)
 
 
 def open_checkpoint(path: Path | str) -> Checkpoint:

@@ -25,7 +25,8 @@ class Row:
     stabilizers
         Directions of the group that move nothing here.
     dead
-        Dimensions of the bond that carry nothing.
+        Dimensions of the bond that carry nothing: zero, or not to be told from the rounding of the
+        stored dtype.
     movable
         Whether balancing acts on it.
     condition
@@ -53,10 +54,11 @@ class Row:
         return asdict(self)
 
 
-def measure(claim: Claim, x: Numpy, y: Numpy) -> tuple[list[Row], Numpy]:
+def measure(claim: Claim, x: Numpy, y: Numpy, grain: float = 0.0) -> tuple[list[Row], Numpy]:
     """Rows of all heads of a bond, and the singular values of what it leaves unchanged.
 
-    ``x`` and ``y`` are its blocks, compressed.
+    ``x`` and ``y`` are its blocks, compressed; ``grain`` is the relative rounding of what was
+    stored.
 
     Those are, per head, of the contraction ``X^T Y`` for ``GeneralLinear``, ``|x_i| |y_i|`` for
     scales with two sides, and of the stacked ends for all others.
@@ -72,7 +74,7 @@ def measure(claim: Claim, x: Numpy, y: Numpy) -> tuple[list[Row], Numpy]:
     two_sided = bool(bond.vectors and bond.covectors) or group.compact
     uneven = two_sided and not group.compact
     least = _listed(group.least(np, x, y) if two_sided else None, heads)
-    dead = _listed(group.dead(x, y) if uneven else None, heads)
+    dead = _listed(group.dead(x, y, grain) if uneven else None, heads)
     imbalance = _listed(group.imbalance(x, y) if uneven else None, heads)
     rows = [
         Row(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from symbias.audit.checkpoint import Numpy, open_checkpoint
+from symbias.audit.checkpoint import Numpy, open_checkpoint, precision
 from symbias.audit.claims import Claim, Model, Reading
 from symbias.audit.families import check_fit, reason_for, recognise
 from symbias.audit.headers import CheckpointError, shown
@@ -141,7 +141,7 @@ def audit(
             else:
                 params = {name: source.read(name) for name in claim.bond.arrays}
                 x, y = compressed(claim.bond, params)
-            rows, spectrum = measure(_with_eps(claim, source), x, y)
+            rows, spectrum = measure(_with_eps(claim, source), x, y, _grain(claim, source))
         result.rows += rows
         result.spectra[claim.bond.name] = spectrum
         if progress:
@@ -151,6 +151,11 @@ def audit(
         result.rows.append(row)
         result.spectra[row.bond] = spectrum
     return result
+
+
+def _grain(claim: Claim, source: Source) -> float:
+    """The coarsest rounding of the arrays of a bond."""
+    return max(precision(source.entries[name].dtype) for name in claim.bond.arrays)
 
 
 def _with_eps(claim: Claim, source: Source) -> Claim:

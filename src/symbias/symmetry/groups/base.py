@@ -132,8 +132,12 @@ class Group:
         """What balancing stops at, ``(heads,)``: the worst imbalance of a part that moves alone."""
         return self.imbalance(x, y)
 
-    def dead(self, x: Numpy, y: Numpy) -> Numpy:
-        """Dimensions of the bond that carry nothing, ``(heads,)``: at least one side is zero."""
+    def dead(self, x: Numpy, y: Numpy, grain: float = 0.0) -> Numpy:
+        """Dimensions of the bond that carry nothing, ``(heads,)``: at least one side is zero.
+
+        ``grain`` is the relative rounding of the entries as they were stored, which looks like
+        full rank: what cannot be told from it carries nothing.
+        """
         raise NotImplementedError
 
 

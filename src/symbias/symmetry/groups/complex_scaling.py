@@ -71,5 +71,5 @@ class ComplexScaling(MatrixGroup):
     def residual(self, x: Numpy, y: Numpy) -> Numpy:
         return worst_scale(self._shares(np, x), self._shares(np, y))
 
-    def dead(self, x: Numpy, y: Numpy) -> Numpy:
+    def dead(self, x: Numpy, y: Numpy, grain: float = 0.0) -> Numpy:
         return 2 * np.sum((self._shares(np, x) == 0) | (self._shares(np, y) == 0), axis=-1)

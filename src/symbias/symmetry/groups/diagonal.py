@@ -64,7 +64,7 @@ class Rescaling(Scales):
     def residual(self, x: Numpy, y: Numpy) -> Numpy:
         return worst_scale(square_norm(np, x), square_norm(np, y))
 
-    def dead(self, x: Numpy, y: Numpy) -> Numpy:
+    def dead(self, x: Numpy, y: Numpy, grain: float = 0.0) -> Numpy:
         return np.sum(~(x.any(axis=-1) & y.any(axis=-1)), axis=-1)
 
 
@@ -138,7 +138,7 @@ class Translation(Group):
         # A shift that cancels leaves rounding in entries that belong to larger neighbours.
         return np.max(charge / np.maximum(size, np.max(size, initial=1e-300)), axis=-1)
 
-    def dead(self, x: Numpy, y: Numpy) -> Numpy:
+    def dead(self, x: Numpy, y: Numpy, grain: float = 0.0) -> Numpy:
         return np.full(len(x), self.size)
 
 

@@ -72,6 +72,19 @@ class GeneralLinear(MatrixGroup):
         a, _, bt = np.linalg.svd(near)
         return a @ bt @ g, a @ bt @ h
 
-    def dead(self, x: Numpy, y: Numpy) -> Numpy:
+    def dead(self, x: Numpy, y: Numpy, grain: float = 0.0) -> Numpy:
+        if grain:
+            x, y = (_above(side, grain) for side in (x, y))
         s = np.linalg.svd(np.swapaxes(x, -1, -2) @ y, compute_uv=False)
         return self.size - np.sum(s > rounding(np, x, y) * s[..., :1], axis=-1)
+
+
+def _above(side: Numpy, grain: float) -> Numpy:
+    """A side without what may be rounding.
+
+    Entries that are off by up to half of ``grain`` times themselves make a matrix of noise with a
+    spectral norm of at most about grain |A|_F / sqrt(3 r), for r rows and at least as many columns.
+    """
+    u, s, vt = np.linalg.svd(side, full_matrices=False)
+    noise = grain * np.sqrt(np.sum(s * s, axis=-1, keepdims=True) / (3 * side.shape[-2]))
+    return (u * np.where(s > noise, s, 0.0)[..., None, :]) @ vt

@@ -91,5 +91,5 @@ class IndefiniteOrthogonal(Orthogonal):
         charge = np.sqrt(np.sum(self.charge(np, x, y) ** 2, axis=(-1, -2)))
         return charge / np.where(size > 0, size, 1)
 
-    def dead(self, x: Numpy, y: Numpy) -> Numpy:
+    def dead(self, x: Numpy, y: Numpy, grain: float = 0.0) -> Numpy:
         return self.size - np.linalg.matrix_rank(self._joined(np, x, y))

@@ -113,5 +113,5 @@ class WeightedRescaling(Scales):
         up, down = np.sum(a * m, axis=-1), np.sum(b * n, axis=-1)
         return np.max(np.abs(up - down) / np.where(up + down > 0, up + down, 1), axis=-1)
 
-    def dead(self, x: Numpy, y: Numpy) -> Numpy:
+    def dead(self, x: Numpy, y: Numpy, grain: float = 0.0) -> Numpy:
         return np.sum(~(x.any(axis=-1) & y.any(axis=-1)), axis=-1)
