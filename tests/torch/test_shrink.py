@@ -307,13 +307,14 @@ def test_a_head_without_values_goes_whatever_its_queries_are() -> None:
     torch.testing.assert_close(outputs(model, example)[0], before, rtol=1e-4, atol=1e-5)
 
 
-def test_a_constant_inside_a_weight_is_not_one_of_the_outputs() -> None:
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_constant_inside_a_weight_is_not_one_of_the_outputs(bias: bool) -> None:
     """The weight is a product of two parameters, and one of them has a row of ones."""
 
     class Product(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.up, self.down = nn.Linear(4, 3), nn.Parameter(torch.randn(4, 6))
+            self.up, self.down = nn.Linear(4, 3, bias=bias), nn.Parameter(torch.randn(4, 6))
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return nn.functional.linear(x, self.up.weight @ self.down, self.up.bias)
