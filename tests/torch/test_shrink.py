@@ -11,6 +11,7 @@ from torch import nn
 
 import symbias as sb
 import symbias.torch as st
+from symbias.torch.removal.compare import compare
 from symbias.torch.removal.cutting import places_of
 from symbias.torch.removal.plan import Unit, units_of
 from symbias.torch.removal.tracing import follow
@@ -574,3 +575,18 @@ def test_a_script_module_is_refused() -> None:
     traced = torch.jit.trace(network("mlp")[0], ROWS)
     with pytest.raises(TypeError, match="take the module before scripting"):
         st.shrink(traced, ROWS)
+
+
+def test_a_mask_hides_no_difference() -> None:
+    torch.manual_seed(0)
+    a = torch.randn(300)
+    a[:2] = torch.tensor([-1e9, -float("inf")])
+    compare(a, a * (1 + 1e-6))
+    for wrong in (a + torch.eye(300)[5] * 1e-3, a * (1 - 1e-3 * torch.eye(300)[0])):
+        with pytest.raises(ValueError, match="an output is off by"):
+            compare(a, wrong)
+    with pytest.raises(ValueError, match=r"of shape \(300,\) has become \(299,\)"):
+        compare(a, a[1:])
+    compare(torch.zeros(3), torch.zeros(3))
+    with pytest.raises(ValueError, match="an output is off by"):
+        compare(torch.zeros(3), torch.full((3,), 1e-3))

@@ -9,9 +9,7 @@ from symbias.torch.removal.rules import tensors_in
 from symbias.torch.removal.tracing import plain
 
 CLOSE, ROUNDINGS = 1e-5, 64  # relative difference: at most, or this often the rounding of the dtype
-SPREAD = (
-    1e5  # entries this much larger than the small ones are masks: they are compared by themselves
-)
+SPREAD = 1e5  # so much larger than small entries are masks, which are compared by themselves
 
 
 def outputs_of(out: Any) -> list[Tensor]:
