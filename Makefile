@@ -43,7 +43,7 @@ test: $(DEV)
 test-slow: $(DEV)
 	$(PYTEST) -m slow
 
-# computes the gallery of cards: about a minute
+# computes the gallery of cards: a minute and a half
 docs: $(DEV)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	@echo "The site is out/docs/index.html; with its search: $(BIN)/mkdocs serve"
