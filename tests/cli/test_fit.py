@@ -84,7 +84,7 @@ def test_gaps_and_irregular_stamps_are_handled(tmp_path: Path) -> None:
     assert code == 0, stderr
     record = json.loads(stdout)
     assert record["missing"] == 9
-    # proximal splits one kink over its neighbours, and not further
+    # shrinkage splits one kink over its neighbours, and not further
     assert all(times[27] <= at <= times[33] for at, _ in record["changes"])
     assert record["changes"]
     found = np.array([float(r["fit"]) for r in rows(tmp_path / "o" / "coefficients.csv")])

@@ -77,7 +77,7 @@ def test_targets_that_leave_nothing_to_do(penalty: Any) -> None:
     model.fit(X, np.full(40, 3.0))
     assert not model.support_.any()
     np.testing.assert_allclose(model.predict(X), 3.0)
-    model.fit(X, X @ np.arange(12.0))  # without noise: only the penalty's proximal is left
+    model.fit(X, X @ np.arange(12.0))  # without noise: only the penalty's shrinkage is left
     assert model.converged_
     assert model.score(X, X @ np.arange(12.0)) > 0.99
 

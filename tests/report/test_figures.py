@@ -60,7 +60,7 @@ def test_legends_cover_nothing(drawn, kind: str) -> None:
     assert box.y1 <= figure.bbox.y1
     if kind == "series":
         texts = [text.get_text() for text in legend.get_texts()]
-        assert texts == ["observed", "fit", "refit, no proximal", "change"]
+        assert texts == ["observed", "fit", "refit, no shrinkage", "change"]
 
 
 @pytest.mark.filterwarnings("error")

@@ -1,4 +1,4 @@
-"""What designed regressions share: a loss, the mean that they predict, fits without proximal."""
+"""What designed regressions share: a loss, the mean that they predict, fits without shrinkage."""
 
 from copy import copy
 from typing import Any, Self
@@ -13,10 +13,10 @@ from symbias.solvers import Loss, Poisson, as_loss
 
 
 class LossRegression(DesignedBase):
-    """Regressions with a parameter ``loss``, whose proximal can be undone on a support."""
+    """Regressions with a parameter ``loss``, whose shrinkage can be undone on a support."""
 
     def refit(self, X: Any, y: Any, support: Any = None, sample_weight: Any = None) -> Self:
-        """A copy with plain least squares on a support: proximal undone.
+        """A copy with plain least squares on a support: shrinkage undone.
 
         ``support`` (default `support_`) marks the penalised coordinates that may be nonzero; the
         unpenalised ones always take part. Attributes as after `fit`, but no penalty acts, so

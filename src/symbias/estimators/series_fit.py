@@ -1,4 +1,4 @@
-"""A fitted series: where it changes, how sure that is, and the fit without proximal."""
+"""A fitted series: where it changes, how sure that is, and the fit without shrinkage."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -126,7 +126,7 @@ class SeriesFit(Fitted):
 
     @cached_property
     def unshrunk(self) -> np.ndarray | None:
-        """The fit with proximal undone, at ``times``: least squares with the changepoints.
+        """The fit with shrinkage undone, at ``times``: least squares with the changepoints.
 
         None where there are no changepoints to be had, or no change.
         """

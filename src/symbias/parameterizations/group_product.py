@@ -35,7 +35,7 @@ class GroupProduct(Parameterization):
     References
     ----------
     Grandvalet and Canu, "Outcomes of the equivalence of adaptive ridge with least absolute
-    proximal", NIPS 1998.
+    shrinkage", NIPS 1998.
     """
 
     balanced_section = True

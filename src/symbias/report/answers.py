@@ -67,7 +67,7 @@ def series_answer(fit: SeriesFit, record: dict[str, Any], changes: list[list[str
 
 
 def moves_of(fit: SeriesFit) -> np.ndarray:
-    """Levels, or slopes per unit of time, before and after each change; without proximal.
+    """Levels, or slopes per unit of time, before and after each change; without shrinkage.
 
     Shape (changes, channels, 2). Where there are too many changes to undo it, as they were fitted.
     """

@@ -32,7 +32,7 @@ def series_figure(
         ax.plot(*thinned(times, fitted), color=FIT, lw=2, label="fit", **style)
         if refit is not None:
             line = thinned(times, refit)
-            ax.plot(*line, color=SOFT, lw=1.2, ls="-.", label="refit, no proximal", **style)
+            ax.plot(*line, color=SOFT, lw=1.2, ls="-.", label="refit, no shrinkage", **style)
         middles = breaks[:, 0] + (breaks[:, 1] - breaks[:, 0]) / 2
         for k, (first, last) in enumerate([] if ranges is None else ranges):
             band: Any = {"label": "95% interval"} if k == 0 else {}

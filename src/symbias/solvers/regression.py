@@ -19,7 +19,7 @@ from symbias.solvers.model import Certified, Fit, Model, Options
 from symbias.solvers.problem import Problem
 from symbias.solvers.proximal import MAX_ITER, Minimum, descend, minimise
 from symbias.solvers.search import search
-from symbias.solvers.threshold import strength_max, strength_of_proximal
+from symbias.solvers.threshold import strength_max, strength_of_shrinkage
 from symbias.solvers.working_set import Solution, path, solve
 
 _LOOSE_STEPS = 50
@@ -193,7 +193,7 @@ class General(Regression):
     def strength_top(self) -> float:
         if np.isfinite(self.strength_max):
             return self.strength_max
-        return self.total * strength_of_proximal(self.composite)
+        return self.total * strength_of_shrinkage(self.composite)
 
     def fit(self, strength: float, options: Options, start: np.ndarray | None = None) -> Fit:
         scaled, zero = strength / self.total, np.zeros(self.composite.size)

@@ -33,7 +33,7 @@ def strength_max(composite: Composite) -> float:
     return largest
 
 
-def strength_of_proximal(composite: Composite) -> float:
+def strength_of_shrinkage(composite: Composite) -> float:
     """The strength s at which ridge leaves 1% or less of every direction; infinite for others.
 
     By the quadratic model of the loss, of curvature H in c: s R'' = k s, and the fit along a

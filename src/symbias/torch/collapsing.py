@@ -16,7 +16,7 @@ def collapse(model: nn.Module, threshold: float = 0.0) -> Table:
 
     Give the whole model, as to `apply`: places outside of ``model`` keep the factors they share.
     Afterwards the model is of its old classes, with its old state-dict keys in their old order, and
-    tied weights are tied; optimizers of the factors are of no more use. ProximalMap is part of the
+    tied weights are tied; optimizers of the factors are of no more use. Shrinkage is part of the
     penalty and stays in the weights.
 
     Parameters
