@@ -354,3 +354,16 @@ def test_a_warm_up_scales_all_strengths_and_is_resumed() -> None:
     go(twin, steps[1][0], 3)
     assert bool((model[0].weight == 0).any())
     assert torch.equal(model[0].weight, twin[0].weight)
+
+
+@pytest.mark.parametrize("penalty", ["l1", st.slices(1)])
+@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.SGD])
+def test_a_learning_rate_of_zero_moves_nothing(kind: Any, penalty: Any) -> None:
+    """As a warm-up begins with."""
+    model = small()
+    st.penalize(model, "0.weight", penalty, 0.1)
+    optimizer = kind(model.parameters(), lr=0.0)
+    st.ProximalStep(optimizer)
+    before = model[0].weight.clone()
+    go(model, optimizer)
+    assert torch.equal(model[0].weight, before)

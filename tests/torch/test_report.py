@@ -144,3 +144,9 @@ def test_channels_end_with_scale_and_shift(kind: type[torch.optim.Optimizer]) ->
     torch.testing.assert_close(model(x), before, rtol=1e-4, atol=1e-5)
     with pytest.raises(st.UnknownParameter, match="no BatchNorm with a scale and a shift"):
         st.penalize_channels(layered(), "*", 0.1)
+
+
+def test_only_a_penalty_that_was_there_is_replaced() -> None:
+    model = nn.Sequential(nn.Conv2d(2, 6, 1), nn.BatchNorm2d(6))
+    assert "in place of" not in str(st.penalize_channels(model, "*", 0.05))
+    assert "in place of 0.05 * " in str(st.penalize_channels(model, "*", 0.1))

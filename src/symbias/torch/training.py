@@ -54,7 +54,7 @@ def factor_parameters(
     Warns
     -----
     NoPenalty
-        For a designed weight that is frozen; and, at the second gradient, where nothing decays the
+        For a designed weight that is frozen; and, at the first gradient, where nothing decays the
         factors and `factor_penalty` is not in the loss, or where both are.
     """
     weights = _designed(model)

@@ -1,4 +1,7 @@
-"""The diagonal metric in which an optimizer steps: d with step = gradient / d, where it settles."""
+"""The diagonal metric in which an optimizer steps: d with step = gradient / d, where it settles.
+
+For learning rates that are not zero.
+"""
 
 import math
 from collections.abc import Callable, Mapping
@@ -16,14 +19,14 @@ LEAST = 5.0  # of the degrees of freedom with which RAdam adapts
 def sgd(group: Group, state: Mapping[str, Any]) -> Metric:
     """(1 - momentum) / (lr (1 - dampening)): a buffer of equal gradients holds them so often."""
     momentum = group["momentum"]
-    return (1 - momentum) / (_rate(group) * (1 - (group["dampening"] if momentum else 0.0)))
+    return (1 - momentum) / (float(group["lr"]) * (1 - (group["dampening"] if momentum else 0.0)))
 
 
 def adam(group: Group, state: Mapping[str, Any]) -> Metric:
     """(sqrt(second moment, bias corrected) + eps) / lr: AdamW and NAdam alike."""
     second = state["max_exp_avg_sq" if group.get("amsgrad") else "exp_avg_sq"]
     correction = 1 - group["betas"][1] ** float(state["step"])
-    return ((second / correction).sqrt() + group["eps"]) / _rate(group)
+    return ((second / correction).sqrt() + group["eps"]) / float(group["lr"])
 
 
 def radam(group: Group, state: Mapping[str, Any]) -> Metric:
@@ -32,7 +35,7 @@ def radam(group: Group, state: Mapping[str, Any]) -> Metric:
     most = 2 / (1 - beta) - 1
     free = most - 2 * step * beta**step / (1 - beta**step)
     if free <= LEAST:
-        return 1 / _rate(group)
+        return 1 / float(group["lr"])
     rectified = (free - 4) * (free - 2) * most / ((most - 4) * (most - 2) * free)
     return adam(group, state) / math.sqrt(rectified)
 
@@ -42,18 +45,18 @@ def rmsprop(group: Group, state: Mapping[str, Any]) -> Metric:
     square = state["square_avg"]
     if group["centered"]:
         square = square - state["grad_avg"] ** 2
-    return (square.sqrt() + group["eps"]) * (1 - group["momentum"]) / _rate(group)
+    return (square.sqrt() + group["eps"]) * (1 - group["momentum"]) / float(group["lr"])
 
 
 def adagrad(group: Group, state: Mapping[str, Any]) -> Metric:
     """(sqrt(sum of squares) + eps) (1 + (step - 1) lr_decay) / lr."""
     slowed = 1 + (float(state["step"]) - 1) * group["lr_decay"]
-    return (state["sum"].sqrt() + group["eps"]) * slowed / _rate(group)
+    return (state["sum"].sqrt() + group["eps"]) * slowed / float(group["lr"])
 
 
 def adamax(group: Group, state: Mapping[str, Any]) -> Metric:
     """Largest gradient / lr."""
-    return state["exp_inf"] / _rate(group)
+    return state["exp_inf"] / float(group["lr"])
 
 
 METRICS: dict[type[torch.optim.Optimizer], Callable[[Group, Mapping[str, Any]], Metric]] = {
@@ -76,10 +79,4 @@ def metric_of(
 
 def learning_rate(group: Group, state: Mapping[str, Any]) -> Metric:
     """1 / lr: what a proximal step counts with where no metric is known."""
-    return 1 / _rate(group)
-
-
-def _rate(group: Group) -> float:
-    """0 is a learning rate too: the metric is then infinite, and nothing moves."""
-    rate = float(group["lr"])
-    return rate if rate > 0 else 1e-300
+    return 1 / float(group["lr"])

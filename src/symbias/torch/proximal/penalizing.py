@@ -160,8 +160,8 @@ def penalize_channels(model: nn.Module, pattern: str | list[str], strength: floa
             f"{name}.weight", penalty, float(strength), ProximalMap(penalty, (2, count)),
             weakref.ref(module.bias),
         )  # fmt: skip
-        _register(module.weight, made)
         note = f"{strength:g} * sum of |(scale, shift)|{_replaced(module.weight)}"
+        _register(module.weight, made)
         rows += [Row(f"{name}.{leaf}", (count,), True, note) for leaf in ("weight", "bias")]
     if not rows:
         raise UnknownParameter(

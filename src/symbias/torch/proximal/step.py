@@ -12,7 +12,7 @@ from symbias._core.numbers import non_negative
 from symbias._core.refusal import Refused
 from symbias.torch.errors import OtherObjective
 from symbias.torch.optimizers import misses_the_penalty
-from symbias.torch.proximal.metrics import Metric, learning_rate, metric_of
+from symbias.torch.proximal.metrics import learning_rate, metric_of
 from symbias.torch.proximal.penalizing import Penalized, penalized
 
 # weak, for a step holds its optimizer; the optimizer holds it by the hook
@@ -129,22 +129,28 @@ class ProximalStep:
                 made = penalized(p)
                 if made is None or p.grad is None:  # it has not moved
                     continue
-                shared = made.all_of(p)
-                metrics = [self._metric_at(q, group) for q in shared]
-                if made.partner is None:
-                    made.proximal(p.data, metrics[0], scale * made.strength)
-                    continue
-                both = torch.stack([q.data for q in shared])
-                metric = torch.stack([torch.as_tensor(d).expand_as(p) for d in metrics])
-                made.proximal(both, metric, scale * made.strength)
-                for q, new in zip(shared, both, strict=True):
-                    q.data.copy_(new)
+                self._shrink(p, made, group, scale * made.strength)
 
-    def _metric_at(self, p: Tensor, group: dict[str, Any]) -> Metric:
-        """That of a weight, where it has been stepped."""
+    def _shrink(self, p: Tensor, made: Penalized, group: dict[str, Any], strength: float) -> None:
+        weights = made.all_of(p)
+        groups = [self._group_of(q, group) for q in weights]
+        if any(float(own["lr"]) == 0 for own in groups):  # the metric is infinite
+            return
+        state = self.optimizer.state
+        metrics = [self.metric(own, state[q]) for q, own in zip(weights, groups, strict=True)]
+        if len(weights) == 1:
+            made.proximal(p.data, metrics[0], strength)
+            return
+        both = torch.stack([q.data for q in weights])
+        metric = torch.stack([torch.as_tensor(d).expand_as(p) for d in metrics])
+        made.proximal(both, metric, strength)
+        for q, new in zip(weights, both, strict=True):
+            q.data.copy_(new)
+
+    def _group_of(self, p: Tensor, group: dict[str, Any]) -> dict[str, Any]:
+        """The group in which a weight is stepped: usually this one."""
         groups = [group, *self.optimizer.param_groups]
-        own = next((g for g in groups if any(q is p for q in g["params"])), group)
-        return self.metric(own, self.optimizer.state[p])
+        return next((g for g in groups if any(q is p for q in g["params"])), group)
 
     def _refuse(self, known: bool) -> None:
         if not known or isinstance(self.optimizer, torch.optim.SGD):
