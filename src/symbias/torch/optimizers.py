@@ -112,14 +112,18 @@ def _count_penalties(
 ) -> None:
     """Warn where factors have no penalty, or have it twice: in the decay and in the loss."""
     for module, ids in ours:
-        groups = [
-            group
-            for optimizer in optimizers
-            for group in optimizer.param_groups
-            if not ids.isdisjoint(map(id, group["params"]))
-        ]
-        decayed = any(g.get("weight_decay", 0) != 0 or g.get("scheduled") for g in groups)
-        in_loss = bool(getattr(module, "in_loss", False))
-        if groups and decayed == in_loss:
-            warn_count(type(optimizers[0]).__name__, twice=decayed)
+        stepped = [o for o in optimizers if not ids.isdisjoint(_held(o))]
+        decayed, in_loss = decays(stepped, ids), bool(getattr(module, "in_loss", False))
+        if stepped and decayed == in_loss:
+            warn_count(type(stepped[0]).__name__, twice=decayed)
             return
+
+
+def decays(optimizers: Iterable[torch.optim.Optimizer], tensors: set[int]) -> bool:
+    """Whether any of these ids has weight decay, or will have by a schedule."""
+    return any(
+        group.get("weight_decay", 0) != 0 or group.get("scheduled", False)
+        for optimizer in optimizers
+        for group in optimizer.param_groups
+        if not tensors.isdisjoint(map(id, group["params"]))
+    )

@@ -12,15 +12,13 @@ from torch import Tensor, nn
 from symbias.mechanisms import WeightDecay
 from symbias.torch.collapsing import collapse
 from symbias.torch.factors import FactorList
-from symbias.torch.gaps import Gap, find_gap
-from symbias.torch.optimizers import optimizers_with
+from symbias.torch.gaps import FLOOR, Gap, find_gap
+from symbias.torch.optimizers import decays, optimizers_with
 from symbias.torch.owners import designed, owners
 from symbias.torch.proximal import penalized
 from symbias.torch.proximal.maps import ProximalMap
-from symbias.torch.removal.shrink import arguments
-from symbias.torch.removal.tracing import follow
+from symbias.torch.removal import arguments, follow
 
-FLOOR = 1e-7  # of the largest size, in figures
 POINTS = 8  # of the curve of scores, besides 0 and the gap
 
 
@@ -158,18 +156,12 @@ def _of_design(name: str, factors: FactorList) -> Weighed:
         sizes = ProximalMap(wish, p.shape).sizes(weight)
     found = optimizers_with(factors.decayed())
     notes = []
-    if found and all(_decay(o, factors.decayed()) == 0 for o in found):
+    if found and not factors.in_loss and not decays(found, set(map(id, factors.decayed()))):
         notes.append(
             f"{type(found[0]).__name__} does not decay its factors: without factor_penalty in the "
             "loss there is no penalty"
         )
     return _weighed(name, wish.formula, sizes, notes)
-
-
-def _decay(optimizer: torch.optim.Optimizer, tensors: list[nn.Parameter]) -> float:
-    ours = {id(t) for t in tensors}
-    groups = [g for g in optimizer.param_groups if not ours.isdisjoint(map(id, g["params"]))]
-    return max((float(g.get("weight_decay", 0.0)) for g in groups), default=0.0)
 
 
 @torch.no_grad()

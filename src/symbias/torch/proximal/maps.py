@@ -9,6 +9,8 @@ NeurIPS 2021.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -94,26 +96,26 @@ class _Part:
     def needs_one_rate(self) -> bool:
         return self.mixed or (self.groups is not None and self.scalar.corner is None)
 
+    def _at(self, flat: Tensor) -> Any:
+        return slice(None) if self.index is None else self.index.to(flat.device)
+
     def sizes(self, flat: Tensor) -> Tensor:
-        w = flat if self.index is None else flat[self.index.to(flat.device)]
+        w = flat[self._at(flat)]
         if self.mixed and not bool(torch.isfinite(w).all()):
             return torch.full((min(self.piece.shape[-2:]),), torch.nan)
         return self.piece.sizes.of(w.reshape(self.piece.shape))
 
     def cut(self, flat: Tensor, threshold: float) -> None:
-        index = slice(None) if self.index is None else self.index.to(flat.device)
+        index = self._at(flat)
         w = flat[index]
         if self.mixed:
-            u, s, vt = torch.linalg.svd(w.reshape(self.piece.shape), full_matrices=False)
-            flat[index] = ((u * torch.where(s > threshold, s, 0.0)[..., None, :]) @ vt).reshape(-1)
+            flat[index] = self._with_spectrum(w, lambda s: torch.where(s > threshold, s, 0.0))
         else:
-            sizes = w.abs()
-            if self.groups is not None:
-                sizes = self.groups.spread(self.groups.sum(w * w).sqrt())
+            sizes = w.abs() if self.groups is None else self.groups.spread(self.groups.norms(w))
             flat[index] = torch.where(sizes > threshold, w, 0.0)
 
     def shrink(self, flat: Tensor, metric: Metric, strength: float) -> None:
-        index = slice(None) if self.index is None else self.index.to(flat.device)
+        index = self._at(flat)
         c, d = flat[index], metric
         if isinstance(d, Tensor):
             d = d.to(flat.dtype).reshape(-1)[index]
@@ -124,12 +126,15 @@ class _Part:
         if self.groups is not None:
             return self.groups.prox(c, d, strength, self.scalar)
         if self.mixed:
-            assert not isinstance(d, Tensor)
-            if not bool(torch.isfinite(c).all()):  # training diverged: that shall be seen
-                return c
-            u, s, vt = torch.linalg.svd(c.reshape(self.piece.shape), full_matrices=False)
-            return ((u * _resized(self.scalar, s, strength / d)[..., None, :]) @ vt).reshape(-1)
+            return self._with_spectrum(c, lambda s: _resized(self.scalar, s, strength / d))
         return torch.sign(c) * _resized(self.scalar, c.abs(), strength / d)
+
+    def _with_spectrum(self, c: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+        """Other singular values; what is not finite stays, to be seen."""
+        if not bool(torch.isfinite(c).all()):
+            return c
+        u, s, vt = torch.linalg.svd(c.reshape(self.piece.shape), full_matrices=False)
+        return ((u * change(s)[..., None, :]) @ vt).reshape(-1)
 
 
 class _Groups:
@@ -149,6 +154,9 @@ class _Groups:
             return zeros.index_add_(0, self.index.to(x.device), x)
         return x.reshape(self.shape).movedim(self.axis, 0).reshape(self.count, -1).sum(1)
 
+    def norms(self, x: Tensor) -> Tensor:
+        return self.sum(x * x).sqrt()
+
     def spread(self, per_group: Tensor) -> Tensor:
         if self.axis is None:
             return per_group[self.index.to(per_group.device)]
@@ -164,7 +172,7 @@ class _Groups:
             return self._in_metric(c, d, l1, l2)
         if isinstance(d, Tensor):  # the same number all over a group
             d = self.sum(d) / self.sum(torch.ones_like(d))
-        t = self.sum(c * c).sqrt()
+        t = self.norms(c)
         factor = _resized(scalar, t, strength / d) / torch.where(t > 0, t, 1.0)
         return c * self.spread(factor)
 
@@ -174,7 +182,7 @@ class _Groups:
         The left side is concave in s: from 0 the steps rise to the root and never pass it.
         """
         pull, a = d * c, d + l2
-        alive = self.sum(pull * pull).sqrt() > l1
+        alive = self.norms(pull) > l1
         s = torch.zeros_like(alive, dtype=c.dtype)
         for _ in range(NEWTON):
             below = a * self.spread(s) + l1

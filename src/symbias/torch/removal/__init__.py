@@ -2,5 +2,6 @@
 
 from symbias.torch.removal.measures import Measures
 from symbias.torch.removal.shrink import Shrunk, shrink
+from symbias.torch.removal.tracing import arguments, follow
 
-__all__ = ["Measures", "Shrunk", "shrink"]
+__all__ = ["Measures", "Shrunk", "arguments", "follow", "shrink"]

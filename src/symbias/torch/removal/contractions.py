@@ -94,8 +94,6 @@ def attention(run: Run, name: str, args: Any, kwargs: Any, out: Any) -> None:
         labels = run.atoms.meet(labels, run[mask].axes[1], "masked head by head")
     steady = np.repeat(v.steady(1), heads // shared)
     run[out[0]] = Value(out[0], [q.axes[0], labels, None, None], {1: steady})
-    for rest in tensors_in(out[1:]):
-        run[rest] = Value(rest, [None] * rest.ndim)
 
 
 @rule("convolution")

@@ -88,16 +88,17 @@ def plan(run: Run, units: list[Unit], biases: Mapping[int, Tensor | None]) -> Pl
         spared = next(u for u in removed if any((id(t), a) in full for t, a, _ in u.places))
         removed.remove(spared)
         left.append((spared, "the last of its layer"))
-    gone = _masks(removed)
-    shifts = []
-    for reading in run.readings:
-        at = np.concatenate(
-            [np.zeros(0, int), *(p for u in removed for r, p in u.readings if r is reading)]
-        ).astype(int)
-        delta = _shift(reading, at)
-        if delta is not None:
-            shifts.append((id(reading.weight.origin), delta))
-    return Plan(gone, shifts, removed, left)
+    read: dict[int, list[np.ndarray]] = {}
+    for unit in removed:
+        for reading, at in unit.readings:
+            read.setdefault(id(reading), []).append(at)
+    shifts = [
+        (id(reading.weight.origin), delta)
+        for reading in run.readings
+        if id(reading) in read
+        and (delta := _shift(reading, np.concatenate(read[id(reading)]))) is not None
+    ]
+    return Plan(_masks(removed), shifts, removed, left)
 
 
 def check_structure(before: Run, after: Run, removed: list[Unit]) -> None:
@@ -153,7 +154,7 @@ def _uniform(reading: Reading) -> np.ndarray:
 
 def _shift(reading: Reading, at: np.ndarray) -> Tensor | None:
     """What removed constants added to every output of the reader."""
-    if len(at) == 0 or reading.values.fixed:
+    if reading.values.fixed:
         return None
     index = torch.from_numpy(at).to(reading.weight.tensor.device)
     weight = reading.weight.tensor.movedim(reading.axis, 0)[index].double()

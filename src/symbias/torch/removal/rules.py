@@ -42,6 +42,7 @@ class Run:
         return id(tensor) in self._values
 
     def __getitem__(self, tensor: Tensor) -> Value:
+        """Without units where nothing is known: inputs, indices, statistics."""
         if id(tensor) not in self._values:
             self[tensor] = Value(tensor, [None] * tensor.ndim)
         return self._values[id(tensor)]
@@ -294,15 +295,14 @@ def softmax(run: Run, name: str, args: Any, kwargs: Any, out: Tensor) -> None:
 
 
 @rule(
-    "max_pool2d_with_indices", "avg_pool2d", "_adaptive_avg_pool2d", "avg_pool1d", "mean_pool",
+    "max_pool2d_with_indices", "avg_pool2d", "_adaptive_avg_pool2d", "avg_pool1d",
     "max_pool3d_with_indices", "avg_pool3d", "_adaptive_avg_pool3d", "adaptive_max_pool2d",
     "upsample_nearest2d", "upsample_bilinear2d", "upsample_nearest1d", "upsample_bicubic2d",
     "constant_pad_nd", "reflection_pad2d", "replication_pad2d", "reflection_pad1d",
 )  # fmt: skip
 def spatial(run: Run, name: str, args: Any, kwargs: Any, out: Any) -> None:
     """Axes whose size may change are no units; channels stay."""
-    out, *rest = tensors_in(out)
-    x = run[args[0]]
+    out, x = tensors_in(out)[0], run[args[0]]
     channel = 1 if len(x.shape) > 2 else 0
     if name == "constant_pad_nd":
         moved = len(x.shape) - len(args[1]) // 2
@@ -313,8 +313,6 @@ def spatial(run: Run, name: str, args: Any, kwargs: Any, out: Any) -> None:
         run.atoms.fix(x.axes[k], f"{name} acts along it")
     _moved(run, out, x, [None if k in changed else k for k in range(len(x.shape))])
     run[out].origin = None
-    for other in rest:
-        run[other] = Value(other, [None] * other.ndim)
 
 
 @rule("embedding")
@@ -336,8 +334,6 @@ def layer_norm(run: Run, name: str, args: Any, kwargs: Any, out: Any) -> None:
         run.atoms.fix(x.axes[first + k], "a LayerNorm is taken over it")
     _moved(run, out[0], x, range(len(x.shape)))
     run[out[0]].constant = {k: c for k, c in x.constant.items() if k < first}
-    for other in out[1:]:
-        run[other] = Value(other, [None] * other.ndim)
 
 
 @rule("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training",
@@ -355,5 +351,3 @@ def batch_norm(run: Run, name: str, args: Any, kwargs: Any, out: Any) -> None:
     axes: list[Labels] = [x.axes[0], labels, *x.axes[2:]]
     steady = x.steady(1) | (scale.zero(0) if scale is not None else False)
     run[out[0]] = Value(out[0], axes, {1: steady})
-    for other in tensors_in(out[1:]):
-        run[other] = Value(other, [None] * other.ndim)

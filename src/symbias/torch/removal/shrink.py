@@ -19,7 +19,7 @@ from symbias.torch.removal.measures import Measures, measure
 from symbias.torch.removal.plan import Plan, Unit, check_structure, plan, units_of
 from symbias.torch.removal.rules import Run
 from symbias.torch.removal.thin import thin_layers
-from symbias.torch.removal.tracing import follow
+from symbias.torch.removal.tracing import arguments, follow
 from symbias.torch.table import Row, Table
 
 
@@ -230,12 +230,6 @@ def _check(model: nn.Module) -> None:
                 f"{path or 'the model'} is parametrized: take that off first, with "
                 "torch.nn.utils.parametrize.remove_parametrizations"
             )
-
-
-def arguments(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    if hasattr(example, "keys"):
-        return (), dict(example)
-    return (tuple(example) if isinstance(example, tuple | list) else (example,)), {}
 
 
 class _Copy:

@@ -67,9 +67,16 @@ def follow(model: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) 
     return run, out
 
 
-def fresh(arguments: Any) -> Any:
+def arguments(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Positional and keyword arguments: an example is one, a tuple of them, or a dict."""
+    if hasattr(example, "keys"):
+        return (), dict(example)
+    return (tuple(example) if isinstance(example, tuple | list) else (example,)), {}
+
+
+def fresh(given: Any) -> Any:
     """Copies of tensors: a model may write into its inputs."""
-    return tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, arguments)
+    return tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, given)
 
 
 def plain(out: Any) -> Any:
