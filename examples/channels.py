@@ -18,8 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
+from networks import accuracy, digits
 from torch import Tensor, nn
 
 import symbias.torch as st
@@ -62,14 +61,6 @@ def norms(model: nn.Module) -> list[nn.BatchNorm2d]:
     return [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
 
 
-def digits(seed: int) -> list[Tensor]:
-    """Training images and labels, test images and labels."""
-    x, y = load_digits(return_X_y=True)
-    images = (x.reshape(-1, 1, 8, 8) / 16 - 0.3).astype(np.float32)
-    a, b, c, d = train_test_split(images, y, test_size=0.25, random_state=seed, stratify=y)
-    return [torch.as_tensor(t) for t in (a, c, b, d)]
-
-
 def train(model: nn.Module, data: Any, kind: str, epochs: int, rate: float, prox: bool) -> None:
     """The rate falls to 0 over the last third; scales and shifts are not decayed."""
     ours = [p for norm in norms(model) for p in (norm.weight, norm.bias)]
@@ -96,12 +87,6 @@ def train(model: nn.Module, data: Any, kind: str, epochs: int, rate: float, prox
 
 
 @torch.no_grad()
-def accuracy(model: nn.Module, data: Any) -> float:
-    """Percent of the test images that are read right."""
-    return 100 * float((model(data[2]).argmax(1) == data[3]).float().mean())
-
-
-@torch.no_grad()
 def cut(model: nn.Module, kept: float) -> None:
     """Zero the channels with the smallest scales, over the whole network."""
     scales = torch.cat([norm.weight.abs() for norm in norms(model)])
@@ -114,13 +99,13 @@ def cut(model: nn.Module, kept: float) -> None:
 def finish(model: nn.Module, data: Any, tuning: int, **row: Any) -> dict[str, Any]:
     """Remove what is dead; tune, if wished; measure."""
     done = st.shrink(model, data[2][:100])
-    raw = accuracy(model, data)
+    raw = 100 * accuracy(model, data)
     if tuning:
         train(model.train(), data, "sgd", tuning, 0.02, prox=False)
     channels = sum(norm.num_features for norm in norms(model))
     row |= {"channels": channels, "parameters": done.after.parameters, "untuned": raw}
     macs = done.after.multiply_adds / done.before.multiply_adds
-    return row | {"accuracy": accuracy(model, data), "multiply-adds": macs}
+    return row | {"accuracy": 100 * accuracy(model, data), "multiply-adds": macs}
 
 
 def one_seed(seed: int, epochs: int, count: int) -> list[dict[str, Any]]:

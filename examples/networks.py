@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 
 HEAD = 8  # size of an attention head
@@ -91,6 +94,20 @@ class Transformer(nn.Module):
 
 
 NETWORKS: dict[str, type[nn.Module]] = {"conv net": ConvNet, "transformer": Transformer}
+
+
+def digits(seed: int) -> list[Tensor]:
+    """Training images and labels, test images and labels."""
+    x, y = load_digits(return_X_y=True)
+    images = (x.reshape(-1, 1, 8, 8) / 16 - 0.3).astype(np.float32)
+    a, b, c, d = train_test_split(images, y, test_size=0.25, random_state=seed, stratify=y)
+    return [torch.as_tensor(t) for t in (a, c, b, d)]
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, data: list[Tensor]) -> float:
+    """Fraction of test images that are read right."""
+    return float((model(data[2]).argmax(1) == data[3]).float().mean())
 
 
 def unit_norms(model: nn.Module, unit: Units) -> Tensor:

@@ -23,12 +23,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from networks import NETWORKS, size, unit_scores
+from networks import NETWORKS, accuracy, digits, size, unit_scores
 from pruning_report import draw, table
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 
 import symbias.torch as st
@@ -41,14 +38,6 @@ STRENGTHS = {
 KEPT = (0.6, 0.4, 0.2, 0.1)
 PLAIN_DECAY = 1e-4
 DEAD = 5e-2  # norm of the weights that read a unit, below which it counts as dead
-
-
-def digits(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Training images and labels, test images and labels."""
-    x, y = load_digits(return_X_y=True)
-    images = (x.reshape(-1, 1, 8, 8) / 16 - 0.3).astype(np.float32)
-    split = train_test_split(images, y, test_size=0.25, random_state=seed, stratify=y)
-    return tuple(map(torch.as_tensor, (split[0], split[2], split[1], split[3])))  # type: ignore[return-value]
 
 
 def train(
@@ -129,12 +118,6 @@ def multiply(model: nn.Module, unit: Any, factors: Tensor) -> None:
     weight = model.get_submodule(unit.reader).weight
     each = factors.repeat_interleave(unit.size)
     weight.mul_(each.view(1, -1, *[1] * (weight.ndim - 2)))
-
-
-@torch.no_grad()
-def accuracy(model: nn.Module, data: Any) -> float:
-    """Fraction of test images that are read right."""
-    return float((model(data[2]).argmax(1) == data[3]).float().mean())
 
 
 @torch.no_grad()

@@ -129,7 +129,7 @@ def _half(log_density: Function, unknown: Function, sign: int) -> tuple[np.ndarr
             )
         if power < 0:
             steep.append(end + inward * np.geomspace(*STEEP, NEAR))
-    near = [_crossing(f, peaks, end[kept], heights - TOP) for end in (before, after)]
+    near = [crossing(f, peaks, end[kept], heights - TOP) for end in (before, after)]
     parts = [
         *(np.linspace(a, b, FINE // len(left)) for a, b in zip(left, right, strict=True)),
         *(np.linspace(a, b, NEAR) for a, b in zip(*near, strict=True)),
@@ -157,8 +157,8 @@ def _climb(f: Function, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     return (low + high) / 2
 
 
-def _crossing(
-    f: Function, inside: np.ndarray, outside: np.ndarray, level: np.ndarray
+def crossing(
+    f: Function, inside: np.ndarray, outside: np.ndarray, level: np.ndarray | float
 ) -> np.ndarray:
     """Where f falls to the level on the way out, or the outer end where it does not."""
     beyond = f(outside) <= level
@@ -179,7 +179,7 @@ def _edges(
     ends = []
     for index, step, inward in ((dead[k - 1], 1, np.minimum), (dead[k], -1, np.maximum)):
         outer, inner = (t[np.clip(i, 0, len(t) - 1)] for i in (index, index + step))
-        ends.append(_crossing(f, inward(inner, peaks), outer, np.full(len(peaks), floor)))
+        ends.append(crossing(f, inward(inner, peaks), outer, np.full(len(peaks), floor)))
     order = np.argsort(ends[0])
     left, right = ends[0][order], np.maximum.accumulate(ends[1][order])
     new = np.append(True, left[1:] > right[:-1])

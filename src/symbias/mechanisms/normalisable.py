@@ -16,7 +16,7 @@ from itertools import combinations
 
 import numpy as np
 
-from symbias.mechanisms.line import PILED, STEPS, power_at_end
+from symbias.mechanisms.line import PILED, crossing, power_at_end
 
 Function = Callable[[np.ndarray], np.ndarray]
 
@@ -79,18 +79,15 @@ def _check_ends(log_density: Function, ray: np.ndarray) -> None:
     """Where a ray leaves or enters the range of w."""
 
     def f(t: np.ndarray) -> np.ndarray:
-        return log_density(np.exp(t)[:, None] * ray)
+        values = log_density(np.exp(t)[:, None] * ray)
+        return np.where(np.isnan(values), -np.inf, values)
 
-    outside = ~np.isfinite(f(BETWEEN))
+    outside = f(BETWEEN) == -np.inf
     for k in np.flatnonzero(outside[1:] != outside[:-1]):
         inside, beyond = BETWEEN[[k, k + 1]] if outside[k + 1] else BETWEEN[[k + 1, k]]
-        inward = int(np.sign(inside - beyond))
-        for _ in range(STEPS):
-            middle = (inside + beyond) / 2
-            alive = np.isfinite(f(np.array([middle]))[0])
-            inside, beyond = (middle, beyond) if alive else (inside, middle)
-        if power_at_end(f, inside, inward) <= PILED:
-            end = ", ".join(f"{x:.4g}" for x in np.exp(inside) * ray)
+        (edge,) = crossing(f, np.array([inside]), np.array([beyond]), -np.inf)
+        if power_at_end(f, edge, int(np.sign(inside - beyond))) <= PILED:
+            end = ", ".join(f"{x:.4g}" for x in np.exp(edge) * ray)
             raise ValueError(
                 f"the law cannot be normalised: its mass piles up at w = ({end}), an end of the "
                 "range of w"

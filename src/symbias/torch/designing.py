@@ -3,7 +3,6 @@
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -21,12 +20,14 @@ from symbias.torch.factors import FactorList, Factors
 from symbias.torch.optimizers import refuse_stale, watch
 from symbias.torch.owners import (
     Owner,
+    as_patterns,
+    check_patterns,
     designed,
     find,
+    matches,
     owners,
     refuse_held,
     refuse_wrapped,
-    unknown,
 )
 from symbias.torch.starting import check_start
 from symbias.torch.surgery import attach
@@ -122,16 +123,8 @@ def apply_matching(
     """
     refuse_wrapped(model)
     refuse_held(model)
-    patterns = [pattern] if isinstance(pattern, str) else list(pattern)
-    if not patterns:
-        raise ValueError("no pattern was given; '*' matches every parameter")
-    places = list(owners(model))
-    already = designed(model)
-    for one in patterns:
-        if not any(fnmatchcase(o.name, one) for o, _ in places) and not any(
-            fnmatchcase(name, one) for name in already
-        ):
-            raise unknown(model, one)
+    patterns, places, already = as_patterns(pattern), list(owners(model)), designed(model)
+    check_patterns(model, patterns, [*already, *(owner.name for owner, _ in places)])
     rows, plans = [], []
     refused: list[str] = []
     seen: dict[int, str] = {}
@@ -141,7 +134,7 @@ def apply_matching(
             note = f"tied to {seen[id(parameter)]}"
         elif "parametrizations." in owner.name:
             note = "inside a parametrization"
-        elif any(fnmatchcase(owner.name, one) for one in patterns):
+        elif matches(owner.name, patterns):
             try:
                 plan = _plan(find(model, owner.name), design, charge, factor_dtype)
                 note = repr(plan.factors.design) if plan else "left alone by the function"

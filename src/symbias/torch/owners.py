@@ -2,7 +2,8 @@
 
 import difflib
 import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 import torch.distributed
@@ -41,6 +42,27 @@ def designed(root: nn.Module) -> dict[str, FactorList]:
                 seen.add(id(factors))
                 found[f"{path}.{leaf}".lstrip(".")] = factors
     return found
+
+
+def as_patterns(pattern: str | list[str]) -> list[str]:
+    """A list of them; ValueError where there is none."""
+    patterns = [pattern] if isinstance(pattern, str) else list(pattern)
+    if not patterns:
+        raise ValueError("no pattern was given; '*' matches every parameter")
+    return patterns
+
+
+def matches(name: str, patterns: list[str]) -> bool:
+    """Whether a name fits any of these, which are as for file names."""
+    return any(fnmatchcase(name, one) for one in patterns)
+
+
+def check_patterns(root: nn.Module, patterns: list[str], names: Iterable[str]) -> None:
+    """Raise UnknownParameter for a pattern that none of these names fits."""
+    known = list(names)
+    for one in patterns:
+        if not any(fnmatchcase(name, one) for name in known):
+            raise unknown(root, one)
 
 
 def find(root: nn.Module, name: str) -> list[Owner]:

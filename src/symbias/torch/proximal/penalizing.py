@@ -3,7 +3,6 @@
 import warnings
 import weakref
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,14 @@ from symbias.parameterizations import Parameterization
 from symbias.penalties import GroupLasso, Penalty
 from symbias.torch.designing import Design, check_tensor, wished
 from symbias.torch.errors import NoProximalStep, ShapeMismatch, UnknownParameter, Unreachable
-from symbias.torch.owners import designed, owners, refuse_wrapped, unknown
+from symbias.torch.owners import (
+    as_patterns,
+    check_patterns,
+    designed,
+    matches,
+    owners,
+    refuse_wrapped,
+)
 from symbias.torch.proximal.maps import ProximalMap
 from symbias.torch.table import Row, Table
 
@@ -89,14 +95,11 @@ def penalize(model: nn.Module, pattern: str | list[str], penalty: Design, streng
     """
     refuse_wrapped(model)
     non_negative("strength", strength)
-    patterns = [pattern] if isinstance(pattern, str) else list(pattern)
-    ours, places = designed(model), list(owners(model))
-    for one in patterns:
-        if not any(fnmatchcase(name, one) for name in [*ours, *(o.name for o, _ in places)]):
-            raise unknown(model, one)
+    patterns, places, ours = as_patterns(pattern), list(owners(model)), designed(model)
+    check_patterns(model, patterns, [*ours, *(owner.name for owner, _ in places)])
     rows, found, refused = [], [], []
     for owner, parameter in places:
-        if not any(fnmatchcase(owner.name, one) for one in patterns):
+        if not matches(owner.name, patterns):
             continue
         note, made = "left alone by the function", None
         try:
@@ -109,7 +112,7 @@ def penalize(model: nn.Module, pattern: str | list[str], penalty: Design, streng
             note = f"{strength:g} * ({made.penalty.formula}){_replaced(parameter)}"
         rows.append(Row(owner.name, tuple(parameter.shape), made is not None, note))
     for name, factors in ours.items():
-        if any(fnmatchcase(name, one) for one in patterns):
+        if matches(name, patterns):
             note = "designed: weight decay on its factors is its penalty"
             refused.append(f"{name!r} is {note}")
             rows.append(Row(name, factors.factors.design.shape, False, note))
@@ -147,12 +150,11 @@ def penalize_channels(model: nn.Module, pattern: str | list[str], strength: floa
     """
     refuse_wrapped(model)
     non_negative("strength", strength)
-    patterns = [pattern] if isinstance(pattern, str) else list(pattern)
-    rows = []
+    patterns, rows = as_patterns(pattern), []
     for name, module in model.named_modules():
         if not isinstance(module, nn.modules.batchnorm._BatchNorm) or module.weight is None:
             continue
-        if not any(fnmatchcase(name, one) for one in patterns):
+        if not matches(name, patterns):
             continue
         count = module.num_features
         penalty = GroupLasso(np.tile(np.arange(count), (2, 1)), weights=np.ones(count))
