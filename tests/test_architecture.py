@@ -29,7 +29,10 @@ ROOMS = [
     "report",
     "studies",
     "torch",
+    "checkpoints",
+    "models",
     "audit",
+    "adapters",
     "cli",
 ]
 
@@ -124,7 +127,7 @@ def test_the_readme_names_the_rooms_in_their_order() -> None:
 
 # A room's face is its __init__. Rooms with rooms inside have a face for each of those.
 INNER = {
-    *("audit.page", "report.cards", "report.page", "report.sections", "report.snippets"),
+    *("audit.advice", "audit.page", "report.cards", "report.page", "report.sections", "report.snippets"),
     *("report.style", "solvers.reference", "studies.paper", "symmetry.discovery"),
     *("symmetry.groups",),
 }

@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 
 from symbias.audit import CheckpointError, audit, balance_checkpoint
-from symbias.audit.bonds_file import read_bonds
-from symbias.audit.families import FAMILIES
+from symbias.models.bonds_file import read_bonds
+from symbias.models.families import FAMILIES
 from tests.audit.models import MODELS, Live
 
 Rng = np.random.Generator

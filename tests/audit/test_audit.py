@@ -208,7 +208,7 @@ def test_bonds_in_yaml(tmp_path: Path) -> None:
     assert [float(line["log_volume"]) for line in lines] == [
         row["log_volume"] for row in said["bonds"]
     ]
-    assert set(lines[0]) == set(Row.__dataclass_fields__)
+    assert set(lines[0]) == {*Row.__dataclass_fields__, "advice"}
     out = tmp_path / "b.safetensors"
     result = CliRunner().invoke(app, ["balance", *options, "--out", str(out)])
     assert result.exit_code == 0, result.output

@@ -7,9 +7,9 @@ import pytest
 
 import symbias as sb
 from symbias.audit import residual
-from symbias.audit.claims import Stream
 from symbias.audit.invariants import WORK, deviation
-from symbias.audit.sources import Arrays
+from symbias.checkpoints.sources import Arrays
+from symbias.models.claims import Stream
 
 R, K = 4, 7
 GROUPS = [sb.GeneralLinear(R), sb.Rescaling(R, signed=True), sb.ComplexScaling(R, "half"),

@@ -14,8 +14,8 @@ from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
 from symbias.audit import CheckpointError, audit, balance_checkpoint
-from symbias.audit.bonds_file import read_bonds
 from symbias.cli import app
+from symbias.models.bonds_file import read_bonds
 
 RUN = CliRunner()
 BONDS = "bonds:\n  - {group: GeneralLinear(4), vectors: [[a, 0]], covectors: [[b, 1]]}\n"

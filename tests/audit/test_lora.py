@@ -11,8 +11,8 @@ from safetensors.numpy import load_file, save_file
 
 import symbias as sb
 from symbias.audit import CheckpointError, audit, balance_checkpoint, open_checkpoint
-from symbias.audit.families import lora
 from symbias.audit.run import reading_of
+from symbias.models.families import lora
 from tests.audit.models import IMAGES, TOKENS, tf
 
 RANK, EXPERTS, INPUTS, OUTPUTS = 3, 4, 20, 16
@@ -250,6 +250,6 @@ def test_every_key_of_peft_is_in_the_table(tmp_path: Path) -> None:
 
 
 def lora_keys() -> set[str]:
-    from symbias.audit.families import lora_config
+    from symbias.models.families import lora_config
 
     return lora_config._UNDERSTOOD | set(lora_config._OTHER)

@@ -12,8 +12,8 @@ from safetensors.numpy import load_file, save_file
 
 import symbias as sb
 from symbias.audit import Audit, audit, open_checkpoint
-from symbias.audit.claims import Reading
 from symbias.audit.run import reading_of
+from symbias.models.claims import Reading
 from tests.audit.models import IMAGES, LLAMA, TEXT, TOKENS, tf
 
 Arrays = dict[str, np.ndarray]

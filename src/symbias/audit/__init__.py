@@ -1,11 +1,11 @@
 """Checkpoints on disk: their gauge freedom audited, and balanced without changing the function."""
 
 from symbias.audit.balance import Rewritten, balance_checkpoint
-from symbias.audit.checkpoint import Checkpoint, open_checkpoint
-from symbias.audit.claims import Claim
-from symbias.audit.headers import CheckpointError
+from symbias.audit.measure import rank_of
 from symbias.audit.noise import Equilibrium
 from symbias.audit.run import Audit, audit
+from symbias.checkpoints import Checkpoint, CheckpointError, open_checkpoint
+from symbias.models import Claim
 
 __all__ = [
     "Audit",
@@ -17,4 +17,5 @@ __all__ = [
     "audit",
     "balance_checkpoint",
     "open_checkpoint",
+    "rank_of",
 ]

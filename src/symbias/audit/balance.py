@@ -7,18 +7,26 @@ from typing import Any
 
 import numpy as np
 
-from symbias.audit.checkpoint import Checkpoint, Numpy, open_checkpoint, precision
-from symbias.audit.claims import Claim
-from symbias.audit.families import name_of
 from symbias.audit.gauge import apply, components, least
-from symbias.audit.headers import CheckpointError, shown
 from symbias.audit.invariants import deviation, deviation_of_coupled
 from symbias.audit.measure import measure
 from symbias.audit.noise import Equilibrium
-from symbias.audit.rewrite import Draft, check_out, draft, leftovers
 from symbias.audit.run import reading_of
 from symbias.audit.squares import compressed
 from symbias.audit.threads import blas
+from symbias.checkpoints import (
+    Checkpoint,
+    CheckpointError,
+    Draft,
+    Numpy,
+    check_out,
+    draft,
+    leftovers,
+    open_checkpoint,
+    precision,
+    shown,
+)
+from symbias.models import Claim, name_of
 from symbias.symmetry import Bond, Gauge
 
 WITNESS = 1e-10  # of the terms' size, in float64
@@ -148,7 +156,8 @@ def _move(
     left: dict[str, str] = {}
     try:
         if equilibrium is None:
-            gauge, left = least(group, old)
+            grain = {name: precision(source.entries[name].dtype) for name in names}
+            gauge, left = least(group, old, grain)
             moved = apply(group, gauge, old)
         else:
             moved = equilibrium.settle(group, old)
@@ -194,7 +203,10 @@ def _confirm(claim: Claim, old: dict[str, Numpy], moved: dict[str, Numpy]) -> No
 def _report(
     claim: Claim, old: dict[str, Numpy], new: dict[str, Numpy], off: float, note: str
 ) -> Move:
-    before, after = (measure(claim, *compressed(claim.bond, params))[0] for params in (old, new))
+    shapes = {name: a.shape for name, a in old.items()}
+    before, after = (
+        measure(claim, *compressed(claim.bond, params), shapes)[0] for params in (old, new)
+    )
     worst = [max((r.imbalance or 0.0 for r in rows), default=0.0) for rows in (before, after)]
     return Move(
         claim.bond.name,

@@ -54,4 +54,12 @@ COLUMNS: dict[str, tuple[str, str]] = {
         "The longest direction of the orbit over the shortest one that moves.",
         "Look at the spectrum on the page: some dimensions are nearly zero on both sides.",
     ),
+    "rank": (
+        "The fewest singular values of the product that hold 99.9% of its energy.",
+        "Store an adapter at that rank; of a head it says how much of its width it uses.",
+    ),
+    "numbers": (
+        "How many numbers are stored for each dimension, on both sides together.",
+        "Multiply it by the dimensions that are dead: so much smaller can the file be.",
+    ),
 }

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from symbias.audit.checkpoint import Numpy
 from symbias.audit.measure import Row
+from symbias.checkpoints import Numpy
 from symbias.report.style import DATA, FIT, INK, MARK, SOFT, axes, svg
 
 Value = Callable[[Row], float | None]

@@ -1,12 +1,13 @@
 """New arrays for one set of coupled bonds: the same function, at the point of least norm."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from symbias.audit.checkpoint import Numpy
-from symbias.audit.claims import Claim
 from symbias.audit.measure import may_move
+from symbias.audit.squares import compressed
+from symbias.checkpoints import Numpy
+from symbias.models import Claim
 from symbias.symmetry import (
     Bond,
     ComplexScaling,
@@ -24,12 +25,15 @@ def components(claims: Sequence[Claim]) -> list[tuple[Bond, ...]]:
     return list(Symmetry(claim.bond for claim in claims if may_move(claim)).components)
 
 
-def least(bonds: Sequence[Bond], params: dict[str, Numpy]) -> tuple[Gauge, dict[str, str]]:
+def least(
+    bonds: Sequence[Bond], params: dict[str, Numpy], grain: Mapping[str, float]
+) -> tuple[Gauge, dict[str, str]]:
     """What moves each bond to least norm, and why some of it stays where it is.
 
     A direction that is dead on one side has no point of least norm: sent to zero it would keep
     the function and lose the gradient for ever. Such heads of ``GeneralLinear`` bonds, and such
-    units of scales, stay.
+    units of scales, stay. ``grain`` is the relative rounding of each array: a direction that is
+    not to be told from it counts as dead, since of rounding there is nothing to balance.
     """
     gauge, _ = least_norm(bonds, dict(params), TOLERANCE, SWEEPS)
     left: dict[str, str] = {}
@@ -38,7 +42,10 @@ def least(bonds: Sequence[Bond], params: dict[str, Numpy]) -> tuple[Gauge, dict[
             continue
         g, h = gauge[bond.name]
         if isinstance(bond.group, GeneralLinear):
-            count = bond.group.dead(*_moved(bond, params, g, h))
+            rounding = max(grain[name] for name in bond.arrays)
+            x, y = compressed(bond, params)
+            # what is dead here, and what becomes so by the zeros of bonds that it is coupled to
+            count = np.maximum(bond.group.dead(x, y, rounding), bond.group.dead(g @ x, h @ y))
             stay = count > 0
             what = f"{int(stay.sum())} of {len(stay)} heads have directions dead on one side"
         elif isinstance(bond.group, ComplexScaling):
@@ -53,11 +60,6 @@ def least(bonds: Sequence[Bond], params: dict[str, Numpy]) -> tuple[Gauge, dict[
     if len(bonds) > 1 and any(isinstance(b.group, GeneralLinear) and b.name in left for b in bonds):
         return {}, {bond.name: "coupled to a bond with dead directions: left" for bond in bonds}
     return gauge, left
-
-
-def _moved(bond: Bond, params: dict[str, Numpy], g: Numpy, h: Numpy) -> tuple[Numpy, Numpy]:
-    x, y = bond.blocks(np, params)
-    return g @ x, h @ y
 
 
 def _still(g: Numpy, stay: Numpy) -> Numpy:

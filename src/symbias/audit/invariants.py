@@ -5,7 +5,7 @@ from itertools import product
 
 import numpy as np
 
-from symbias.audit.checkpoint import Numpy
+from symbias.checkpoints import Numpy
 from symbias.symmetry import Bond, ComplexScaling, Gauge, GeneralLinear, Symmetry, act
 
 PARTS = 256  # compared at a time

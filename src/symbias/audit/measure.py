@@ -1,14 +1,17 @@
 """Numbers of one bond: how much room it has, and where on its orbit the checkpoint sits."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from symbias.audit.checkpoint import Numpy
-from symbias.audit.claims import Claim
+from symbias.checkpoints import Numpy
+from symbias.models import Claim, Shape
 from symbias.symmetry import GeneralLinear
 from symbias.symmetry.groups import Group, live_part
+
+ENERGY = 0.999  # of the squared singular values of a product, that its rank holds
 
 
 @dataclass(frozen=True)
@@ -27,10 +30,19 @@ class Row:
     dead
         Dimensions of the bond that carry nothing: zero, or not to be told from the rounding of the
         stored dtype.
-    movable
-        Whether balancing acts on it.
     condition
         Longest over shortest direction of the orbit that moves something.
+    rank
+        The fewest singular values of the product that hold 99.9% of its energy, the sum of their
+        squares; None for groups of scales.
+    size
+        Dimensions of the bond.
+    numbers
+        Numbers that are stored for each of them, on both sides.
+    movable
+        Whether balancing acts on it.
+    thin
+        Whether it may be stored at another rank, as an adapter may.
     """
 
     bond: str
@@ -46,7 +58,11 @@ class Row:
     stabilizers: int
     dead: int | None
     condition: float
+    rank: int | None = None
+    size: int = 0
+    numbers: float = 0.0
     movable: bool = False
+    thin: bool = False
     note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -54,11 +70,13 @@ class Row:
         return asdict(self)
 
 
-def measure(claim: Claim, x: Numpy, y: Numpy, grain: float = 0.0) -> tuple[list[Row], Numpy]:
+def measure(
+    claim: Claim, x: Numpy, y: Numpy, shapes: Mapping[str, Shape], grain: float = 0.0
+) -> tuple[list[Row], Numpy]:
     """Rows of all heads of a bond, and the singular values of what it leaves unchanged.
 
-    ``x`` and ``y`` are its blocks, compressed; ``grain`` is the relative rounding of what was
-    stored.
+    ``x`` and ``y`` are its blocks, compressed, of arrays of these ``shapes``; ``grain`` is the
+    relative rounding of what was stored.
 
     Those are, per head, of the contraction ``X^T Y`` for ``GeneralLinear``, ``|x_i| |y_i|`` for
     scales with two sides, and of the stacked ends for all others.
@@ -76,6 +94,10 @@ def measure(claim: Claim, x: Numpy, y: Numpy, grain: float = 0.0) -> tuple[list[
     least = _listed(group.least(np, x, y) if two_sided else None, heads)
     dead = _listed(group.dead(x, y, grain) if uneven else None, heads)
     imbalance = _listed(group.imbalance(x, y) if uneven else None, heads)
+    product = contraction(group, x, y)
+    matrices = isinstance(group, GeneralLinear) and uneven
+    rank = _listed(rank_of(product) if matrices else None, heads)
+    stored = sum(end.entries(shapes[end.name]) for end in bond.ends) / (heads * group.size)
     rows = [
         Row(
             bond=bond.name,
@@ -91,12 +113,24 @@ def measure(claim: Claim, x: Numpy, y: Numpy, grain: float = 0.0) -> tuple[list[
             stabilizers=int(np.sum(~live[h])),
             dead=_whole(dead[h]),
             condition=float(np.sqrt(top[h] / bottom[h])) if live[h].any() else 1.0,
+            rank=_whole(rank[h]),
+            size=group.size,
+            numbers=stored,
             movable=may_move(claim),
+            thin=claim.thin,
             note=claim.note,
         )
         for h in range(heads)
     ]
-    return rows, contraction(group, x, y)
+    return rows, product
+
+
+def rank_of(product: Numpy, energy: float = ENERGY) -> Numpy:
+    """The fewest singular values that hold this share of the sum of squares, ``(heads,)``."""
+    squares = product * product
+    left = np.cumsum(squares[:, ::-1], axis=1)  # what is lost with the smallest, one by one
+    lost = np.sum(left <= (1 - energy) * left[:, -1:], axis=1)
+    return product.shape[1] - lost
 
 
 def _listed(values: Numpy | None, heads: int) -> list[float | None]:

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from symbias._core.extras import needed_by
-from symbias.audit.checkpoint import Checkpoint, Numpy, open_checkpoint
-from symbias.audit.headers import CheckpointError, shown
+from symbias.checkpoints import Checkpoint, CheckpointError, Numpy, open_checkpoint, shown
 from symbias.symmetry import Bond, Symmetry
 
 

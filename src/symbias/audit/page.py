@@ -1,5 +1,6 @@
 """An audit as a page that stands alone."""
 
+from symbias.audit.advice import COMMANDS, advice, place, tasks
 from symbias.audit.columns import COLUMNS
 from symbias.audit.figures import Value, heat_maps, profile, spectra
 from symbias.audit.measure import Row
@@ -11,7 +12,7 @@ MOST_ROWS = 5000
 
 def audit_page(found: Audit, footer: str) -> str:
     """The page: findings, figures, a row for each bond, a reason for each other array."""
-    sections = [_overview(found), _bonds(found), _arrays(found)]
+    sections = [_overview(found), *_products(found), _bonds(found), _arrays(found)]
     return render(f"What may move in {found.model}", found.family, sections, footer, sortable=True)
 
 
@@ -35,7 +36,10 @@ def answer(found: Audit) -> str:
         )
     elif norm:
         said += " It sits where they are smallest: balancing would change nothing."
-    if total["dead"]:
+    if thick := [task for task in tasks(found.rows) if task.verb == "truncate"]:
+        count = sum(len(task.rows) for task in thick)
+        said += f" {count} of {len(found.products)} products need fewer ranks than are stored."
+    elif total["dead"]:
         said += (
             f" {total['dead']:,} dimensions carry nothing: they can be left out, unless they "
             "are yet to be trained."
@@ -51,13 +55,10 @@ def findings(found: Audit) -> list[str]:
         f"{total['bonds']} bonds in {total['arrays']} arrays with {total['parameters']:,} numbers: "
         f"{100 * share:.2g}% as many directions as parameters change nothing."
     ]
-    rows = [r for r in found.rows if r.imbalance is not None]
-    if rows:
-        worst = max(rows, key=lambda r: r.imbalance or 0.0)
-        head = "" if worst.head is None else f", head {worst.head}"
+    if total["worst"] is not None:
         said.append(
             f"Median imbalance {total['median_imbalance']:.3g}; the worst is "
-            f"{worst.imbalance:.3g}, in {worst.bond}{head}."
+            f"{total['worst_imbalance']:.3g}, in {total['worst']}."
         )
     if total["stabilizers"]:
         said.append(f"{total['stabilizers']} directions of the groups move nothing here.")
@@ -82,21 +83,46 @@ def _overview(found: Audit) -> Section:
     summary = found.summary()
     summary["guess"] = "yes, from array names alone" if found.guess else "no"
     totals = [[k.replace("_", " "), _cell(v)] for k, v in summary.items()]
+    tables = [("Totals.", [["quantity", "value"], *totals])]
+    if todo := tasks(found.rows):
+        rows = [[t.verb, f"{len(t.rows)} of {t.among} {t.kind}", t.what, COMMANDS[t.verb]]
+                for t in todo]  # fmt: skip
+        head = ["what to do", "bonds", "what it brings", "with"]
+        tables.insert(0, ("What one would do; all other bonds need nothing.", [head, *rows]))
     return Section(
         title="",
         answer=answer(found),
         findings=findings(found),
         figures=figures,
-        tables=[("Totals.", [["quantity", "value"], *totals])],
+        tables=tables,
     )
+
+
+def _products(found: Audit) -> list[Section]:
+    """What an adapter adds to each layer."""
+    if not found.products:
+        return []
+    names = ("layer", "size", "rank", "effective", "scale", "norm", "largest", "share")
+    rows = [[_cell(getattr(p, name)) for name in names] for p in found.products[:MOST_ROWS]]
+    lead = (
+        "The product B A of each layer, scaled as it is added to the weight. Rank: how many "
+        "singular values hold 99.9% of the energy; effective: the exponential of their entropy; "
+        "share: the norm over that of the base weight, where --base gives it."
+    )
+    table = [list(names), *rows]
+    return [Section(title="What the adapter adds", lead=lead, tables=[("Click to sort.", table)])]
 
 
 def _bonds(found: Audit) -> Section:
     rows = [list(COLUMNS), *(_cells(row) for row in found.rows[:MOST_ROWS])]
+    wanted = [[place(row), said] for row in found.rows if (said := advice(row))]
     caption = "Click a heading to sort."
     if len(found.rows) > MOST_ROWS:
         caption += f" The first {MOST_ROWS} of {len(found.rows)} rows; bonds.csv has all."
     tables = [(caption, rows)]
+    if wanted:
+        listed = [["bond", "what one would do"], *wanted[:MOST_ROWS]]
+        tables.append((f"What one would do about {len(wanted)} of them.", listed))
     notes = {row.bond: [row.bond, row.kind, row.note] for row in found.rows if row.note}
     if notes:
         listed = [["bond", "kind", "note"], *list(notes.values())[:MOST_ROWS]]
@@ -117,7 +143,7 @@ def _arrays(found: Audit) -> Section:
 def _cells(row: Row) -> list[str]:
     values: list[object] = [row.bond, row.kind, row.layer, row.head, row.group, row.dimension,
                          row.log_volume, row.imbalance, row.norm, row.least_norm, row.dead,
-                         row.stabilizers, row.condition]  # fmt: skip
+                         row.stabilizers, row.condition, row.rank, round(row.numbers)]  # fmt: skip
     return [_cell(value) for value in values]
 
 

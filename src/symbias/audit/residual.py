@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from scipy.linalg import blas
 
-from symbias.audit.checkpoint import Numpy
-from symbias.audit.claims import Stream
 from symbias.audit.measure import Row
-from symbias.audit.sources import Source
+from symbias.checkpoints import Numpy, Source
+from symbias.models import Stream
 
 LARGE = 1024  # channels, above which products are taken in single precision
 CUT = {np.float32: 1e-6, np.float64: 1e-13}  # relative, below which an eigenvalue counts as zero

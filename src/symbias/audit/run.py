@@ -8,15 +8,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from symbias.audit.checkpoint import Numpy, open_checkpoint, precision
-from symbias.audit.claims import Claim, Model, Reading
-from symbias.audit.families import check_fit, reason_for, recognise
-from symbias.audit.headers import CheckpointError, shown
+from symbias.audit.advice import advice, place
 from symbias.audit.measure import Row, measure
+from symbias.audit.products import Product, products_of
 from symbias.audit.residual import measure_stream
-from symbias.audit.sources import Arrays, Source
 from symbias.audit.squares import Squares, compressed, of_scales
 from symbias.audit.threads import blas
+from symbias.checkpoints import (
+    Arrays,
+    Checkpoint,
+    CheckpointError,
+    Numpy,
+    Source,
+    open_checkpoint,
+    precision,
+    shown,
+)
+from symbias.models import Claim, Reading, check_fit, model_of, reason_for, recognise
 from symbias.symmetry import Bond
 
 # where configs say how many attention heads there are
@@ -41,6 +49,8 @@ class Audit:
         What a reader should know.
     spectra
         Bond name to singular values per head of what the bond leaves unchanged.
+    products
+        Of an adapter: what it adds to each layer.
     guess
         The family was read from array names alone.
     """
@@ -53,12 +63,15 @@ class Audit:
     parameters: int
     notes: list[str] = field(default_factory=list)
     spectra: dict[str, Numpy] = field(default_factory=dict)
+    products: list[Product] = field(default_factory=list)
     guess: bool = False
 
     def summary(self) -> dict[str, Any]:
         """Totals. Norms are those of the bonds that balancing acts on, one by one."""
         both = [r for r in self.rows if r.movable]
         uneven = [r.imbalance for r in self.rows if r.imbalance is not None]
+        worst = max((r for r in self.rows if r.imbalance is not None),
+                    key=lambda r: r.imbalance or 0.0, default=None)  # fmt: skip
         return {
             "model": self.model,
             "family": self.family,
@@ -71,7 +84,8 @@ class Audit:
             "norm": sum(r.norm for r in both),
             "least_norm": sum(r.least_norm or 0.0 for r in both),
             "median_imbalance": float(np.median(uneven)) if uneven else None,
-            "worst_imbalance": max(uneven, default=None),
+            "worst_imbalance": worst.imbalance if worst else None,
+            "worst": place(worst) if worst else None,
             "dead": sum(r.dead or 0 for r in self.rows),
             "arrays_without_bond": len(self.reasons),
         }
@@ -81,7 +95,8 @@ class Audit:
         return {
             "summary": self.summary(),
             "notes": self.notes,
-            "bonds": [row.to_dict() for row in self.rows],
+            "bonds": [row.to_dict() | {"advice": advice(row)} for row in self.rows],
+            "products": [product.to_dict() for product in self.products],
             "arrays": [{"array": k, "reason": v} for k, v in self.reasons.items()],
         }
 
@@ -92,6 +107,7 @@ def audit(
     bonds: Iterable[Bond | Claim] | None = None,
     heads: int | None = None,
     family: str | None = None,
+    base: Path | str | None = None,
     residual: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Audit:
@@ -111,6 +127,9 @@ def audit(
         Number of attention heads, where no config.json tells it.
     family
         Read the arrays as this family (bert, gpt2, llama, ...), where no config.json tells it.
+    base
+        The model that an adapter is for: its norms are then given as shares of those of its
+        weights too.
     residual
         Measure the residual stream of RMSNorm models too: it takes most of the time of large ones.
     progress
@@ -133,6 +152,7 @@ def audit(
         notes=list(found.notes),
         guess=found.guess,
     )
+    under = _base_of(found, base)
     squares = Squares(source, found.claims)
     for done, claim in enumerate(found.claims):
         with blas().limit(limits=None if claim.bond.group.size > 256 else 1):
@@ -141,9 +161,13 @@ def audit(
             else:
                 params = {name: source.read(name) for name in claim.bond.arrays}
                 x, y = compressed(claim.bond, params)
-            rows, spectrum = measure(_with_eps(claim, source), x, y, _grain(claim, source))
+            rows, spectrum = measure(
+                _with_eps(claim, source), x, y, source.shapes, _grain(claim, source)
+            )
         result.rows += rows
         result.spectra[claim.bond.name] = spectrum
+        if claim.thin:
+            result.products += products_of(claim, spectrum, source.config, under)
         if progress:
             progress(done + 1, len(found.claims) + len(found.streams))
     for stream in found.streams if residual else ():
@@ -151,6 +175,15 @@ def audit(
         result.rows.append(row)
         result.spectra[row.bond] = spectrum
     return result
+
+
+def _base_of(found: Reading, base: Path | str | None) -> Checkpoint | None:
+    """The model under an adapter, opened."""
+    if base is None:
+        return None
+    if not any(claim.thin for claim in found.claims):
+        raise CheckpointError(f"a base model is for adapters; {found.family} is none")
+    return open_checkpoint(base)
 
 
 def _grain(claim: Claim, source: Source) -> float:
@@ -185,8 +218,7 @@ def reading_of(
                     f"{heads} heads were given; config.json says {key} is {shown(config[key])}"
                 )
         config |= dict.fromkeys(HEADS, heads)
-    unmeasured = {name: e.dtype for name, e in source.entries.items() if not e.floating}
-    model = Model(source.shapes, config, unmeasured)
+    model = model_of(source, config)
     if bonds is None:
         found = recognise(model, family, source.partial)
         found.notes = [*source.notes, *found.notes]

@@ -10,9 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from symbias.audit.checkpoint import Numpy
-from symbias.audit.claims import Claim
-from symbias.audit.sources import Source
+from symbias.checkpoints import Numpy, Source
+from symbias.models import Claim
 from symbias.symmetry import Bond, ComplexScaling, Rescaling
 from symbias.symmetry.groups import Group
 

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +40,10 @@ def audit(
         str | None,
         typer.Option("--out", metavar="FOLDER", help="For a page with figures, JSON and CSV."),
     ] = None,
+    base: Annotated[
+        Path | None,
+        typer.Option(metavar="MODEL", help="The model an adapter is for: norms as shares of its."),
+    ] = None,
     residual: Annotated[
         bool,
         typer.Option(help="Measure the residual stream too: most of the time of large models."),
@@ -58,20 +61,23 @@ def audit(
     if out and model.is_dir() and model.resolve() in (out.resolve(), *out.resolve().parents):
         raise InputError(f"{out}: lies inside the model's own folder")
     show = not (quiet or as_json or as_csv)
-    found = run_audit(model, bonds, heads, family, residual=residual, show=show)
+    found = run_audit(model, bonds, heads, family, base, residual=residual, show=show)
     if out is not None:
         from symbias.audit.page import audit_page
 
         page = audit_page(found, f"Made by symbias {__version__}. This page is self-contained.")
         files = {"index.html": page, "audit.json": _json(found) + "\n"}
         files |= {"bonds.csv": bonds_csv(found), "arrays.csv": arrays_csv(found)}
+        files |= {"products.csv": products_csv(found)} if found.products else {}
         write_all(out, files)
     if as_json:
         print(_json(found))
     elif as_csv:
         print(bonds_csv(found), end="")
     elif not quiet:
-        _show(found, out)
+        from symbias.cli.audit_summary import show_audit
+
+        show_audit(found, out)
 
 
 def run_audit(
@@ -79,6 +85,7 @@ def run_audit(
     bonds: Path | None,
     heads: int | None,
     family: str | None,
+    base: Path | None,
     *,
     residual: bool,
     show: bool,
@@ -95,6 +102,7 @@ def run_audit(
                 bonds=given,
                 heads=heads,
                 family=family,
+                base=base,
                 residual=residual,
                 progress=lambda done, total: report(done, "bonds", total),
             )
@@ -115,9 +123,9 @@ def checkpoint_errors(model: Path) -> Iterator[None]:
 
 def read_bonds(path: Path) -> Any:
     """Bonds of a YAML file; the reader loads only when it is needed."""
-    from symbias.audit import bonds_file
+    from symbias import models
 
-    return bonds_file.read_bonds(path)
+    return models.read_bonds(path)
 
 
 def _json(found: Any) -> str:
@@ -126,14 +134,22 @@ def _json(found: Any) -> str:
 
 def bonds_csv(found: Any) -> str:
     """One line per bond and head."""
-    rows = [row.to_dict() for row in found.rows]
-    names = list(rows[0]) if rows else ["bond"]
-    return _csv([names, *([_cell(row[n]) for n in names] for row in rows)])
+    return _table(found.to_dict()["bonds"], "bond")
+
+
+def products_csv(found: Any) -> str:
+    """One line per product of an adapter."""
+    return _table(found.to_dict()["products"], "layer")
 
 
 def arrays_csv(found: Any) -> str:
     """One line per array that belongs to no bond."""
     return _csv([["array", "reason"], *([k, v] for k, v in found.reasons.items())])
+
+
+def _table(rows: Sequence[dict[str, Any]], first: str) -> str:
+    names = list(rows[0]) if rows else [first]
+    return _csv([names, *([_cell(row[n]) for n in names] for row in rows)])
 
 
 def _csv(rows: Sequence[Sequence[str]]) -> str:
@@ -144,75 +160,3 @@ def _csv(rows: Sequence[Sequence[str]]) -> str:
 
 def _cell(value: Any) -> str:
     return "" if value is None else repr(value) if isinstance(value, float) else str(value)
-
-
-def _show(found: Any, out: Path | None) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    from symbias.audit.page import answer
-
-    console = Console()
-    total = found.summary()
-    guess = " (a guess)" if found.guess else ""
-    console.print(answer(found), style="bold", highlight=False, markup=False)
-    console.print(
-        f"{total['family']}{guess}: {total['arrays']} arrays, {total['parameters']:,} parameters, "
-        f"{total['bonds']} bonds",
-        highlight=False,
-        markup=False,
-    )
-    head = ("layer", "group", "bonds", "log vol", "imbalance", "least/norm", "dead", "cond")
-    narrow = console.width < 80
-    table = Table(*head, box=None, pad_edge=False, padding=(0, 1 if narrow else 2, 0, 0))
-    table.columns[1].overflow = "fold"
-    for column in table.columns[2:]:
-        column.justify, column.no_wrap = "right", True
-    for row in layer_rows(found.rows):
-        table.add_row(*(escape(cell) for cell in row))
-    console.print(table)
-    for reason, count in reasons_by_count(found.reasons):
-        arrays = "1 array" if count == 1 else f"{count} arrays"
-        console.print(f"{arrays} in no bond: {reason}", highlight=False, markup=False)
-    for i, note in enumerate(found.notes):
-        style = "bold" if found.guess and i == 0 else None
-        console.print(f"Note: {note}", style=style, highlight=False, markup=False)
-    if out is not None:
-        page = (out / "index.html").absolute().as_uri()
-        console.print(f"Page: {page}", soft_wrap=True, highlight=False, markup=False)
-
-
-def layer_rows(rows: Sequence[Any]) -> list[list[str]]:
-    """Rows of the heads of one bond taken together: sums, medians of ratios, worst condition."""
-    groups: dict[str, list[Any]] = {}
-    for row in rows:
-        groups.setdefault(row.bond, []).append(row)
-    table = []
-    for members in groups.values():
-        first = members[0]
-        norm, least = sum(r.norm for r in members), [r.least_norm for r in members]
-        uneven = [r.imbalance for r in members if r.imbalance is not None]
-        ratio = "" if None in least or not norm else f"{sum(least) / norm:.3f}"
-        dead = [r.dead for r in members if r.dead is not None]
-        table.append(
-            [
-                first.kind if first.layer is None else f"{first.layer} {first.kind}",
-                first.group,
-                str(len(members)),
-                f"{math.fsum(r.log_volume for r in members):.1f}",
-                f"{sorted(uneven)[len(uneven) // 2]:.3f}" if uneven else "",
-                ratio,
-                str(sum(dead)) if dead else "",
-                f"{max(r.condition for r in members):.3g}",
-            ]
-        )
-    return table
-
-
-def reasons_by_count(reasons: dict[str, str]) -> list[tuple[str, int]]:
-    """Reasons, the most frequent first."""
-    counts: dict[str, int] = {}
-    for reason in reasons.values():
-        counts[reason] = counts.get(reason, 0) + 1
-    return sorted(counts.items(), key=lambda item: -item[1])

@@ -86,6 +86,12 @@ class End:
         assert self.rows is not None
         return self.rows[self.rows >= 0]
 
+    def entries(self, shape: Sequence[int]) -> int:
+        """How many numbers of an array of this shape the bond acts on."""
+        length = prod(shape) if self.axis is None else shape[self.axis]
+        owned = length if self.rows is None else len(self._entries)
+        return owned * (prod(shape) // length) if length else 0
+
     def meets(self, other: "End") -> bool:
         """Whether two ends of one array may act on a common entry."""
         if self.axis != other.axis or self.rows is None or other.rows is None:

@@ -5,16 +5,16 @@ from functools import partial
 
 import numpy as np
 
-from symbias.audit.checkpoint import Numpy
-from symbias.audit.claims import Arrays, Claim, Model, Reading
-from symbias.audit.families.lora_config import Layout, layout_of
-from symbias.audit.headers import shown
+from symbias.checkpoints import Numpy, shown
+from symbias.models.claims import Arrays, Claim, Model, Reading
+from symbias.models.families.lora_config import Layout, layout_of
 from symbias.symmetry import Bond, EndSpec, GeneralLinear
 
 TITLE, KINDS = "LoRA", None  # of any model
 _KNOWN = r"(embedding_)?[AB](\.(?!bias$)[^.]+)?(\.weight)?|magnitude_vector.*|B(\.[^.]+)?\.bias"
 _PAIR = r"(.*)\.lora_(?:embedding_)?A(\.(?!weight$)[^.]+)?(\.weight)?"
 PROBES = 4
+PREFIX = "base_model.model."  # that PEFT puts before the names of the model's own modules
 
 
 def read(model: Model) -> Reading | None:
@@ -76,7 +76,12 @@ def _claim(model: Model, layout: Layout, a: str, b: str, name: str, short: str) 
     layer = next((int(part) for part in name.split(".") if part.isdigit()), None)
     kind = name.rsplit(".", 1)[-1]
     witness = partial(update, a, b, experts)
-    return Claim(bond, kind if len(kind) < 20 else short, layer, witness=witness)
+    return Claim(bond, kind if len(kind) < 20 else short, layer, witness=witness, thin=True)
+
+
+def module_of(claim: Claim) -> str:
+    """The name of an adapted module in the model itself."""
+    return claim.bond.name.removeprefix(PREFIX)
 
 
 def update(a: str, b: str, experts: int, arrays: Arrays) -> tuple[Numpy, float]:

@@ -6,10 +6,10 @@ from types import ModuleType
 
 import numpy as np
 
-from symbias.audit.claims import Claim, Model, Reading, Stream
-from symbias.audit.families import bart, bert, gpt2, llama, lora, neox, resnet, vgg, vit
-from symbias.audit.families.quantized import packed, quantized
-from symbias.audit.headers import CheckpointError, shown
+from symbias.checkpoints import CheckpointError, shown
+from symbias.models.claims import Claim, Model, Reading, Stream
+from symbias.models.families import bart, bert, gpt2, llama, lora, neox, resnet, vgg, vit
+from symbias.models.families.quantized import packed, quantized
 from symbias.symmetry import Symmetry
 
 MOST_NOTES = 5

@@ -17,8 +17,8 @@ import re
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from symbias.audit.claims import Claim
-from symbias.audit.headers import CheckpointError, read_small, shown
+from symbias.checkpoints import CheckpointError, read_small, shown
+from symbias.models.claims import Claim
 from symbias.symmetry import (
     Bond,
     ComplexScaling,

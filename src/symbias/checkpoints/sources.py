@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from symbias.audit.checkpoint import Numpy, check_values
+from symbias.checkpoints.checkpoint import Numpy, check_values
 
 Shape = tuple[int, ...]
 

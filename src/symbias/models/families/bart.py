@@ -1,9 +1,9 @@
 """OPT, BART, CLIP: attention layers with an out_proj, learned positions, biases."""
 
-from symbias.audit.attention import Attention, Part
-from symbias.audit.claims import Model, Reading, gain, hidden, split_heads
-from symbias.audit.families.bert import KEY_BIAS, NOT_HOMOGENEOUS
-from symbias.audit.families.gpt2 import PRE_NORM
+from symbias.models.attention import Attention, Part
+from symbias.models.claims import Model, Reading, gain, hidden, split_heads
+from symbias.models.families.bert import KEY_BIAS, NOT_HOMOGENEOUS
+from symbias.models.families.gpt2 import PRE_NORM
 
 KINDS = ("opt", "bart", "mbart", "marian", "blenderbot", "pegasus", "clip_text_model",
          "clip_vision_model", "whisper", "m2m_100")  # fmt: skip

@@ -5,10 +5,10 @@ from functools import partial
 
 import numpy as np
 
-from symbias.audit.attention import Attention, Part
-from symbias.audit.claims import Claim, Model, Reading, Stream, gain, hidden, split_heads
-from symbias.audit.families.heads import Output, output_of
-from symbias.audit.headers import CheckpointError
+from symbias.checkpoints import CheckpointError
+from symbias.models.attention import Attention, Part
+from symbias.models.claims import Claim, Model, Reading, Stream, gain, hidden, split_heads
+from symbias.models.families.heads import Output, output_of
 from symbias.symmetry import Bond, Rescaling, UniformScale
 
 KINDS = ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "phi3", "mixtral")

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from symbias.audit.claims import Claim, Model, Reading
-from symbias.audit.families.resnet import EPS
+from symbias.models.claims import Claim, Model, Reading
+from symbias.models.families.resnet import EPS
 from symbias.symmetry import Bond, EndSpec, Rescaling
 
 TITLE, KINDS = "VGG", ()

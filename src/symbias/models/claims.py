@@ -4,8 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from symbias.audit.checkpoint import Numpy
-from symbias.audit.headers import CheckpointError, shown
+from symbias.checkpoints import CheckpointError, Numpy, Source, shown
 from symbias.symmetry import Bond, EndSpec, Rescaling
 
 Shape = tuple[int, ...]
@@ -20,6 +19,8 @@ class Claim:
     act on it; ``note`` what a reader should know about it. ``variance`` names the array of running
     variances that a normalisation with ``eps`` adds to. ``witness`` computes from the arrays what
     the layer makes of some inputs, knowing nothing of the bond, and how large its terms are.
+    ``thin`` says that only the product of its two sides is ever used, as of an adapter, so that
+    they may be stored at another rank.
     """
 
     bond: Bond
@@ -30,6 +31,7 @@ class Claim:
     variance: str = ""
     eps: float = 0.0
     witness: Callable[[Arrays], tuple[Numpy, float]] | None = None
+    thin: bool = False
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,12 @@ class Model:
         """The ends of a linear layer on its output: weight and, if there is one, bias."""
         bias: list[EndSpec] = [(f"{name}.bias", 0)] if f"{name}.bias" in self else []
         return [(f"{name}.weight", axis), *bias]
+
+
+def model_of(source: Source, config: Mapping[str, object] | None = None) -> Model:
+    """What a family may look at; ``config`` in place of the source's own."""
+    unmeasured = {name: e.dtype for name, e in source.entries.items() if not e.floating}
+    return Model(source.shapes, source.config if config is None else config, unmeasured)
 
 
 def _natural(text: str) -> list[str | int]:

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from symbias.audit.attention import Attention, Part
-from symbias.audit.claims import Model, Reading, gain, hidden, split_heads
-from symbias.audit.families.bert import NOT_HOMOGENEOUS
-from symbias.audit.families.gpt2 import PRE_NORM
-from symbias.audit.families.heads import output_of
-from symbias.audit.families.llama import turned_entries
+from symbias.models.attention import Attention, Part
+from symbias.models.claims import Model, Reading, gain, hidden, split_heads
+from symbias.models.families.bert import NOT_HOMOGENEOUS
+from symbias.models.families.gpt2 import PRE_NORM
+from symbias.models.families.heads import output_of
+from symbias.models.families.llama import turned_entries
 
 TITLE, KINDS = "GPT-NeoX", ("gpt_neox",)
 _KNOWN = r"(query_key_value|dense)\.(weight|bias)|bias|masked_bias|rotary_emb\.inv_freq"

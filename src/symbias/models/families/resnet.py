@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
-from symbias.audit.claims import Claim, Model, Reading
-from symbias.audit.headers import shown
+from symbias.checkpoints import shown
+from symbias.models.claims import Claim, Model, Reading
 from symbias.symmetry import Bond, Rescaling
 
 TITLE, KINDS = "ResNet", ("resnet",)

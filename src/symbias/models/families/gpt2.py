@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from symbias.audit.attention import Attention, Part
-from symbias.audit.claims import Model, Reading, gain, hidden
-from symbias.audit.families.bert import NOT_HOMOGENEOUS
-from symbias.audit.headers import CheckpointError
+from symbias.checkpoints import CheckpointError
+from symbias.models.attention import Attention, Part
+from symbias.models.claims import Model, Reading, gain, hidden
+from symbias.models.families.bert import NOT_HOMOGENEOUS
 
 TITLE, KINDS = "GPT-2", ("gpt2",)
 _KNOWN = r"c_(attn|proj)\.(weight|bias)|bias|masked_bias"  # the last two are masks

@@ -1,7 +1,7 @@
 """Quantized checkpoints: why their arrays cannot be measured."""
 
-from symbias.audit.claims import Model
-from symbias.audit.headers import shown
+from symbias.checkpoints import shown
+from symbias.models.claims import Model
 
 _PARTS = (
     r".*\.(qweight|qzeros|scales|g_idx|weight_scale\w*|input_scale|absmax|quant_map|quant_state\S*)"

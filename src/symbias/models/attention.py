@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from symbias.audit.checkpoint import Numpy
-from symbias.audit.claims import Claim, Model
+from symbias.checkpoints import Numpy
+from symbias.models.claims import Claim, Model
 from symbias.symmetry import Bond, ComplexScaling, EndSpec, GeneralLinear
 from symbias.symmetry.groups import Group
 

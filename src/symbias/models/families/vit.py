@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from symbias.audit.attention import Attention, Part
-from symbias.audit.claims import Model, Reading, gain, hidden, split_heads
-from symbias.audit.families.bert import KEY_BIAS, NOT_HOMOGENEOUS
-from symbias.audit.families.gpt2 import PRE_NORM
+from symbias.models.attention import Attention, Part
+from symbias.models.claims import Model, Reading, gain, hidden, split_heads
+from symbias.models.families.bert import KEY_BIAS, NOT_HOMOGENEOUS
+from symbias.models.families.gpt2 import PRE_NORM
 
 KINDS = ("vit", "deit", "beit", "dinov2", "vit_mae", "vit_msn", "ijepa", "yolos", "dpt")
 TITLE = "ViT"

@@ -11,7 +11,7 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import DTypeLike
 
-from symbias.audit.headers import (
+from symbias.checkpoints.headers import (
     CheckpointError,
     Entry,
     open_regular,

@@ -1,8 +1,8 @@
 """BERT and its kin: encoders with absolute positions, layer norms after each block, biases."""
 
-from symbias.audit.attention import Attention, Part
-from symbias.audit.claims import Model, Reading, hidden, split_heads
-from symbias.audit.headers import CheckpointError
+from symbias.checkpoints import CheckpointError
+from symbias.models.attention import Attention, Part
+from symbias.models.claims import Model, Reading, hidden, split_heads
 
 KINDS = ("bert", "roberta", "xlm-roberta", "camembert", "electra", "data2vec-text", "ernie",
          "distilbert", "xlm-roberta-xl", "bert-generation")  # fmt: skip

@@ -13,8 +13,8 @@ import numpy as np
 
 from symbias._core import ending
 from symbias._core.files import sync
-from symbias.audit.checkpoint import Checkpoint, Numpy, to_stored
-from symbias.audit.headers import CheckpointError, shown
+from symbias.checkpoints.checkpoint import Checkpoint, Numpy, to_stored
+from symbias.checkpoints.headers import CheckpointError, shown
 
 _FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # these name the source
 _WEIGHTS = (".bin", ".safetensors", ".h5", ".onnx", ".msgpack", ".pt", ".pth", ".gguf")

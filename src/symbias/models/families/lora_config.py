@@ -4,11 +4,12 @@ Every key of ``LoraConfig`` is here, by what it does to the layout or the forwar
 not here may do anything.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from symbias.audit.headers import shown
+from symbias.checkpoints import shown
 
 # who made it, of what model, and a library's name for the megatron_config that may be set beside
 _ABOUT = {"task_type", "peft_type", "auto_mapping", "peft_version", "base_model_name_or_path",
@@ -32,6 +33,7 @@ _OTHER = {
     "monteclora_config": "random matrices are added to A",
     "velora_config": "inputs are projected on the way to A",
 }
+LONGEST = 300  # characters of a pattern that are believed
 _UNDERSTOOD = _ABOUT | _WHERE | _START | _PRODUCT
 
 
@@ -70,6 +72,27 @@ def layout_of(config: Mapping[str, object]) -> Layout:
     what = f"adapter_config: {shown(unknown)} may change what A and B do" if unknown else ""
     exact = known and not patterns
     return Layout(rank if exact and isinstance(rank, int) else None, experts, "", what)
+
+
+def scale_of(config: Mapping[str, object], module: str, rank: int) -> float | None:
+    """What PEFT multiplies B A by: alpha / r, alpha / sqrt(r) with rsLoRA; None if not known.
+
+    Of the patterns the first key that matches counts, as in PEFT.
+    """
+    alpha = _by_pattern(config.get("alpha_pattern"), module, config.get("lora_alpha"))
+    if not _is_number(alpha) or not isinstance(alpha, int | float) or not math.isfinite(alpha):
+        return None
+    return float(alpha) / (math.sqrt(rank) if config.get("use_rslora") else rank)
+
+
+def _by_pattern(patterns: object, module: str, default: object) -> object:
+    for key, value in patterns.items() if isinstance(patterns, dict) else ():
+        try:
+            if len(key) <= LONGEST and re.match(rf"(.*\.)?({key})$", module):
+                return value
+        except re.error:
+            continue
+    return default
 
 
 def _is_number(value: object) -> bool:

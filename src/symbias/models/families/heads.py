@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from symbias.audit.claims import Model
-from symbias.audit.headers import shown
+from symbias.checkpoints import shown
+from symbias.models.claims import Model
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,44 @@
+"""adapter_config.json for other ranks, so that every product is scaled as it was."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+
+# initialisations that take the adapter's first product out of the base weights when it is loaded
+TAKES_FROM_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
+
+
+def config_for(
+    config: Mapping[str, object], ranks: Mapping[str, int], scales: Mapping[str, float]
+) -> dict[str, object]:
+    """The config with a rank for each module, and the alpha that keeps its scale.
+
+    The most frequent rank and alpha are those of the adapter, others go into ``rank_pattern`` and
+    ``alpha_pattern`` under the whole names of their modules, the longest first: PEFT takes the
+    first key that a name ends with.
+    """
+    root = math.sqrt if config.get("use_rslora") else float
+    alphas = {name: _plain(scales[name] * root(rank)) for name, rank in ranks.items()}
+    rank, alpha = (Counter(v.values()).most_common(1)[0][0] for v in (ranks, alphas))
+    return dict(config) | {
+        "r": rank,
+        "lora_alpha": alpha,
+        "rank_pattern": _others(ranks, rank),
+        "alpha_pattern": _others(alphas, alpha),
+    }
+
+
+def taken_from_base(config: Mapping[str, object]) -> str:
+    """The initialisation that changes the base weights by as much as its rank, if there is one."""
+    start = str(config.get("init_lora_weights", "")).lower()
+    return start if start.startswith(TAKES_FROM_BASE) else ""
+
+
+def _others(values: Mapping[str, float], usual: float) -> dict[str, float]:
+    return {n: values[n] for n in sorted(values, key=len, reverse=True) if values[n] != usual}
+
+
+def _plain(value: float) -> float:
+    """An integer where it is one but for rounding, as PEFT writes them."""
+    near = round(value)
+    return near if math.isclose(value, near, rel_tol=1e-12) else value

@@ -1,0 +1,23 @@
+"""Architectures: which bonds a family of models has, by the names and shapes of its arrays."""
+
+from symbias.models.bonds_file import read_bonds
+from symbias.models.claims import Claim, Model, Reading, Shape, Stream, model_of
+from symbias.models.families import check_fit, name_of, reason_for, recognise
+from symbias.models.families.lora import module_of
+from symbias.models.families.lora_config import scale_of
+
+__all__ = [
+    "Claim",
+    "Model",
+    "Reading",
+    "Shape",
+    "Stream",
+    "check_fit",
+    "model_of",
+    "module_of",
+    "name_of",
+    "read_bonds",
+    "reason_for",
+    "recognise",
+    "scale_of",
+]
