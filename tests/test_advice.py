@@ -572,6 +572,7 @@ ELSEWHERE = (
     "if you know its bonds, give them with --bonds",  # tests/audit
     "no exact square synthesis",  # tests/designs
     "so with --family",
+    "give the folder of an adapter",  # tests/adapters
     "say so: balanced_section = True",  # tests/parameterizations
 )
 

@@ -99,6 +99,10 @@ def pixels(model: Any) -> Any:
     return model(pixel_values=IMAGES).logits
 
 
+def both_towers(model: Any) -> Any:
+    return model(input_ids=TOKENS, pixel_values=IMAGES).logits_per_image
+
+
 def images(model: Any) -> Any:
     for m in model.modules():
         if isinstance(m, nn.BatchNorm2d):
@@ -124,6 +128,7 @@ def _vision(**more: Any) -> dict[str, Any]:
 
 _OPT = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "ffn_dim": 24,
         "vocab_size": 11, "word_embed_proj_dim": 16, "max_position_embeddings": 8}  # fmt: skip
+_CLIP_TEXT = {**TEXT, "max_position_embeddings": 8, "eos_token_id": 10}
 _RESNET = {"embedding_size": 4, "hidden_sizes": [4, 8], "depths": [2, 2]}
 Make = Callable[[], nn.Module]
 # name -> (model, what to look at, kinds of bonds that must be found)
@@ -204,6 +209,15 @@ MODELS: dict[str, tuple[Make, Callable[[Any], Any], set[str]]] = {
     "clip": (
         lambda: tf.CLIPVisionModel(tf.CLIPVisionConfig(**_vision())),
         lambda m: m(pixel_values=IMAGES).last_hidden_state, {"qk", "vo"},
+    ),
+    "clip whole": (
+        lambda: tf.CLIPModel(tf.CLIPConfig(text_config=_CLIP_TEXT, vision_config=_vision())),
+        both_towers, {"qk", "vo"},
+    ),
+    "siglip whole": (
+        lambda: tf.SiglipModel(tf.SiglipConfig(
+            text_config={**_CLIP_TEXT, "num_attention_heads": 2}, vision_config=_vision())),
+        both_towers, {"qk", "vo"},
     ),
     "opt": (
         lambda: tf.OPTForCausalLM(tf.OPTConfig(**_OPT)), logits, {"qk", "vo", "mlp", "gain"}

@@ -285,3 +285,23 @@ def test_a_way_through_a_folder_that_is_not_there_makes_none(tmp_path: Path) -> 
     save_file(thin(np.random.default_rng(0)), file)
     balance_checkpoint(file, tmp_path / "x" / ".." / "new.safetensors", bonds=[qk()])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model.safetensors", "new.safetensors"]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
+def test_what_is_only_rounding_is_not_balanced_as_if_it_were_live(
+    tmp_path: Path, dtype: str
+) -> None:
+    """One head whose keys have rank 2 before they are rounded: it stays, the others move."""
+    rng = np.random.default_rng(3)
+    arrays = thin(rng)
+    arrays["k"][:R] = rng.standard_normal((R, 2)) @ rng.standard_normal((2, D)) * 1e-3
+    arrays = {name: a.astype(dtype) for name, a in arrays.items()}
+    save_file(arrays, tmp_path / "m.safetensors")
+    found = balance_checkpoint(tmp_path / "m.safetensors", tmp_path / "n.safetensors", bonds=[qk()])
+    assert found.moves[0].note == (
+        "1 of 3 heads have directions dead on one side: left as they are"
+    )
+    moved = load_file(tmp_path / "n.safetensors")
+    for name in "qk":
+        assert np.array_equal(moved[name][:R], arrays[name][:R])
+        assert not np.array_equal(moved[name][R:], arrays[name][R:])

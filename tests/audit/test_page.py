@@ -88,7 +88,7 @@ def _check_figures(page, folder: Path, imread) -> None:  # type: ignore[no-untyp
 
 
 def _check_sorting(page) -> None:  # type: ignore[no-untyped-def]
-    table = page.locator("table").nth(2)  # after what to do, and totals
+    table = page.locator("table").nth(1)
     heads = table.locator("th").all_inner_texts()
     column = heads.index("imbalance")
 

@@ -51,7 +51,7 @@ def test_a_dead_head_is_named_and_what_it_takes(tmp_path: Path) -> None:
     text = said(folder)
     # each dimension of the values is a row of V and a column of O
     assert "To do: remove 1 of 12 vo: 2 dimensions carry nothing, 128 numbers fewer" in text
-    assert "(layer 1 values, head 2: 2 of 8)" in text
+    assert "(layer 1 values, head 2: 2 of 8) (symbias.torch.shrink" in text
     assert "23 bonds need nothing." in text
     rows = json.loads(said(folder, "--json"))["bonds"]
     assert [r["advice"] for r in rows if r["advice"]] == [
@@ -72,9 +72,7 @@ def unbalance_one_head(arrays: dict[str, np.ndarray]) -> None:
 def test_the_worst_head_is_named_though_the_median_hides_it(tmp_path: Path) -> None:
     folder = bert(tmp_path / "m", unbalance_one_head)
     text = said(folder)
-    assert re.search(
-        r"qk GeneralLinear\(8\) 12 \S+ 0\.000 0\.600 layer 2 logits,", text
-    )  # (4-1)/(4+1)
+    assert re.search(r"qk GeneralLinear\(8\) 12 \S+ 0\.000 0\.600 0\.963 0 1 layer 2 logits", text)
     assert "To do: balance 1 of 12 qk: the worst is layer 2 logits, head 1: imbalance 0.6" in text
     assert "gradient steps of the two sides differ 4-fold, 20% less squared norm" in text
     assert audit(folder).summary()["worst"] == "layer 2 logits, head 1"

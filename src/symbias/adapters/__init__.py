@@ -1,5 +1,5 @@
 """Low-rank adapters in PEFT's layout."""
 
-from symbias.adapters.truncate import Cut, Truncated, truncate
+from symbias.adapters.truncating import Cut, Truncated, truncate
 
 __all__ = ["Cut", "Truncated", "truncate"]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from symbias.audit.measure import Row
+from symbias.models import PREFIX
 
 UNEVEN = 0.3  # imbalance above which balancing is worth it
 LOOSE = 0.9  # or least norm over norm below which it is
@@ -40,6 +41,10 @@ class Task:
     among: int
     what: str
 
+    def __str__(self) -> str:
+        count = f"{len(self.rows)} of {self.among} {self.kind}"
+        return f"To do: {self.verb} {count}: {self.what} ({COMMANDS[self.verb]})."
+
 
 def advice(row: Row) -> str:
     """What one would do about a row, with what it brings; empty where there is nothing to do."""
@@ -47,10 +52,10 @@ def advice(row: Row) -> str:
 
 
 def tasks(rows: Iterable[Row]) -> list[Task]:
-    """What one would do about all rows, by verb and kind of bond."""
+    """What one would do about all rows, by verb and kind of bond; adapted layers are one kind."""
     kinds: dict[str, list[Row]] = {}
     for row in rows:
-        kinds.setdefault(row.kind, []).append(row)
+        kinds.setdefault("adapted layers" if row.thin else row.kind, []).append(row)
     found = []
     for verb in VERBS:
         for kind, members in kinds.items():
@@ -61,8 +66,9 @@ def tasks(rows: Iterable[Row]) -> list[Task]:
 
 
 def place(row: Row) -> str:
-    """The bond and the head."""
-    return row.bond if row.head is None else f"{row.bond}, head {row.head}"
+    """The bond, of an adapter the module in the model, and the head."""
+    bond = row.bond.removeprefix(PREFIX) if row.thin else row.bond
+    return bond if row.head is None else f"{bond}, head {row.head}"
 
 
 def steps(row: Row) -> float:

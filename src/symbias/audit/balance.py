@@ -123,7 +123,8 @@ def balance_checkpoint(
     kinds = {claim.bond.name: claim for claim in found.claims}
     groups = components(found.claims)
     if not groups:
-        raise CheckpointError(f"{shown(source.path)}: no bond to balance ({found.family})")
+        why = "; ".join([found.family, *found.notes[:1]])
+        raise CheckpointError(f"{shown(source.path)}: no bond to balance ({why})")
     result = Rewritten(str(target), "noise equilibrium" if equilibrium else "least norm",
                        found.family, notes=list(found.notes))  # fmt: skip
     if equilibrium is not None:

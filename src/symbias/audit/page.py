@@ -1,6 +1,6 @@
 """An audit as a page that stands alone."""
 
-from symbias.audit.advice import COMMANDS, advice, place, tasks
+from symbias.audit.advice import advice, place, tasks
 from symbias.audit.columns import COLUMNS
 from symbias.audit.figures import Value, heat_maps, profile, spectra
 from symbias.audit.measure import Row
@@ -36,15 +36,29 @@ def answer(found: Audit) -> str:
         )
     elif norm:
         said += " It sits where they are smallest: balancing would change nothing."
-    if thick := [task for task in tasks(found.rows) if task.verb == "truncate"]:
-        count = sum(len(task.rows) for task in thick)
-        said += f" {count} of {len(found.products)} products need fewer ranks than are stored."
-    elif total["dead"]:
+    if found.products:
+        return f"{_of_products(found)} {said}"
+    if total["dead"]:
         said += (
             f" {total['dead']:,} dimensions carry nothing: they can be left out, unless they "
             "are yet to be trained."
         )
     return said
+
+
+def _of_products(found: Audit) -> str:
+    """How many ranks an adapter needs."""
+    ranks, sizes = (sorted(getattr(p, k) for p in found.products) for k in ("rank", "size"))
+    count = sum(p.rank < p.size for p in found.products)
+    if not ranks[-1]:
+        return f"{found.model} adds nothing: its products are zero, as before training."
+    if not count:
+        return f"{found.model} uses all its ranks: none holds 99.9% of its energy in fewer."
+    span, of = (" to ".join(map(str, dict.fromkeys([v[0], v[-1]]))) for v in (ranks, sizes))
+    return (
+        f"Of {len(found.products)} products of {found.model}, {count} hold 99.9% of their energy "
+        f"in fewer ranks than are stored, {span} of {of}: symbias truncate stores them so."
+    )
 
 
 def findings(found: Audit) -> list[str]:
@@ -60,6 +74,7 @@ def findings(found: Audit) -> list[str]:
             f"Median imbalance {total['median_imbalance']:.3g}; the worst is "
             f"{total['worst_imbalance']:.3g}, in {total['worst']}."
         )
+    said += [str(task) for task in tasks(found.rows)]
     if total["stabilizers"]:
         said.append(f"{total['stabilizers']} directions of the groups move nothing here.")
     return [*said, *(f"{note[:1].upper()}{note[1:]}." for note in found.notes)]
@@ -83,18 +98,12 @@ def _overview(found: Audit) -> Section:
     summary = found.summary()
     summary["guess"] = "yes, from array names alone" if found.guess else "no"
     totals = [[k.replace("_", " "), _cell(v)] for k, v in summary.items()]
-    tables = [("Totals.", [["quantity", "value"], *totals])]
-    if todo := tasks(found.rows):
-        rows = [[t.verb, f"{len(t.rows)} of {t.among} {t.kind}", t.what, COMMANDS[t.verb]]
-                for t in todo]  # fmt: skip
-        head = ["what to do", "bonds", "what it brings", "with"]
-        tables.insert(0, ("What one would do; all other bonds need nothing.", [head, *rows]))
     return Section(
         title="",
         answer=answer(found),
         findings=findings(found),
         figures=figures,
-        tables=tables,
+        tables=[("Totals.", [["quantity", "value"], *totals])],
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import DTypeLike
 
+from symbias.checkpoints.formats import advice_on, what_is_there
 from symbias.checkpoints.headers import (
     CheckpointError,
     Entry,
@@ -176,6 +177,8 @@ def open_checkpoint(path: Path | str) -> Checkpoint:
         raise CheckpointError(f"{shown(path)}: no such file or folder")
     if not os.access(path, os.R_OK):
         raise CheckpointError(f"{shown(path)}: permission denied")
+    if path.suffix != ".safetensors" and path.is_file() and (advice := advice_on(path)):
+        raise CheckpointError(f"{shown(path)}: {advice}")
     files, wanted, notes = _files(folder) if path.is_dir() else ([path], None, ())
     entries: dict[str, Entry] = {}
     metadata: dict[str, str] = {}
@@ -219,7 +222,8 @@ def _files(folder: Path) -> Files:
         return [folder / _ADAPTER], None, ()
     found = sorted(folder.glob("*.safetensors"))
     if len(found) != 1:
-        what = "no safetensors file" if not found else f"{len(found)} safetensors files, no index"
+        several = f"{len(found)} safetensors files, no index: give one of them"
+        what = several if found else what_is_there(folder)
         raise CheckpointError(f"{shown(folder)}: {what}")
     return found, None, ()
 

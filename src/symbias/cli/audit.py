@@ -97,7 +97,7 @@ def run_audit(
     with checkpoint_errors(model):
         given = None if bonds is None else read_bonds(bonds)
         with progress("audit", None, show=show) as report:
-            return audit_model(
+            found = audit_model(
                 model,
                 bonds=given,
                 heads=heads,
@@ -106,6 +106,9 @@ def run_audit(
                 residual=residual,
                 progress=lambda done, total: report(done, "bonds", total),
             )
+    if not found.rows and found.notes:
+        raise InputError(f"{model}: no bond was found: {'; '.join(found.notes[:3])}")
+    return found
 
 
 @contextmanager

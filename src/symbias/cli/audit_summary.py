@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 WIDE = 100  # columns of a terminal that has room for all numbers
-BONDS = ("kind", "group", "bonds", "log vol", "imbalance", "worst", "least/norm", "dead", "cond")
+BONDS = ("kind", "group", "bonds", "log vol", "imbalance", "worst", "least/norm", "dead", "cond",
+         "worst at")  # fmt: skip
 PRODUCTS = ("layers", "count", "rank", "effective", "norm", "largest", "share")
-WORDS = ("kind", "group", "layers", "worst")
+WORDS = ("kind", "group", "layers", "worst at")
 
 
 def show_audit(found: Any, out: Path | None) -> None:
@@ -50,6 +51,7 @@ def _print(console: Any, head: Sequence[str], rows: list[list[str]]) -> None:
     from rich.table import Table
 
     drop = () if console.width >= WIDE else ("log vol", "cond")
+    drop = (*drop, "worst at") if console.width < 80 else drop
     keep = [i for i, name in enumerate(head) if name not in drop]
     table = Table(box=None, pad_edge=False, padding=(0, 1 if console.width < 80 else 2, 0, 0))
     for i in keep:
@@ -76,8 +78,7 @@ def kind_rows(rows: Sequence[Any]) -> list[list[str]]:
     for (kind, group), members in groups.items():
         norm, least = sum(r.norm for r in members), [r.least_norm for r in members]
         uneven = sorted((r for r in members if r.imbalance is not None), key=lambda r: r.imbalance)
-        alone = place(members[0]) if len(members) == 1 else ""
-        worst = f"{uneven[-1].imbalance:.3f} {place(uneven[-1])}" if uneven else alone
+        worst = uneven[-1] if uneven else members[0] if len(members) == 1 else None
         dead = [r.dead for r in members if r.dead is not None]
         table.append(
             [
@@ -86,10 +87,11 @@ def kind_rows(rows: Sequence[Any]) -> list[list[str]]:
                 str(len(members)),
                 f"{math.fsum(r.log_volume for r in members):.1f}",
                 f"{uneven[len(uneven) // 2].imbalance:.3f}" if uneven else "",
-                worst,
+                f"{uneven[-1].imbalance:.3f}" if uneven else "",
                 "" if None in least or not norm else f"{sum(least) / norm:.3f}",
                 str(sum(dead)) if dead else "",
                 f"{max(r.condition for r in members):.3g}",
+                place(worst) if worst else "",
             ]
         )
     return table
@@ -122,13 +124,9 @@ def product_rows(products: Sequence[Any]) -> list[list[str]]:
 
 def task_lines(rows: Sequence[Any]) -> list[str]:
     """What one would do, a line for each kind of bond; and that the rest needs nothing."""
-    from symbias.audit.advice import COMMANDS, advice, tasks
+    from symbias.audit.advice import advice, tasks
 
-    lines = [
-        f"To do: {task.verb} {len(task.rows)} of {task.among} {task.kind}: {task.what}. "
-        f"({COMMANDS[task.verb]})"
-        for task in tasks(rows)
-    ]
+    lines = [str(task) for task in tasks(rows)]
     idle = sum(not advice(row) for row in rows)
     return [*lines, f"{idle} bonds need nothing."] if lines and idle else lines
 

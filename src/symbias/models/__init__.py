@@ -3,10 +3,11 @@
 from symbias.models.bonds_file import read_bonds
 from symbias.models.claims import Claim, Model, Reading, Shape, Stream, model_of
 from symbias.models.families import check_fit, name_of, reason_for, recognise
-from symbias.models.families.lora import module_of
+from symbias.models.families.lora import PREFIX, module_of
 from symbias.models.families.lora_config import scale_of
 
 __all__ = [
+    "PREFIX",
     "Claim",
     "Model",
     "Reading",

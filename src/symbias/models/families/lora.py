@@ -24,11 +24,11 @@ def read(model: Model) -> Reading | None:
     """
     found = Reading(TITLE)
     pairs = list(model.matches(_PAIR))
-    if not pairs:
-        return None
     layout = layout_of(model.config)
+    if not pairs and not (layout.other and "peft_type" in model.config):
+        return None
     if layout.other:
-        why = f"adapter_config: {layout.other}: other bonds than these"
+        why = f"adapter_config: {layout.other}: only bonds of a product B A are known"
         return Reading(TITLE, notes=[why], reasons=[(".*", why)])
     found.unsure = layout.unknown
     strange = _strange(model)

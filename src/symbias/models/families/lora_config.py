@@ -34,6 +34,20 @@ _OTHER = {
     "velora_config": "inputs are projected on the way to A",
 }
 LONGEST = 300  # characters of a pattern that are believed
+# methods other than LoRA, and what they do to a weight
+_METHODS = {
+    "LOHA": "adds (A1 B1) * (A2 B2), entry by entry",
+    "LOKR": "adds a Kronecker product",
+    "ADALORA": "adds B diag(E) A",
+    "VERA": "scales two random matrices that all layers share, and that need not be stored",
+    "VBLORA": "builds A and B out of a bank of vectors",
+    "RANDLORA": "scales random matrices that all layers share",
+    "FOURIERFT": "adds a matrix with few frequencies",
+    "IA3": "scales activations by vectors",
+    "LN_TUNING": "trains the layer norms as they are",
+    "OFT": "rotates the weight", "BOFT": "rotates the weight", "HRA": "rotates the weight",
+    "PREFIX_TUNING": "adds tokens", "PROMPT_TUNING": "adds tokens", "P_TUNING": "adds tokens",
+}  # fmt: skip
 _UNDERSTOOD = _ABOUT | _WHERE | _START | _PRODUCT
 
 
@@ -55,7 +69,7 @@ def layout_of(config: Mapping[str, object]) -> Layout:
     """The layout of all pairs of an adapter."""
     method = config.get("peft_type", "LORA")
     if method != "LORA":
-        return Layout(other=f"peft_type {shown(method)} is not LORA")
+        return Layout(other=f"peft_type {shown(method)} is not LORA{_what(method)}")
     for key, what in _OTHER.items():
         if config.get(key):
             return Layout(other=f"{key} is set: {what}")
@@ -72,6 +86,12 @@ def layout_of(config: Mapping[str, object]) -> Layout:
     what = f"adapter_config: {shown(unknown)} may change what A and B do" if unknown else ""
     exact = known and not patterns
     return Layout(rank if exact and isinstance(rank, int) else None, experts, "", what)
+
+
+def _what(method: object) -> str:
+    """What a method does in place of adding B A, if that is known."""
+    known = _METHODS.get(method) if isinstance(method, str) else None
+    return f" (it {known})" if known else ""
 
 
 def scale_of(config: Mapping[str, object], module: str, rank: int) -> float | None:

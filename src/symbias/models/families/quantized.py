@@ -7,6 +7,12 @@ _PARTS = (
     r".*\.(qweight|qzeros|scales|g_idx|weight_scale\w*|input_scale|absmax|quant_map|quant_state\S*)"
 )
 
+_BEFORE = "audit the checkpoint from before"
+_CAST = (
+    "audit the checkpoint from before, or save it once as bfloat16, each weight times its scale "
+    "(transformers: from_pretrained with dequantize=True in the quantization_config)"
+)
+
 
 def quantized(model: Model) -> str:
     """What config.json calls the quantization, empty if it asks for none."""
@@ -34,5 +40,5 @@ def packed(model: Model) -> list[tuple[str, str]]:
     what = f"quantized ({scheme}): its weights are stored as {dtype}, which is not measured"
     return [
         (_PARTS, f"a part of a quantized weight ({scheme})"),
-        (".*", f"{what}; audit the checkpoint from before"),
+        (".*", f"{what}; {_CAST if dtype.startswith('F8') else _BEFORE}"),
     ]
