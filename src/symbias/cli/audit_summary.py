@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-WIDE = 100  # columns of a terminal that has room for all numbers
+WIDE = 110  # columns of a terminal that has room for all numbers
 BONDS = ("kind", "group", "bonds", "log vol", "imbalance", "worst", "least/norm", "dead", "cond",
          "worst at")  # fmt: skip
 PRODUCTS = ("layers", "count", "rank", "effective", "norm", "largest", "share")
-WORDS = ("kind", "group", "layers", "worst at")
+WORDS = ("kind", "layers", "worst at")
 
 
 def show_audit(found: Any, out: Path | None) -> None:
@@ -58,7 +58,7 @@ def _print(console: Any, head: Sequence[str], rows: list[list[str]]) -> None:
         words = head[i] in WORDS
         table.add_column(
             head[i],
-            justify="left" if words else "right",
+            justify="left" if words or head[i] == "group" else "right",
             no_wrap=not words,
             overflow="fold" if words else "ellipsis",
         )

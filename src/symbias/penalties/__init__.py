@@ -7,6 +7,7 @@ entries, groups or singular values (`sizes`), behind a linear map.
 from symbias.penalties.base import Penalty, Scaled
 from symbias.penalties.custom import Custom
 from symbias.penalties.elementwise import L1, ElasticNet, Elementwise, LogPenalty, LogSum, Lq, Ridge
+from symbias.penalties.entropies import Entropy, Hypentropy, HyperbolicEntropy
 from symbias.penalties.form import Added, Behind, Form, Piece, Placed
 from symbias.penalties.groups import GroupLasso, LatentGroupLasso
 from symbias.penalties.matrices import Nuclear, Schatten
@@ -27,9 +28,12 @@ __all__ = [
     "ElasticNet",
     "Elementwise",
     "Entries",
+    "Entropy",
     "Form",
     "GroupLasso",
     "Groups",
+    "HyperbolicEntropy",
+    "Hypentropy",
     "LatentGroupLasso",
     "LogPenalty",
     "LogSum",

@@ -163,6 +163,10 @@ class Tabulated(Through):
         return math.inf if isinstance(self.through, TabulatedLink) else self.through.high
 
     @property
+    def range(self) -> float:
+        return self.through.high
+
+    @property
     def exponent(self) -> float:
         return self.power
 

@@ -2,6 +2,7 @@
 
 from symbias.penalties.base import Penalty
 from symbias.penalties.elementwise import L1, ElasticNet, LogSum, Lq, Ridge
+from symbias.penalties.entropies import Hypentropy
 from symbias.penalties.groups import GroupLasso
 from symbias.penalties.matrices import Nuclear, Schatten
 from symbias.penalties.structured import Differences, Spectral, TotalVariation, TrendFilter
@@ -12,6 +13,7 @@ PENALTIES: dict[str, type[Penalty]] = {
     "ridge": Ridge,
     "elastic": ElasticNet,
     "logsum": LogSum,
+    "hypentropy": Hypentropy,
     "group": GroupLasso,
     "tv": TotalVariation,
     "trend": TrendFilter,
