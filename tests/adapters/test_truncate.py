@@ -1,6 +1,7 @@
 """Adapters at lower ranks: what PEFT makes of them, and what is refused."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,14 @@ def low_rank(folder: Path, ranks: dict[str, int], size: int = 6, **config: Any) 
 
 
 def scaled(folder: Path, layer: str) -> np.ndarray:
-    """What PEFT would add to the weight of a layer, by its own rule for whole names."""
+    """What PEFT would add to the weight of a layer: the first pattern that ends its name counts."""
     config = json.loads((folder / "adapter_config.json").read_text())
-    rank = config.get("rank_pattern", {}).get(layer, config["r"])
-    alpha = config.get("alpha_pattern", {}).get(layer, config["lora_alpha"])
+
+    def found(patterns: dict[str, Any], usual: Any) -> Any:
+        return next((v for k, v in patterns.items() if re.match(rf"(.*\.)?({k})$", layer)), usual)
+
+    rank = found(config.get("rank_pattern", {}), config["r"])
+    alpha = found(config.get("alpha_pattern", {}), config["lora_alpha"])
     arrays = arrays_of(folder)
     a, b = (arrays[f"{layer}.lora_{part}.weight"] for part in "AB")
     assert a.shape[0] == b.shape[1] == rank
@@ -64,6 +69,16 @@ def test_low_rank_is_found_and_nothing_else_changes(tmp_path: Path, config: dict
     if not config:
         assert told["lora_alpha"] == 6  # an integer where it can be
         assert told["alpha_pattern"] == {"a.x": 4}
+
+
+def test_names_that_end_other_names(tmp_path: Path) -> None:
+    """PEFT takes the pattern x for the module a.x too, unless a.x comes first."""
+    ranks = {"x": 2, "a.x": 4, "b.y": 3, "c.y": 3}
+    old = low_rank(tmp_path / "old", ranks)
+    truncate(old, tmp_path / "new", energy=1 - 1e-12)
+    for layer in ranks:
+        before, after = scaled(old, layer), scaled(tmp_path / "new", layer)
+        assert np.abs(after - before).max() < 1e-11 * np.abs(before).max()
 
 
 def test_the_energy_is_kept_and_no_rank_more(tmp_path: Path) -> None:
@@ -209,7 +224,10 @@ def test_what_is_not_truncated(tmp_path: Path, config: dict[str, Any], why: str)
     assert why in refused(low_rank(tmp_path / "old", {"a.x": 2}, **config))
 
 
-def test_the_check_finds_a_wrong_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("energy", [0.6, 0.999])
+def test_the_check_finds_a_wrong_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, energy: float
+) -> None:
     """A and B put together wrongly: nothing is written."""
     from symbias.adapters import truncating as module
 
@@ -223,7 +241,7 @@ def test_the_check_finds_a_wrong_file(tmp_path: Path, monkeypatch: pytest.Monkey
     true = module._arrays
     monkeypatch.setattr(module, "_arrays", swapped)
     with pytest.raises(CheckpointError, match=r"its output would change by .*nothing was written"):
-        truncate(old, tmp_path / "new")
+        truncate(old, tmp_path / "new", energy=energy)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["old"]
 
 

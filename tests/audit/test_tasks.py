@@ -140,6 +140,18 @@ def test_tasks_name_the_largest_gain_first() -> None:
     assert task.what.startswith("6 dimensions carry nothing, 238 numbers fewer without them (c: 2")
 
 
+def test_a_product_of_zero_keeps_one_rank() -> None:
+    (task,) = tasks([row(rank=0, thin=True), row(rank=2, thin=True)])
+    assert "rank 0 to 2 of 4 holds 99.9% of the energy, 50 numbers fewer" in task.what
+
+
+def test_numbers_of_a_packed_axis_are_those_of_the_bond() -> None:
+    arrays = {"packed": np.ones((6, 5)), "k": np.ones((3, 7))}
+    labels = [-1, -1, -1, 0, 1, 2]
+    bond = sb.Bond(sb.Rescaling(3), [("packed", 0, labels)], [("k", 0)], name="b")
+    assert audit(arrays, bonds=[bond]).rows[0].numbers == 12.0
+
+
 def test_numbers_of_shared_keys_count_all_their_queries() -> None:
     """Two query heads of 4 share a key head: a dimension is two rows of Q and one of K."""
     arrays = {"q": np.ones((2 * 2 * 4, 7)), "k": np.ones((2 * 4, 7))}

@@ -43,9 +43,7 @@ def least(
         g, h = gauge[bond.name]
         if isinstance(bond.group, GeneralLinear):
             rounding = max(grain[name] for name in bond.arrays)
-            x, y = compressed(bond, params)
-            # what is dead here, and what becomes so by the zeros of bonds that it is coupled to
-            count = np.maximum(bond.group.dead(x, y, rounding), bond.group.dead(g @ x, h @ y))
+            count = bond.group.dead(*compressed(bond, params), rounding)
             stay = count > 0
             what = f"{int(stay.sum())} of {len(stay)} heads have directions dead on one side"
         elif isinstance(bond.group, ComplexScaling):
