@@ -9,7 +9,7 @@ WIDE = 110  # columns of a terminal that has room for all numbers
 BONDS = ("kind", "group", "bonds", "log vol", "imbalance", "worst", "least/norm", "dead", "cond",
          "worst at")  # fmt: skip
 PRODUCTS = ("layers", "count", "rank", "effective", "norm", "largest", "share")
-WORDS = ("kind", "layers", "worst at")
+LEFT = ("kind", "group", "layers", "worst at")
 
 
 def show_audit(found: Any, out: Path | None) -> None:
@@ -55,12 +55,12 @@ def _print(console: Any, head: Sequence[str], rows: list[list[str]]) -> None:
     keep = [i for i, name in enumerate(head) if name not in drop]
     table = Table(box=None, pad_edge=False, padding=(0, 1 if console.width < 80 else 2, 0, 0))
     for i in keep:
-        words = head[i] in WORDS
+        folds = head[i] == "worst at" or (head[i] == "group" and console.width < 80)
         table.add_column(
             head[i],
-            justify="left" if words or head[i] == "group" else "right",
-            no_wrap=not words,
-            overflow="fold" if words else "ellipsis",
+            justify="left" if head[i] in LEFT else "right",
+            no_wrap=not folds,
+            overflow="fold" if folds else "ellipsis",
         )
     for row in rows:
         table.add_row(*(escape(row[i]) for i in keep))
