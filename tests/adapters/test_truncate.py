@@ -228,7 +228,7 @@ def test_what_is_not_truncated(tmp_path: Path, config: dict[str, Any], why: str)
 def test_the_check_finds_a_wrong_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, energy: float
 ) -> None:
-    """A and B put together wrongly: nothing is written."""
+    """A and B put together wrongly, or what was cut counted wrongly: nothing is written."""
     from symbias.adapters import truncating as module
 
     old = low_rank(tmp_path / "old", {"a.x": 3})
@@ -240,7 +240,7 @@ def test_the_check_finds_a_wrong_file(
 
     true = module._arrays
     monkeypatch.setattr(module, "_arrays", turned)
-    with pytest.raises(CheckpointError, match=r"its output would change by .*nothing was written"):
+    with pytest.raises(CheckpointError, match=r"its output would be off by .*nothing was written"):
         truncate(old, tmp_path / "new", energy=energy)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["old"]
 
