@@ -39,6 +39,8 @@ PENALTIES: dict[str, tuple[sb.Penalty, tuple[int, ...]]] = {
     "spectral": (sb.Spectral(), (6,)),
     "haar": (sb.Spectral("haar"), (8,)),
     "log": (sb.LogPenalty(0.2), ()),
+    "hypentropy": (sb.Hypentropy(0.5), (3,)),
+    "quartic": (sb.Custom(lambda t: t**2 + t**4, "quartic", high=50.0), (2, 2)),
 }
 MECHANISMS: dict[str, Any] = {
     "weight decay": lambda: sb.WeightDecay(0.7),
@@ -55,10 +57,10 @@ REACHED = {
         "groups", "groups, weights", "nuclear", "total variation", "tree", "trend",
         "trend, uneven", "third differences", "spectral", "haar",
     },
-    "gradient flow": {"ridge"},
+    "gradient flow": {"ridge", "hypentropy", "quartic"},
     "Langevin, ambient": {
         "l1", "l1 of a matrix", "l2/3", "l0.7", "l4/3", "l1.7", "ridge", "elastic",
-        "elastic, no ridge", "log-sum", "custom",
+        "elastic, no ridge", "log-sum", "custom", "hypentropy", "quartic",
     },
     "Langevin, against dw": {"log"},
 }  # fmt: skip
@@ -66,7 +68,7 @@ REACHED = {
 IN_A_LIMIT = {
     "gradient flow": {
         "l1", "l1 of a matrix", "l1, weights", "elastic, no ridge", "total variation", "tree",
-        "trend", "trend, uneven", "third differences", "spectral", "haar",
+        "trend", "trend, uneven", "third differences", "spectral", "haar", "lines",
     }
 }  # fmt: skip
 POSITIVE = ("Langevin, ambient", "Langevin, against dw")
@@ -93,7 +95,17 @@ def induced(mechanism: str, name: str) -> Any:
 EXACT = [(m, r) for m, r in PAIRS if r in REACHED[m]]
 
 
-LONG = ("custom", "log-sum", "log", "elastic, no ridge", "l2/3", "l0.7", "l1 of a matrix")
+LONG = (
+    "hypentropy",
+    "quartic",
+    "custom",
+    "log-sum",
+    "log",
+    "elastic, no ridge",
+    "l2/3",
+    "l0.7",
+    "l1 of a matrix",
+)
 CELLS = [
     pytest.param(
         m,

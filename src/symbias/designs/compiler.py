@@ -29,8 +29,8 @@ def design(
 
     * `WeightDecay`: exact, at every strength.
     * `LabelNoise`: for whitened inputs; the scale is eta sigma^2 / (4 B).
-    * `GradientFlow`: l2 exactly, and l1 (alone or behind a linear map) in the limit of a small
-      start.
+    * `GradientFlow`: sums of functions of entries with R'' > 0 exactly, and l1 in the limit of a
+      small start; both alone or behind a linear map. Entropies relative to the start.
     * `Langevin` with reference "ambient": temperature * log volume of the orbit == R(w), for
       w >= 0. With reference "predictor": only `sb.LogPenalty`.
 
