@@ -96,6 +96,9 @@ EXACT = [(m, r) for m, r in PAIRS if r in REACHED[m]]
 
 
 LONG = (
+    *("hypentropy", "quartic", "custom", "log-sum", "log", "elastic, no ridge", "l2/3", "l0.7"),
+    "l1 of a matrix",
+)
     "hypentropy",
     "quartic",
     "custom",
