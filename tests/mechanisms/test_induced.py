@@ -99,16 +99,6 @@ LONG = (
     *("hypentropy", "quartic", "custom", "log-sum", "log", "elastic, no ridge", "l2/3", "l0.7"),
     "l1 of a matrix",
 )
-    "hypentropy",
-    "quartic",
-    "custom",
-    "log-sum",
-    "log",
-    "elastic, no ridge",
-    "l2/3",
-    "l0.7",
-    "l1 of a matrix",
-)
 CELLS = [
     pytest.param(
         m,
