@@ -1,0 +1,223 @@
+r"""Incremental learning: from small starts, gradient flow on products switches entries on one by one.
+
+For :math:`w = uv` from charges c, the flow of :math:`\frac1{2n}|Xw - y|^2` integrates
+:math:`\nu = \int (b - Hw)\,dt` with :math:`b = X^Ty/n`, :math:`H = X^TX/n` and
+:math:`w = \frac c2 \sinh 2\nu`: an entry is of order 1 only where :math:`|\nu| \approx
+\frac12\log(4/c)`, and until then nothing.
+
+References
+----------
+Berthier, "Incremental learning in diagonal linear networks", JMLR 2023; Pesme, Flammarion,
+"Saddle-to-saddle dynamics in diagonal linear networks", NeurIPS 2023: the limit c -> 0.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import nnls
+
+from symbias._core.numbers import positive
+
+APART = 0.05  # of its time, that an event is away from others where it can be told from them
+FLAT = 1e-10  # of the largest gradient at the start: nothing moves any more
+
+
+@dataclass(frozen=True)
+class Event:
+    """An entry that switches on, or off; ``separable`` unless another is within 5% of its time."""
+
+    entry: int
+    on: bool
+    time: float
+    separable: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Incremental:
+    """What is learned when.
+
+    Attributes
+    ----------
+    events : tuple of Event
+        In the order of their times.
+    plateaus : array (events + 1, p)
+        w before the first event and after each.
+    losses : array (events + 1,)
+        |X w - y|^2 / 2n of the plateaus: a staircase.
+    charge : float
+    """
+
+    events: tuple[Event, ...]
+    plateaus: np.ndarray
+    losses: np.ndarray
+    charge: float
+
+    def loss_at(self, times: Any) -> np.ndarray:
+        """The staircase of the loss."""
+        at = np.searchsorted([event.time for event in self.events], times, side="right")
+        return np.asarray(self.losses[at])
+
+
+def incremental(X: Any, y: Any, *, charge: float, limit: bool = False) -> Incremental:
+    r"""When gradient flow on w = u v from w = 0 switches which entry on.
+
+    Between switches w is the least-squares point of the entries S that are on, with their signs;
+    where a sign would turn, the entry goes off. On such a plateau
+
+    .. math:: \int w_S = H_{SS}^{-1}(t\,b_S - \nu_S), \qquad \nu_j = t\,b_j - H_{jS}\int w_S,
+
+    with :math:`\nu_i = \pm\frac12\log(4|w_i|/c)` for the entries that are on, and entry j switches
+    when :math:`|\nu_j| = \frac12\log(4K_j/c)`, K_j its size on the next plateau; its time is that
+    at which it passes half of it.
+
+    Parameters
+    ----------
+    X, y : arrays (n, p) and (n,)
+    charge : float
+        c = u^2 - v^2 at the start, as in ``GradientFlow(init_scale)`` with c = init_scale^2.
+    limit : bool
+        The law for c -> 0 in its place, in which all sizes in the logarithms are 1: its times are
+        right to O(1 / log(1/c)).
+
+    Raises
+    ------
+    ValueError
+        For data that are not finite or do not fit each other, or a charge that is not below the
+        square of what is learned: there nothing is incremental.
+
+    Notes
+    -----
+    Events that are closer than 5% of their time are not separable: such entries rise together, and
+    their order is not promised. Nor are times where inputs are strongly correlated, since plateaus
+    are then not reached before the next event. Cost O(events p |S|^3).
+    """
+    x, target = _checked(X, y, charge)
+    n, p = x.shape
+    flow = _Flow(x.T @ x / n, x.T @ target / n, charge, limit)
+    on: dict[int, float] = {}  # entry -> sign
+    spent: dict[int, float] = {}  # entry that went off -> integral of w
+    w, time = np.zeros(p), 0.0
+    found: list[tuple[int, bool, float]] = []
+    plateaus = [w]
+    for _ in range(8 * p):
+        following = _next(flow, x, target, on, spent, w, time)
+        if following is None:
+            break
+        time, entry, sign = following
+        past = flow.integrals(on, spent, w, time)
+        on = {**on, entry: sign}
+        spent.pop(entry, None)
+        w = _plateau(x, target, on)
+        found.append((entry, True, time))
+        plateaus.append(w)
+        for i in [i for i in on if w[i] == 0]:
+            del on[i]
+            spent[i] = past[i]
+            found.append((i, False, time))
+            plateaus.append(w)
+    losses = np.sum((np.array(plateaus) @ x.T - target) ** 2, axis=1) / (2 * n)
+    return Incremental(_events(found), np.array(plateaus), losses, float(charge))
+
+
+@dataclass(frozen=True)
+class _Flow:
+    """The linear laws of nu between switches."""
+
+    H: np.ndarray
+    b: np.ndarray
+    charge: float
+    limit: bool
+
+    def height(self, w: np.ndarray | float) -> Any:
+        """|nu| at which an entry has the size |w|."""
+        size = np.ones_like(w) if self.limit else np.abs(w)
+        return np.log(4 * size / self.charge) / 2
+
+    def lines(
+        self, on: dict[int, float], spent: dict[int, float], w: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """nu = at + slope t for every entry, on the plateau w."""
+        S, O = list(on), list(spent)
+        past = self.H[:, O] @ np.array([spent[i] for i in O]) if O else np.zeros(len(self.b))
+        if not S:
+            return -past, self.b
+        nu = np.array([on[i] for i in S]) * self.height(w[S])
+        inverse = np.linalg.inv(self.H[np.ix_(S, S)])
+        at = self.H[:, S] @ inverse @ (nu + past[S]) - past
+        return at, self.b - self.H[:, S] @ inverse @ self.b[S]
+
+    def integrals(
+        self, on: dict[int, float], spent: dict[int, float], w: np.ndarray, time: float
+    ) -> np.ndarray:
+        """The integral of w up to a time on the plateau w."""
+        total = np.zeros(len(self.b))
+        S, O = list(on), list(spent)
+        for i in O:
+            total[i] = spent[i]
+        if S:
+            nu = np.array([on[i] for i in S]) * self.height(w[S])
+            rest = time * self.b[S] - nu - (self.H[np.ix_(S, O)] @ total[O] if O else 0.0)
+            total[S] = np.linalg.solve(self.H[np.ix_(S, S)], rest)
+        return total
+
+
+def _next(
+    flow: _Flow,
+    x: np.ndarray,
+    y: np.ndarray,
+    on: dict[int, float],
+    spent: dict[int, float],
+    w: np.ndarray,
+    time: float,
+) -> tuple[float, int, float] | None:
+    """Time, entry and sign of the next switch, if there is one."""
+    at, slope = flow.lines(on, spent, w)
+    moving = np.abs(slope) > FLAT * np.abs(flow.b).max()
+    best: tuple[float, int, float] | None = None
+    for j in np.flatnonzero(moving):
+        if j in on:
+            continue
+        sign = math.copysign(1.0, slope[j])
+        size = abs(_plateau(x, y, {**on, int(j): sign})[j])
+        if size == 0:
+            continue
+        when = (sign * float(flow.height(size)) - at[j]) / slope[j]
+        if when >= time and (best is None or when < best[0]):
+            best = when, int(j), sign
+    return best
+
+
+def _plateau(x: np.ndarray, y: np.ndarray, on: dict[int, float]) -> np.ndarray:
+    """The least-squares point of the entries that are on, with their signs."""
+    S, signs = list(on), np.array(list(on.values()))
+    w = np.zeros(x.shape[1])
+    w[S] = signs * nnls(x[:, S] * signs, y)[0]
+    return w
+
+
+def _events(found: Sequence[tuple[int, bool, float]]) -> tuple[Event, ...]:
+    times = [time for _, on, time in found if on]
+    events = []
+    for entry, on, time in found:
+        near = [abs(other - time) < APART * time for other in times]
+        events.append(Event(entry, on, time, sum(near) <= 1))
+    return tuple(events)
+
+
+def _checked(X: Any, y: Any, charge: float) -> tuple[np.ndarray, np.ndarray]:
+    x, target = np.asarray(X, dtype=float), np.asarray(y, dtype=float)
+    if x.ndim != 2 or target.shape != (len(x),) or not x.size:
+        raise ValueError(f"X and y must be (n, p) and (n,), got {x.shape} and {target.shape}")
+    if not (np.all(np.isfinite(x)) and np.all(np.isfinite(target))):
+        raise ValueError("X and y must be finite")
+    positive("charge", charge)
+    largest = float(np.abs(np.linalg.lstsq(x, target, rcond=None)[0]).max())
+    if not charge < largest**2 / 100:
+        raise ValueError(
+            f"a charge of {charge:g} is no small start beside weights of {largest:.3g}: entries "
+            f"rise together. Take one below {largest**2 / 100:.2g}"
+        )
+    return x, target
