@@ -94,7 +94,8 @@ def test_what_is_wrong_is_said() -> None:
     x = torch.randn(2, 3, 8, 8)
     with pytest.raises(ValueError, match="nothing in Sequential is designed or penalised"):
         st.report(model)
-    st.penalize(model, "*.weight", lambda n, w: st.slices(0)(n, w) if w.ndim == 4 else None, 0.1)
+    with pytest.warns(st.ScaleInvariant, match=r"\('0.weight' by '1' \(BatchNorm2d\)\)"):
+        st.penalize(model, "*.weight", lambda n, w: st.slices(0)(n, w) if w.ndim > 1 else None, 0.1)
     st.apply(model, "3.bias", "l1")
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     with torch.no_grad():

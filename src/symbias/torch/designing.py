@@ -17,6 +17,7 @@ from symbias.parameterizations import GroupProduct, Parameterization
 from symbias.penalties import L1, ElasticNet, GroupLasso, Penalty, Ridge, TotalVariation, as_penalty
 from symbias.torch.errors import ShapeMismatch, Unreachable, UnsupportedTensor
 from symbias.torch.factors import FactorList, Factors
+from symbias.torch.normalized import warn_normalized
 from symbias.torch.optimizers import refuse_stale, watch
 from symbias.torch.owners import (
     Owner,
@@ -32,6 +33,7 @@ from symbias.torch.owners import (
 from symbias.torch.starting import check_start
 from symbias.torch.surgery import attach
 from symbias.torch.table import Row, Table
+from symbias.torch.transposed import is_transposed, warn_transposed
 
 Design = Parameterization | Penalty | str | Callable[[str, Tensor], Any]
 
@@ -78,6 +80,14 @@ def apply(
         See `symbias.torch.errors`; and ValueError where no design reaches a penalty. The model is
         then as it was.
 
+    Warns
+    -----
+    ScaleInvariant
+        Where a normalisation reads what the weight makes, and nothing else does, as far as that
+        can be seen without an input.
+    TransposedWeight
+        Where groups are slices of a weight that is stored as (in, out).
+
     Notes
     -----
     Writes into ``module.weight`` in place (``.data``, ``nn.init``) do not reach the factors;
@@ -89,6 +99,7 @@ def apply(
     if plan is None:
         raise TypeError(f"the function gave no design for {name!r}")
     refuse_stale({plan.places[0].name: plan.weight})
+    _warn_of(module, [plan])
     _carry_out(plan)
     return module
 
@@ -120,6 +131,11 @@ def apply_matching(
         If everything that matches was refused, with the first reason.
     StaleOptimizer, WrappedModel
         As in `apply`. The model is then as it was.
+
+    Warns
+    -----
+    ScaleInvariant, TransposedWeight
+        As in `apply`; one of each for all weights.
     """
     refuse_wrapped(model)
     refuse_held(model)
@@ -151,6 +167,7 @@ def apply_matching(
     if refused and not plans:
         raise Unreachable(f"nothing was designed: {refused[0]}")
     refuse_stale({plan.places[0].name: plan.weight for plan in plans})
+    _warn_of(model, plans)
     for plan in plans:
         _carry_out(plan)
     return Table(rows)
@@ -267,6 +284,20 @@ def _check_penalty(name: str, weight: Tensor, penalty: Penalty) -> None:
             f"{name!r} has {weight.ndim} axes: total variation is along the first one, "
             "sb.TotalVariation(axis=0), line by line, or (joint=True), all lines together"
         )
+
+
+def _warn_of(root: nn.Module, plans: list[_Plan]) -> None:
+    """Say what will not be as it was wished; before anything is changed."""
+    warn_normalized(root, [plan.places for plan in plans], stacklevel=4)
+    wishes = [(plan.places[0], plan.factors.design) for plan in plans]
+    warn_transposed(
+        [
+            (place, WeightDecay(1.0).induced(p).form(p.shape))
+            for place, p in wishes
+            if is_transposed(place.module)
+        ],
+        stacklevel=4,
+    )
 
 
 def _carry_out(plan: _Plan) -> None:

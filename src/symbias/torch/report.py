@@ -10,16 +10,21 @@ import torch
 from torch import Tensor, nn
 
 from symbias.mechanisms import WeightDecay
-from symbias.torch.collapsing import collapse
+from symbias.torch.collapsing import made_plain
 from symbias.torch.factors import FactorList
 from symbias.torch.gaps import FLOOR, Gap, find_gap
+from symbias.torch.normalized import normalized
 from symbias.torch.optimizers import decays, optimizers_with
-from symbias.torch.owners import designed, owners
+from symbias.torch.owners import designed, owners, places_of
 from symbias.torch.proximal import penalized
 from symbias.torch.proximal.maps import ProximalMap
 from symbias.torch.removal import arguments, follow
 
 POINTS = 8  # of the curve of scores, besides 0 and the gap
+NORMALIZED = (
+    "it is in front of a normalisation, which divides its size out: the penalty shrinks what grows "
+    "back. symbias.torch.penalize_channels penalises the channels themselves"
+)
 
 
 @dataclass(frozen=True)
@@ -132,12 +137,14 @@ def report(
     wished = {o.name: p for o, p in owners(model) if penalized(p) is not None}
     if not ours and not wished:
         raise ValueError(f"nothing in {type(model).__name__} is designed or penalised")
-    normalized: set[int] = set()
+    behind: set[str] = set()
     if example_input is not None:
         inputs, keywords = arguments(example_input)
-        normalized = follow(model, inputs, keywords)[0].normalized
-    found = [_of_design(name, factors) for name, factors in ours.items()]
-    found += [_of_penalty(name, p, id(p) in normalized) for name, p in wished.items()]
+        seen = follow(model, inputs, keywords)[0].normalized
+        behind = {name for name, p in wished.items() if id(p) in seen}
+        behind |= normalized(model, [places_of(model, name) for name in [*ours, *wished]]).keys()
+    found = [_of_design(name, factors, name in behind) for name, factors in ours.items()]
+    found += [_of_penalty(name, p, name in behind) for name, p in wished.items()]
     pooled = np.concatenate([w.sizes for w in found])
     gap = find_gap(pooled)
     curve = () if evaluate is None else _curve(model, evaluate, pooled, gap)
@@ -145,7 +152,7 @@ def report(
 
 
 @torch.no_grad()
-def _of_design(name: str, factors: FactorList) -> Weighed:
+def _of_design(name: str, factors: FactorList, normalized: bool) -> Weighed:
     p = factors.factors.design
     wish = WeightDecay(1.0).induced(p)
     weight = factors()
@@ -161,6 +168,7 @@ def _of_design(name: str, factors: FactorList) -> Weighed:
             f"{type(found[0]).__name__} does not decay its factors: without factor_penalty in the "
             "loss there is no penalty"
         )
+    notes += [NORMALIZED] * normalized
     return _weighed(name, wish.formula, sizes, notes)
 
 
@@ -171,11 +179,7 @@ def _of_penalty(name: str, weight: nn.Parameter, normalized: bool) -> Weighed:
     notes = []
     if not made.stepped:
         notes.append("no optimizer takes proximal steps for it: st.ProximalStep(optimizer)")
-    if normalized:
-        notes.append(
-            "it is in front of a normalisation, which divides its size out: the penalty shrinks "
-            "what grows back. symbias.torch.penalize_channels penalises the channels themselves"
-        )
+    notes += [NORMALIZED] * normalized
     sizes = made.sizes(weight)
     return _weighed(name, f"{made.strength:g} * ({made.penalty.formula})", sizes, notes)
 
@@ -224,7 +228,7 @@ def _curve(
 def _cut(model: nn.Module, twin: nn.Module, threshold: float) -> None:
     """Zeros in a copy, where sizes are at most the threshold."""
     if designed(twin):
-        collapse(twin, threshold)
+        made_plain(twin, threshold)
     copies = dict(twin.named_parameters())
     names = {id(p): name for name, p in model.named_parameters()}
     for p in model.parameters():
