@@ -13,6 +13,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 
 from symbias.parameterizations import Parameterization
 from symbias.torch.optimizers import watch
+from symbias.torch.saving import warn_saved
 
 
 class Factors(nn.Module):
@@ -116,6 +117,9 @@ class FactorList(ParametrizationList):
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
+        others = getattr(destination, "_metadata", {}).values()
+        if not any("design" in entry for entry in others):  # once for all weights
+            warn_saved(prefix[:-1].replace("parametrizations.", ""))
         if hasattr(destination, "_metadata"):  # beside the versions; no key of its own
             destination._metadata.setdefault(prefix[:-1], {})["design"] = self.factors.identity
 
