@@ -10,6 +10,7 @@ from symbias.torch.errors import WrappedModel
 from symbias.torch.factors import FactorList
 from symbias.torch.leftovers import warn_averaged, watch_optimizers, watch_wrappers
 from symbias.torch.owners import COLLAPSE, SHARDED, designed, refuse_wrapped
+from symbias.torch.sizes import said_of
 from symbias.torch.surgery import detach
 from symbias.torch.table import Row, Table
 
@@ -33,7 +34,8 @@ def collapse(model: nn.Module, threshold: float = 0.0) -> Table:
     Returns
     -------
     Table
-        A row for each collapsed weight, with how many of its entries are zero.
+        A row for each collapsed weight, with how many of its groups, differences or entries are
+        zero, and which rank it has; and where their gap is, if the threshold is below it.
 
     Raises
     ------
@@ -82,13 +84,20 @@ def made_plain(model: nn.Module, threshold: float) -> Table:
             raise ValueError(f"{name!r} has factors that are not finite: no threshold applies")
     weights = {id(factors): plain(factors, threshold) for *_, factors in places}
     rows = []
+    notes: dict[int, str] = {}
     for name, module, leaf, factors in places:
-        weight = weights[id(factors)]
+        weight, p = weights[id(factors)], factors.factors.design
+        if id(factors) not in notes:
+            notes[id(factors)] = f"{said_of(p, _designed(factors), weight, threshold)}; {p!r}"
         detach(module, leaf, weight)
-        zeros = int((weight == 0).sum())
-        note = f"{zeros} of {weight.numel()} entries are zero; {factors.factors.design!r}"
-        rows.append(Row(name, tuple(weight.shape), True, note))
+        rows.append(Row(name, tuple(weight.shape), True, notes[id(factors)]))
     return Table(rows)
+
+
+@torch.no_grad()
+def _designed(factors: FactorList) -> torch.Tensor:
+    """The weight of the design, before what others registered on top."""
+    return factors.factors(*factors.named().values())
 
 
 def _sharded(factors: FactorList) -> bool:

@@ -1,7 +1,10 @@
 """Putting designs into models, without changing what they compute."""
 
+import math
+import sys
 import weakref
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
 from symbias._core.numbers import non_negative
+from symbias._core.progress import Report, progress
 from symbias.designs import design
 from symbias.mechanisms import WeightDecay
 from symbias.parameterizations import GroupProduct, Parameterization
@@ -35,6 +39,7 @@ from symbias.torch.surgery import attach
 from symbias.torch.table import Row, Table
 from symbias.torch.transposed import is_transposed, warn_transposed
 
+LARGE = 4_000_000  # entries in all, from which `apply_matching` shows its progress
 Design = Parameterization | Penalty | str | Callable[[str, Tensor], Any]
 
 
@@ -141,28 +146,9 @@ def apply_matching(
     refuse_held(model)
     patterns, places, already = as_patterns(pattern), list(owners(model)), designed(model)
     check_patterns(model, patterns, [*already, *(owner.name for owner, _ in places)])
-    rows, plans = [], []
-    refused: list[str] = []
-    seen: dict[int, str] = {}
-    for owner, parameter in places:
-        note, plan = "does not match", None
-        if id(parameter) in seen:
-            note = f"tied to {seen[id(parameter)]}"
-        elif "parametrizations." in owner.name:
-            note = "inside a parametrization"
-        elif matches(owner.name, patterns):
-            try:
-                plan = _plan(find(model, owner.name), design, charge, factor_dtype)
-                note = repr(plan.factors.design) if plan else "left alone by the function"
-            except (ValueError, TypeError) as error:
-                note = f"{type(error).__name__}: {error}"
-                refused.append(note)
-        if plan:
-            plans.append(plan)
-            seen[id(parameter)] = owner.name
-        lazy = isinstance(parameter, UninitializedParameter)
-        shape = () if lazy else tuple(parameter.shape)
-        rows.append(Row(owner.name, shape, plan is not None, note))
+    rows, plans, refused = _survey(
+        model, places, patterns, lambda found: _plan(found, design, charge, factor_dtype)
+    )
     rows += [Row(n, f.factors.design.shape, False, "already designed") for n, f in already.items()]
     if refused and not plans:
         raise Unreachable(f"nothing was designed: {refused[0]}")
@@ -171,6 +157,52 @@ def apply_matching(
     for plan in plans:
         _carry_out(plan)
     return Table(rows)
+
+
+def _survey(
+    model: nn.Module,
+    places: list[tuple[Owner, nn.Parameter]],
+    patterns: list[str],
+    plan_for: Callable[[list[Owner]], "_Plan | None"],
+) -> tuple[list[Row], list["_Plan"], list[str]]:
+    """A row for each place, the plans of those that match, and why others have none."""
+    rows: list[Row] = []
+    plans: list[_Plan] = []
+    refused: list[str] = []
+    seen: dict[int, str] = {}
+    tried = set[int]()
+    asked = {id(p): p for owner, p in places if matches(owner.name, patterns)}
+    with _progress(list(asked.values())) as tell:
+        for owner, parameter in places:
+            note, plan = "does not match", None
+            if id(parameter) in seen:
+                note = f"tied to {seen[id(parameter)]}"
+            elif "parametrizations." in owner.name:
+                note = "inside a parametrization"
+            elif matches(owner.name, patterns):
+                try:
+                    plan = plan_for(find(model, owner.name))
+                    note = repr(plan.factors.design) if plan else "left alone by the function"
+                except (ValueError, TypeError) as error:
+                    note = f"{type(error).__name__}: {error}"
+                    refused.append(note)
+                tried.add(id(parameter))
+                tell(len(tried), owner.name)
+            if plan:
+                plans.append(plan)
+                seen[id(parameter)] = owner.name
+            rows.append(Row(owner.name, _shape(parameter), plan is not None, note))
+    return rows, plans, refused
+
+
+def _shape(parameter: nn.Parameter) -> tuple[int, ...]:
+    return () if isinstance(parameter, UninitializedParameter) else tuple(parameter.shape)
+
+
+def _progress(asked: list[nn.Parameter]) -> AbstractContextManager[Report]:
+    """A bar on a terminal, where large weights take seconds each; nothing elsewhere."""
+    large = sum(math.prod(_shape(p)) for p in asked) >= LARGE
+    return progress("apply", len(asked), show=large and sys.stderr.isatty())
 
 
 def slices(axis: int = 0, size: int = 1) -> Callable[[str, Tensor], Parameterization]:
@@ -245,7 +277,8 @@ def _plan(
         raise Unreachable(f"{p!r} cannot represent {name!r}: {error}") from error
     if not all(bool(torch.isfinite(t.to(dtype)).all()) for t in theta.values()):
         raise ValueError(f"the factors of {name!r} at charge {charge} overflow in {dtype}")
-    check_start(name, p, theta, weight, dtype)
+    check_start(name, p, theta, weight)
+    factors.start = theta
     parametrization = FactorList([factors], weight)
     parametrization.pinned = factor_dtype is not None
     parametrization.replaced = weakref.ref(weight)

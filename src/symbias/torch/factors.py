@@ -33,6 +33,7 @@ class Factors(nn.Module):
         # moves and casts with the model, and so tells what the weight would be
         self.register_buffer("like", like.detach().new_empty(0), persistent=False)
         self.traced_on = like.device
+        self.start: dict[str, Tensor] | None = None  # a section that was taken before
         self.effective = traced(design, factor_dtype, like.device)
 
     def forward(self, *factors: Tensor) -> Tensor:
@@ -46,7 +47,7 @@ class Factors(nn.Module):
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, ...]:
         """Factors of ``weight`` with the charge, in the order of the design's shapes."""
-        theta = self.section(weight)
+        theta, self.start = self.start or self.section(weight), None
         return tuple(theta[name].to(self.factor_dtype) for name in self.design.shapes)
 
     def section(self, weight: Tensor) -> dict[str, Tensor]:

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from symbias.mechanisms import WeightDecay
 from symbias.torch.collapsing import made_plain
 from symbias.torch.factors import FactorList
 from symbias.torch.gaps import FLOOR, Gap, find_gap
@@ -17,8 +16,8 @@ from symbias.torch.normalized import normalized
 from symbias.torch.optimizers import decays, optimizers_with
 from symbias.torch.owners import designed, owners, places_of
 from symbias.torch.proximal import penalized
-from symbias.torch.proximal.maps import ProximalMap
 from symbias.torch.removal import arguments, follow
+from symbias.torch.sizes import measure_sizes
 
 POINTS = 8  # of the curve of scores, besides 0 and the gap
 NORMALIZED = (
@@ -153,14 +152,7 @@ def report(
 
 @torch.no_grad()
 def _of_design(name: str, factors: FactorList, normalized: bool) -> Weighed:
-    p = factors.factors.design
-    wish = WeightDecay(1.0).induced(p)
-    weight = factors()
-    form = wish.form(p.shape)
-    if form.mixes:
-        sizes = torch.cat([t.reshape(-1) for t in form.sizes_at(weight)])
-    else:
-        sizes = ProximalMap(wish, p.shape).sizes(weight)
+    measured = measure_sizes(factors.factors.design, factors())
     found = optimizers_with(factors.decayed())
     notes = []
     if found and not factors.in_loss and not decays(found, set(map(id, factors.decayed()))):
@@ -169,7 +161,7 @@ def _of_design(name: str, factors: FactorList, normalized: bool) -> Weighed:
             "loss there is no penalty"
         )
     notes += [NORMALIZED] * normalized
-    return _weighed(name, wish.formula, sizes, notes)
+    return _weighed(name, measured.wish.formula, measured.sizes, notes)
 
 
 @torch.no_grad()
@@ -180,12 +172,11 @@ def _of_penalty(name: str, weight: nn.Parameter, normalized: bool) -> Weighed:
     if not made.stepped:
         notes.append("no optimizer takes proximal steps for it: st.ProximalStep(optimizer)")
     notes += [NORMALIZED] * normalized
-    sizes = made.sizes(weight)
+    sizes = np.sort(made.sizes(weight).double().cpu().numpy())
     return _weighed(name, f"{made.strength:g} * ({made.penalty.formula})", sizes, notes)
 
 
-def _weighed(name: str, wish: str, sizes: Tensor, notes: list[str]) -> Weighed:
-    numbers = np.sort(sizes.detach().double().cpu().numpy())
+def _weighed(name: str, wish: str, numbers: np.ndarray, notes: list[str]) -> Weighed:
     if not np.all(np.isfinite(numbers)):
         notes.append("it is not finite: training diverged")
     elif numbers.max(initial=0.0) == 0:
