@@ -1,10 +1,10 @@
 """Optimizers that hold what they should not, decay it beside the loss, or not at all."""
 
 import gc
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import nn
@@ -28,7 +28,13 @@ def living(kind: type[T]) -> list[T]:
     Objects refer to their class. Some of those found may be garbage that waits for `gc.collect`.
     """
     kinds = _kinds(kind)
-    return [o for o in gc.get_referrers(*kinds) if type(o) in kinds]
+    found = [o for o in gc.get_referrers(*kinds) if type(o) in kinds]
+    if kind is torch.optim.Optimizer:
+        _seen.update(o for o in found if hasattr(o, "param_groups"))
+    return found
+
+
+_seen: WeakSet[Any] = WeakSet()  # optimizers that a sweep found
 
 
 def _kinds(kind: type) -> set[type]:
@@ -123,6 +129,20 @@ def _count_penalties(
         if stepped and decayed == in_loss:
             warn_count(type(stepped[0]).__name__, twice=decayed)
             return
+
+
+def undecayed_by(
+    tensors: Sequence[torch.Tensor], sweep: Callable[[], list[torch.optim.Optimizer]]
+) -> str | None:
+    """The class of an optimizer that steps these and does not decay them, if none does.
+
+    The heap is swept only if no optimizer that was found before decays them.
+    """
+    ids = set(map(id, tensors))
+    if decays(_seen, ids):
+        return None
+    found = [o for o in sweep() if not ids.isdisjoint(held(o))]
+    return type(found[0]).__name__ if found and not decays(found, ids) else None
 
 
 def decays(optimizers: Iterable[torch.optim.Optimizer], tensors: set[int]) -> bool:

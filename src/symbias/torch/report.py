@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,11 @@ from symbias.torch.collapsing import made_plain
 from symbias.torch.factors import FactorList
 from symbias.torch.gaps import FLOOR, Gap, find_gap
 from symbias.torch.normalized import normalized
-from symbias.torch.optimizers import decays, optimizers_with
+from symbias.torch.optimizers import living, undecayed_by
 from symbias.torch.owners import designed, owners, places_of
 from symbias.torch.proximal import penalized
 from symbias.torch.removal import arguments, follow
-from symbias.torch.sizes import measure_sizes
+from symbias.torch.sizes import ascending, measure_sizes
 
 POINTS = 8  # of the curve of scores, besides 0 and the gap
 NORMALIZED = (
@@ -142,7 +143,8 @@ def report(
         seen = follow(model, inputs, keywords)[0].normalized
         behind = {name for name, p in wished.items() if id(p) in seen}
         behind |= normalized(model, [places_of(model, name) for name in [*ours, *wished]]).keys()
-    found = [_of_design(name, factors, name in behind) for name, factors in ours.items()]
+    sweep = cache(lambda: living(torch.optim.Optimizer))
+    found = [_of_design(name, f, name in behind, sweep) for name, f in ours.items()]
     found += [_of_penalty(name, p, name in behind) for name, p in wished.items()]
     pooled = np.concatenate([w.sizes for w in found])
     gap = find_gap(pooled)
@@ -151,14 +153,18 @@ def report(
 
 
 @torch.no_grad()
-def _of_design(name: str, factors: FactorList, normalized: bool) -> Weighed:
+def _of_design(
+    name: str,
+    factors: FactorList,
+    normalized: bool,
+    sweep: Callable[[], list[torch.optim.Optimizer]],
+) -> Weighed:
     measured = measure_sizes(factors.factors.design, factors())
-    found = optimizers_with(factors.decayed())
     notes = []
-    if found and not factors.in_loss and not decays(found, set(map(id, factors.decayed()))):
+    if not factors.in_loss and (kind := undecayed_by(factors.decayed(), sweep)):
         notes.append(
-            f"{type(found[0]).__name__} does not decay its factors: without factor_penalty in the "
-            "loss there is no penalty"
+            f"{kind} does not decay its factors: without factor_penalty in the loss there is no "
+            "penalty"
         )
     notes += [NORMALIZED] * normalized
     return _weighed(name, measured.wish.formula, measured.sizes, notes)
@@ -172,7 +178,7 @@ def _of_penalty(name: str, weight: nn.Parameter, normalized: bool) -> Weighed:
     if not made.stepped:
         notes.append("no optimizer takes proximal steps for it: st.ProximalStep(optimizer)")
     notes += [NORMALIZED] * normalized
-    sizes = np.sort(made.sizes(weight).double().cpu().numpy())
+    sizes = ascending(made.sizes(weight))
     return _weighed(name, f"{made.strength:g} * ({made.penalty.formula})", sizes, notes)
 
 
