@@ -74,6 +74,9 @@ CASES: dict[str, tuple[Callable[[], nn.Module], str, Tensor]] = {
     "nested": (
         lambda: chain(chain(conv(), nn.Identity()), chain(nn.Identity(), nn.BatchNorm2d(4))),
         "0.0.weight", IMAGE),
+    "a chain between": (
+        lambda: chain(conv(), chain(nn.ReLU(), nn.Identity()), nn.BatchNorm2d(4)),
+        "0.weight", IMAGE),
     "function": (
         lambda: Of(lambda m, x: nn.functional.layer_norm(m.layer(x).relu(), (4,))),
         "layer.weight", ROWS),
