@@ -94,6 +94,9 @@ def test_what_is_counted_is_what_the_design_makes_small() -> None:
     columns[:, :23] *= 1e-3
     note = counted(columns, st.slices(1), 0.1)
     assert note == "23 of 64 groups are zero (1,472 of 4,096 entries)"
+    columns[:, :5] = 0  # exactly: at any threshold
+    assert counted(columns, st.slices(1), 1e-9) == counted(columns, st.slices(1), 0.0)
+    assert counted(columns, "l1") == "320 of 4,096 entries are zero"
     both = sb.Sum([sb.Hadamard((64, 64)), sb.MatrixProduct(64, 64)])
     zeros = int((collapsed(columns, both, 1e-4) == 0).sum())
     assert counted(columns, both, 1e-4) == f"{zeros:,} of 4,096 entries are zero"

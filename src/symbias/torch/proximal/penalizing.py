@@ -14,7 +14,6 @@ from symbias._core.numbers import non_negative
 from symbias.mechanisms import WeightDecay
 from symbias.parameterizations import Parameterization
 from symbias.penalties import GroupLasso, Penalty
-from symbias.torch.designing import Design, check_tensor, wished
 from symbias.torch.errors import NoProximalStep, ShapeMismatch, UnknownParameter, Unreachable
 from symbias.torch.normalized import warn_normalized
 from symbias.torch.owners import (
@@ -28,6 +27,7 @@ from symbias.torch.owners import (
 from symbias.torch.proximal.maps import ProximalMap
 from symbias.torch.table import Row, Table
 from symbias.torch.transposed import is_transposed, warn_transposed
+from symbias.torch.wishes import Design, check_tensor, wished
 
 PATIENCE = 2  # gradients without a ProximalStep
 
