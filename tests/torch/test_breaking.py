@@ -262,7 +262,7 @@ def test_tiny_weights_of_a_design_with_one_factor_can_move() -> None:
     """They vanish in single precision, in which the check begins."""
     layer = nn.Linear(3, 2).double()
     with torch.no_grad():
-        layer.weight.fill_(1e-60)
+        layer.weight.fill_(1e-120)
     st.apply(layer, "weight", sb.Lq(1.5))
     assert bool((layer.weight != 0).all())
 

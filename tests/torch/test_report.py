@@ -28,6 +28,8 @@ def layered() -> nn.Sequential:
         ([0.2, 0.3, 0.5, 1.0], None, None),
         ([0.01, 0.03, 0.09, 0.3, 0.9], None, None),  # smeared
         ([0.5, 0.6, 0.7, 9.0], None, None),  # one large one is no gap
+        ([0.035, 0.4, 1.2], 1, np.sqrt(0.035 * 0.4)),  # the median of what lives is 0.8
+        ([0.05, 0.6, 1.2], None, None),  # 0.9
         ([0.0, 0.0], None, None),
         ([1.0], None, None),
     ],
