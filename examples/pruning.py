@@ -1,12 +1,13 @@
-"""Structured pruning of networks for digits: accuracy against size, four ways to get there.
+"""Structured pruning of networks for digits: accuracy against size, six ways to get there.
 
 * design: whole units (channels, neurons, heads) share a scale, weight decay under SGD does all;
+* sgd, adam: the same under SGD without momentum, and under Adam with coupled weight decay;
 * proximal: the same group penalty, explicitly, with a proximal step after every step of SGD;
 * adamw: proximal steps in the metric of AdamW;
 * magnitude: train, then remove the units whose weights, in times out, are smallest.
 
 Dead units are removed physically, and all small networks are tuned for the same few epochs. Prints
-a table; writes all runs (JSON) and a figure (SVG). All takes some ten minutes on two free cores.
+a table; writes all runs (JSON) and a figure (SVG). All takes some twenty minutes on two free cores.
 
     python examples/pruning.py [--quick] [--out FOLDER]
 """
@@ -30,7 +31,8 @@ from torch import Tensor, nn
 
 import symbias.torch as st
 
-LR, ADAMW_LR, MOMENTUM, BATCH, EPOCHS, TUNING = 0.1, 0.01, 0.9, 64, 60, 5
+MOMENTUM, BATCH, EPOCHS, TUNING = 0.9, 64, 60, 5
+RATES = {"momentum": 0.1, "sgd": 0.3, "adam": 0.01, "adamw": 0.01}
 STRENGTHS = {
     "conv net": (1e-3, 2e-3, 4e-3, 8e-3),
     "transformer": (1e-3, 4e-3, 1.6e-2, 6.4e-2),
@@ -45,17 +47,21 @@ def train(
     groups: Any,
     data: Any,
     epochs: int,
-    lr: float,
+    kind: str = "momentum",
+    lr: float | None = None,
     prox: bool = False,
-    adamw: bool = False,
 ) -> None:
-    """SGD with momentum, or AdamW; ``lr`` falls to 0 over the last third."""
+    """One of `RATES`, by default SGD with momentum; ``lr`` falls to 0 over the last third."""
     x, y = data[:2]
     steps = epochs * (len(x) // BATCH)
-    if adamw:
-        optimizer: torch.optim.Optimizer = torch.optim.AdamW(groups, lr=lr, weight_decay=0.0)
+    lr = RATES[kind] if lr is None else lr
+    optimizer: torch.optim.Optimizer
+    if kind == "adamw":
+        optimizer = torch.optim.AdamW(groups, lr=lr, weight_decay=0.0)
+    elif kind == "adam":
+        optimizer = torch.optim.Adam(groups, lr=lr)
     else:
-        optimizer = torch.optim.SGD(groups, lr=lr, momentum=MOMENTUM)
+        optimizer = torch.optim.SGD(groups, lr=lr, momentum=MOMENTUM * (kind == "momentum"))
     if prox:
         st.ProximalStep(optimizer, lambda step: min(1.0, 20 * step / steps))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: min(1, 3 * (1 - t / steps)))
@@ -76,19 +82,21 @@ def group_scales(model: nn.Module) -> dict[str, float]:
     return {r: (w.numel() / w.shape[1] * readers[r].size) ** 0.5 / 10 for r, w in weights.items()}
 
 
-def by_design(model: nn.Module, data: Any, strength: float, epochs: int) -> nn.Module:
+def by_design(
+    model: nn.Module, data: Any, strength: float, epochs: int, kind: str = "momentum"
+) -> nn.Module:
     """The readers' inputs in groups; weight decay on everything, and nothing else."""
     scale = {f"{reader}.weight": s for reader, s in group_scales(model).items()}
     for unit in model.units:
         st.apply(model, f"{unit.reader}.weight", st.slices(1, unit.size))
     groups = st.factor_parameters(model, strength, scale=scale, others=strength / 10)
-    train(model, groups, data, epochs, LR)
+    train(model, groups, data, epochs, kind)
     st.collapse(model, threshold=DEAD)
     return model
 
 
 def by_proximal_steps(
-    model: nn.Module, data: Any, strength: float, epochs: int, adamw: bool = False
+    model: nn.Module, data: Any, strength: float, epochs: int, kind: str = "momentum"
 ) -> nn.Module:
     """The same objective in the weights themselves."""
     scales = group_scales(model)
@@ -99,7 +107,7 @@ def by_proximal_steps(
     grouped = set(map(id, readers))
     rest = [p for p in model.parameters() if id(p) not in grouped]
     groups = [{"params": readers}, {"params": rest, "weight_decay": strength / 10}]
-    train(model, groups, data, epochs, ADAMW_LR if adamw else LR, prox=True, adamw=adamw)
+    train(model, groups, data, epochs, kind, prox=True)
     return model
 
 
@@ -139,7 +147,7 @@ def finish(model: nn.Module, data: Any, epochs: int) -> dict[str, float]:
         torch.testing.assert_close(model(data[2]), before, rtol=1e-3, atol=1e-3)
     raw = accuracy(model, data)
     groups = [{"params": model.parameters(), "weight_decay": PLAIN_DECAY}]
-    train(model, groups, data, epochs, 0.02)
+    train(model, groups, data, epochs, lr=0.02)
     return {
         "size": size(model),
         "accuracy": accuracy(model, data),
@@ -148,32 +156,42 @@ def finish(model: nn.Module, data: Any, epochs: int) -> dict[str, float]:
     }
 
 
-def one_seed(kind: str, seed: int, strengths: Any, kept: Any, epochs: int) -> list[dict[str, Any]]:
+def one_seed(
+    network: str, seed: int, strengths: Any, kept: Any, epochs: int
+) -> list[dict[str, Any]]:
     """All methods on one split and one initialisation."""
     torch.set_num_threads(1)
     st.apply(nn.Linear(1, 1), "weight", "l1")  # the first one imports a part of PyTorch
     data, rows = digits(seed), []
     torch.manual_seed(seed)
-    start = NETWORKS[kind]()
+    start = NETWORKS[network]()
 
     def run(method: str, knob: float, start: nn.Module, do: Callable[..., Any]) -> nn.Module:
         model, begun = copy.deepcopy(start), time.process_time()
         do(model)
         spent = time.process_time() - begun
         trained, ends = copy.deepcopy(model), finish(model, data, min(epochs, TUNING))
-        row = {"network": kind, "seed": seed, "method": method, "knob": knob, "training_s": spent}
+        row = {
+            "network": network,
+            "seed": seed,
+            "method": method,
+            "knob": knob,
+            "training_s": spent,
+        }
         rows.append(row | ends)
         return trained
 
     for strength in strengths:
         more = {"data": data, "strength": strength, "epochs": epochs}
         run("design", strength, start, partial(by_design, **more))
+        for kind in ("sgd", "adam"):
+            run(kind, strength, start, partial(by_design, **more, kind=kind))
         run("proximal", strength, start, partial(by_proximal_steps, **more))
-        run("adamw", strength, start, partial(by_proximal_steps, **more, adamw=True))
+        run("adamw", strength, start, partial(by_proximal_steps, **more, kind="adamw"))
 
     def plainly(model: nn.Module) -> None:
         groups = [{"params": model.parameters(), "weight_decay": PLAIN_DECAY}]
-        train(model, groups, data, epochs, LR)
+        train(model, groups, data, epochs)
 
     dense = run("dense", 1.0, start, plainly)
     for fraction in kept:

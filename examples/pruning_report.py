@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from networks import NETWORKS
 
-METHODS = ("design", "proximal", "adamw", "magnitude", "dense")
+METHODS = ("design", "sgd", "adam", "proximal", "adamw", "magnitude", "dense")
 HEAD = (
     "network      method     knob    parameters      accuracy, %   "
     "untuned  forward, ms  training, s"
@@ -43,8 +43,8 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     """Test error against size: every run a dot, and a line through the means."""
     from symbias.report.style import DATA, FIT, INK, MARK, SOFT, axes, svg, svg_text
 
-    colours = dict(zip(METHODS, (FIT, MARK, SOFT, DATA, INK), strict=True))
-    marks = dict(zip(METHODS, "osv^D", strict=True))
+    colours = (FIT, "#CC79A7", "#E69F00", MARK, SOFT, DATA, INK)
+    looks = dict(zip(METHODS, zip(colours, "oPXsv^D", strict=True), strict=True))
     with axes(8.0, 3.4, columns=2) as (figure, panels):
         for panel, network in zip(panels, NETWORKS, strict=True):
             for method in METHODS:
@@ -53,7 +53,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
                 points = [[[r["size"], 100 - 100 * r["accuracy"]] for r in g] for g in groups]
                 if not points:
                     continue
-                look = {"color": colours[method], "marker": marks[method]}
+                look = dict(zip(("color", "marker"), looks[method], strict=True))
                 panel.scatter(*np.concatenate(points).T, s=9, alpha=0.35, linewidths=0, **look)
                 panel.plot(*np.mean(points, 1).T, ms=4, label=method, **look)
             panel.set(xscale="log", yscale="log", xlabel="parameters", title=network)

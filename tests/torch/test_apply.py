@@ -118,25 +118,31 @@ def test_tied_weights_are_found_from_either_name(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("design", "small"),
+    ("design", "small", "noun"),
     [
-        (sb.Hadamard(SHAPE), lambda w: w.abs() <= 0.1),
-        (sb.GroupProduct(SHAPE, axis=0), lambda w: w.norm(dim=1, keepdim=True) <= 0.1),
-        (sb.GroupProduct(SHAPE, axis=1), lambda w: w.norm(dim=0, keepdim=True) <= 0.1),
+        (sb.Hadamard(SHAPE), lambda w: w.abs() <= 0.1, "entries"),
+        (sb.GroupProduct(SHAPE, axis=0), lambda w: w.norm(dim=1, keepdim=True) <= 0.1, "groups"),
+        (sb.GroupProduct(SHAPE, axis=1), lambda w: w.norm(dim=0, keepdim=True) <= 0.1, "groups"),
     ],
 )
-def test_hard_zeros_below_the_threshold(design: sb.Parameterization, small: object) -> None:
+def test_hard_zeros_below_the_threshold(
+    design: sb.Parameterization, small: object, noun: str
+) -> None:
     net = network()
     with torch.no_grad():
         net[0].weight[2] *= 0.01
         net[0].weight[:, 1] *= 0.01
         net[0].weight[0] = 0
-    expected = torch.where(small(net[0].weight), 0.0, net[0].weight).detach()  # type: ignore[operator]
+    dead = small(net[0].weight)  # type: ignore[operator]
+    expected = torch.where(dead, 0.0, net[0].weight).detach()
     st.apply(net, "0.weight", design)
     (row,) = st.collapse(net, threshold=0.1).rows
     torch.testing.assert_close(net[0].weight.detach(), expected, rtol=1e-6, atol=1e-6)
     assert torch.equal(net[0].weight == 0, expected == 0)
-    assert row.note.startswith(f"{int((expected == 0).sum())} of 48")
+    entries = f"{int((expected == 0).sum())} of 48 entries"
+    said = f"{int(dead.sum())} of {dead.numel()} {noun} are zero"
+    assert row.note.startswith(said)
+    assert entries in row.note
 
 
 def test_thresholds_act_on_what_the_design_makes_small() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 import symbias as sb
 import symbias.torch as st
@@ -227,3 +228,43 @@ def test_scales_that_match_nothing() -> None:
     st.apply(model, "mix.weight", "l1")
     with pytest.raises(st.UnknownParameter, match="'head'"):
         st.factor_parameters(model, 0.1, scale={"head": 2.0})
+
+
+PRUNINGS: list[Any] = [
+    lambda layer: prune.l1_unstructured(layer, "weight", 0.5),
+    lambda layer: prune.ln_structured(layer, "weight", 0.5, 2, 0),
+    lambda layer: prune.global_unstructured([(layer, "weight")], prune.L1Unstructured, amount=0.5),
+]
+
+
+@pytest.mark.parametrize("pruned", PRUNINGS)
+def test_pruning_of_a_designed_weight(pruned: Any) -> None:
+    net = network()
+    st.apply(net, "0.weight", "l1")
+    before, keys, x = values(net), set(vars(net[0])), inputs()
+    with pytest.raises(st.AlreadyDesigned, match=r"'weight' of Linear is designed.*collapse it"):
+        pruned(net[0])
+    assert same(values(net), before)
+    assert set(vars(net[0])) == keys
+    assert not net[0]._forward_pre_hooks
+    prune.l1_unstructured(net[0], "bias", 0.5)
+    assert int((net[0].bias == 0).sum()) == 4
+    net(x).sum().backward()
+    st.collapse(net)
+    pruned(net[0])
+    prune.remove(net[0], "weight")
+    assert int((net[0].weight == 0).sum()) == 24
+
+
+def test_a_design_of_what_is_pruned_already() -> None:
+    """The name that PyTorch gives to what trains, with the mask on top."""
+    net = network()
+    prune.l1_unstructured(net[0], "weight", 0.5)
+    with pytest.raises(st.UnknownParameter, match=r"nearest:.*'0.weight_orig'"):
+        st.apply(net, "0.weight", "l1")
+    before, x = net(inputs()), inputs()
+    st.apply(net, "0.weight_orig", "l1")
+    torch.testing.assert_close(net(x), before, rtol=1e-6, atol=1e-6)
+    st.collapse(net)
+    prune.remove(net[0], "weight")
+    assert int((net[0].weight == 0).sum()) == 24

@@ -2,16 +2,19 @@
 
 import copy
 import gc
+import sys
 import warnings
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import symbias as sb
 import symbias.torch as st
-from symbias.torch import optimizers
+from symbias.torch import designing, optimizers
 from tests.torch.cases import SHAPE, inputs, network, values
 
 
@@ -232,3 +235,56 @@ def test_large_layers_are_designed_in_seconds() -> None:
     layer = nn.Linear(1000, 1000)
     st.apply(layer, "weight", "l1")
     assert layer.weight.shape == (1000, 1000)
+
+
+def test_a_matrix_is_decomposed_once() -> None:
+    """At 2,048 x 2,048 a decomposition takes five seconds."""
+
+    class Count(TorchDispatchMode):
+        calls = 0
+
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            self.calls += "svd" in func.overloadpacket.__name__
+            return func(*args, **(kwargs or {}))
+
+    layer = nn.Linear(20, 30)
+    with Count() as count:
+        st.apply(layer, "weight", "nuclear")
+    assert count.calls == 1
+    new = torch.randn(30, 20)
+    layer.weight = new  # and what was kept for the start is not taken again
+    torch.testing.assert_close(layer.weight.detach(), new, rtol=1e-5, atol=1e-6)
+
+
+def test_tiny_weights_of_a_design_with_one_factor_can_move() -> None:
+    """They vanish in single precision, in which the check begins."""
+    layer = nn.Linear(3, 2).double()
+    with torch.no_grad():
+        layer.weight.fill_(1e-120)
+    st.apply(layer, "weight", sb.Lq(1.5))
+    assert bool((layer.weight != 0).all())
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_of_large_weights_is_for_terminals(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown, told = [], []
+
+    @contextmanager
+    def progress(title: str, total: int | None, *, show: bool = True) -> Any:
+        shown.append((title, total, show))
+        yield lambda done, note="": told.append((done, note))
+
+    monkeypatch.setattr(designing, "progress", progress)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    for large in (10, 10**6):
+        monkeypatch.setattr(designing, "LARGE", large)
+        st.apply_matching(network(), "*.weight", "l1")
+    assert shown == [("apply", 2, terminal), ("apply", 2, False)]
+    assert told[:2] == [(1, "0.weight"), (2, "2.weight")]
+    monkeypatch.undo()
+    st.apply_matching(network(), "*.weight", "l1")
+    assert capsys.readouterr() == ("", "")

@@ -1,10 +1,13 @@
 """What is said of designs and penalties during training, and the channels of BatchNorm."""
 
 import copy
+import gc
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st_
 from torch import nn
 
 import symbias as sb
@@ -25,6 +28,8 @@ def layered() -> nn.Sequential:
         ([0.2, 0.3, 0.5, 1.0], None, None),
         ([0.01, 0.03, 0.09, 0.3, 0.9], None, None),  # smeared
         ([0.5, 0.6, 0.7, 9.0], None, None),  # one large one is no gap
+        ([0.035, 0.4, 1.2], 1, np.sqrt(0.035 * 0.4)),  # the median of what lives is 0.8
+        ([0.05, 0.6, 1.2], None, None),  # 0.9
         ([0.0, 0.0], None, None),
         ([1.0], None, None),
     ],
@@ -37,6 +42,45 @@ def test_a_gap_is_a_step_and_not_a_slope(sizes, dead, threshold) -> None:
         assert gap is not None
         assert gap.dead == dead
         assert gap.threshold == pytest.approx(threshold)
+
+
+@given(
+    st_.lists(st_.sampled_from([0.0, 1e-9, 1e-4, 0.01, 0.04, 0.3, 0.5, 1.0, 9.0, 30.0]), min_size=2)
+)
+def test_a_gap_is_the_uppermost_one_that_qualifies(sizes: list[float]) -> None:
+    """By the definition, place by place."""
+    s = np.sort(sizes)
+    floored = np.maximum(s, 1e-7 * s[-1])
+    wanted = [
+        k + 1
+        for k in range(len(s) - 1)
+        if s[-1] > 0
+        and floored[k + 1] >= 10 * floored[k]
+        and floored[k] <= np.median(floored[k + 1 :]) / 20
+    ]
+    gap = find_gap(np.array(sizes))
+    assert (gap.dead if gap else None) == (wanted[-1] if wanted else None)
+
+
+def test_a_report_sweeps_the_heap_once_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep costs as much as ten training steps of a small network."""
+    model = nn.Sequential(*(nn.Linear(4, 4) for _ in range(5)))
+    st.apply_matching(model, "*.weight", "l1")
+    calls, original = [], gc.get_referrers
+    monkeypatch.setattr(gc, "get_referrers", lambda *a: calls.append(1) or original(*a))
+    idle = torch.optim.SGD(model.parameters(), lr=0.1)
+    notes = [w.notes for w in st.report(model).weights]
+    assert all("SGD does not decay its factors" in " ".join(n) for n in notes)
+    assert len(calls) == 1
+    del idle
+    optimizer = torch.optim.SGD(st.factor_parameters(model, 0.1), lr=0.1)
+    calls.clear()
+    for _ in range(3):
+        assert not any(w.notes for w in st.report(model).weights)
+    assert len(calls) == 1  # the first finds the optimizer
+    for group in optimizer.param_groups:
+        group["weight_decay"] = 0.0
+    assert all(w.notes for w in st.report(model).weights)
 
 
 def test_sizes_are_those_that_collapse_cuts() -> None:
@@ -94,7 +138,8 @@ def test_what_is_wrong_is_said() -> None:
     x = torch.randn(2, 3, 8, 8)
     with pytest.raises(ValueError, match="nothing in Sequential is designed or penalised"):
         st.report(model)
-    st.penalize(model, "*.weight", lambda n, w: st.slices(0)(n, w) if w.ndim == 4 else None, 0.1)
+    with pytest.warns(st.ScaleInvariant, match=r"\('0.weight' by '1' \(BatchNorm2d\)\)"):
+        st.penalize(model, "*.weight", lambda n, w: st.slices(0)(n, w) if w.ndim > 1 else None, 0.1)
     st.apply(model, "3.bias", "l1")
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     with torch.no_grad():

@@ -49,6 +49,12 @@ class Form(ABC):
         """
 
     @property
+    def noun(self) -> str:
+        """What the sizes are, for several of them."""
+        nouns = {piece.sizes.noun for piece in self.pieces}
+        return nouns.pop() if len(nouns) == 1 else "sizes"
+
+    @property
     @abstractmethod
     def mixes(self) -> bool:
         """Whether an entry of w may be made of several coordinates c, or of shared ones."""
@@ -177,6 +183,10 @@ class Behind(Form):
         return self.inner.sizes_at(self.transform.inverse(w)[self.transform.free :])
 
     @property
+    def noun(self) -> str:
+        return self.transform.noun if self.transform.mixes else self.inner.noun
+
+    @property
     def mixes(self) -> bool:
         return self.transform.mixes or self.inner.mixes
 
@@ -211,6 +221,11 @@ class Placed(Form):
             part = xp.take(flat, constant(index, w, index=True), axis=0)
             found += form.sizes_at(xp.reshape(part, form.shape))
         return found
+
+    @property
+    def noun(self) -> str:
+        nouns = {form.noun for _, form in self.parts}
+        return nouns.pop() if len(nouns) == 1 else "sizes"
 
     @property
     def mixes(self) -> bool:

@@ -23,6 +23,7 @@ class Sizes(ABC):
 
     shape: Shape
     symbol: str  # of one size, in formulas
+    noun: str  # for several of them
     elementwise: bool = False
 
     @property
@@ -61,7 +62,7 @@ class Sizes(ABC):
 class Entries(Sizes):
     """|w_i|, one by one."""
 
-    symbol, elementwise = "|w_i|", True
+    symbol, noun, elementwise = "|w_i|", "entries", True
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
@@ -100,7 +101,7 @@ class Groups(Sizes):
         If labels cannot be sorted, such as None among strings.
     """
 
-    symbol = "|w_g|_2"
+    symbol, noun = "|w_g|_2", "groups"
 
     def __init__(self, labels: np.ndarray) -> None:
         self.shape = labels.shape
@@ -148,7 +149,7 @@ class Groups(Sizes):
 class SingularValues(Sizes):
     """The singular values of a matrix, of at most ``rank`` of them if one is given."""
 
-    symbol = "sigma_i"
+    symbol, noun = "sigma_i", "singular values"
 
     def __init__(self, shape: Shape, rank: int | None = None) -> None:
         self.shape = shape

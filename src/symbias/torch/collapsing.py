@@ -1,12 +1,16 @@
 """From factors back to plain weights."""
 
+import weakref
+
 import torch
 from torch import nn
 
 from symbias._core.numbers import non_negative
 from symbias.torch.errors import WrappedModel
 from symbias.torch.factors import FactorList
-from symbias.torch.owners import COLLAPSE, SHARDED, refuse_wrapped
+from symbias.torch.leftovers import warn_averaged, watch_optimizers, watch_wrappers
+from symbias.torch.owners import COLLAPSE, SHARDED, designed, refuse_wrapped
+from symbias.torch.sizes import said_of
 from symbias.torch.surgery import detach
 from symbias.torch.table import Row, Table
 
@@ -30,7 +34,8 @@ def collapse(model: nn.Module, threshold: float = 0.0) -> Table:
     Returns
     -------
     Table
-        A row for each collapsed weight, with how many of its entries are zero.
+        A row for each collapsed weight, with how many of its groups, differences or entries are
+        zero, and which rank it has; and where their gap is, if the threshold is below it.
 
     Raises
     ------
@@ -39,33 +44,68 @@ def collapse(model: nn.Module, threshold: float = 0.0) -> Table:
         weight is not finite, as after training that diverged.
     WrappedModel
         Where a wrapper for distributed training holds the factors, or has sharded them.
+
+    Warns
+    -----
+    AveragedFactors
+        For factors of an ``AveragedModel`` that has averaged some.
+    NothingTrains
+        Later, where an optimizer of the factors takes a step, or a DistributedDataParallel that
+        was around the model trains on.
     """
     non_negative("threshold", threshold)
     refuse_wrapped(model, COLLAPSE)
+    lists = list(designed(model).values())
+    if not lists:
+        raise ValueError(f"nothing in {type(model).__name__} is designed")
+    warn_averaged(lists, stacklevel=3)
+    gone = [p for factors in lists for p in factors.named().values()]
+    owner = {id(p): weakref.ref(f) for f in lists for p in f.named().values()}
+    table = made_plain(model, threshold)
+    del lists
+    watch_optimizers(gone, "collapse", kept=lambda p: owner[id(p)]() is not None)
+    watch_wrappers(model.modules())
+    return table
+
+
+def made_plain(model: nn.Module, threshold: float) -> Table:
+    """`collapse`, without a look at what else holds the factors."""
     places = [
         (f"{path}.{leaf}".lstrip("."), module, leaf, factors)
         for path, module in model.named_modules()
         for leaf, factors in getattr(module, "parametrizations", {}).items()
         if isinstance(factors, FactorList)
     ]
-    if not places:
-        raise ValueError(f"nothing in {type(model).__name__} is designed")
     for name, *_, factors in places:
-        shapes = factors.factors.design.shapes
-        if any(tuple(t.shape) != shapes[n] for n, t in factors.named().items()):
+        if _sharded(factors):
             raise WrappedModel(f"the factors of {name!r} are sharded: {SHARDED}")
     for name, *_, factors in places if threshold else ():
         if not all(bool(torch.isfinite(factor).all()) for factor in factors.named().values()):
             raise ValueError(f"{name!r} has factors that are not finite: no threshold applies")
     weights = {id(factors): plain(factors, threshold) for *_, factors in places}
     rows = []
+    notes: dict[int, str] = {}
     for name, module, leaf, factors in places:
-        weight = weights[id(factors)]
+        weight, p = weights[id(factors)], factors.factors.design
+        if id(factors) not in notes:
+            notes[id(factors)] = f"{said_of(p, _designed(factors), weight, threshold)}; {p!r}"
         detach(module, leaf, weight)
-        zeros = int((weight == 0).sum())
-        note = f"{zeros} of {weight.numel()} entries are zero; {factors.factors.design!r}"
-        rows.append(Row(name, tuple(weight.shape), True, note))
+        rows.append(Row(name, tuple(weight.shape), True, notes[id(factors)]))
     return Table(rows)
+
+
+@torch.no_grad()
+def _designed(factors: FactorList) -> torch.Tensor:
+    """The weight of the design, before what others registered on top."""
+    return factors.factors(*factors.named().values())
+
+
+def _sharded(factors: FactorList) -> bool:
+    """Whether this process has a part of them only: flat shards, or tensors of a device mesh."""
+    shapes = factors.factors.design.shapes
+    return any(
+        tuple(t.shape) != shapes[n] or hasattr(t, "device_mesh") for n, t in factors.named().items()
+    )
 
 
 @torch.inference_mode(False)

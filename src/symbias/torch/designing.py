@@ -1,7 +1,10 @@
 """Putting designs into models, without changing what they compute."""
 
+import math
+import sys
 import weakref
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +14,14 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
 from symbias._core.numbers import non_negative
+from symbias._core.progress import Report, progress
 from symbias.designs import design
 from symbias.mechanisms import WeightDecay
 from symbias.parameterizations import GroupProduct, Parameterization
-from symbias.penalties import L1, ElasticNet, GroupLasso, Penalty, Ridge, TotalVariation, as_penalty
+from symbias.penalties import Penalty
 from symbias.torch.errors import ShapeMismatch, Unreachable, UnsupportedTensor
 from symbias.torch.factors import FactorList, Factors
+from symbias.torch.normalized import warn_normalized
 from symbias.torch.optimizers import refuse_stale, watch
 from symbias.torch.owners import (
     Owner,
@@ -32,8 +37,10 @@ from symbias.torch.owners import (
 from symbias.torch.starting import check_start
 from symbias.torch.surgery import attach
 from symbias.torch.table import Row, Table
+from symbias.torch.transposed import is_transposed, warn_transposed
+from symbias.torch.wishes import Design, check_tensor, trainable, wished
 
-Design = Parameterization | Penalty | str | Callable[[str, Tensor], Any]
+LARGE = 4_000_000  # entries in all, from which `apply_matching` shows its progress
 
 
 def apply(
@@ -78,6 +85,14 @@ def apply(
         See `symbias.torch.errors`; and ValueError where no design reaches a penalty. The model is
         then as it was.
 
+    Warns
+    -----
+    ScaleInvariant
+        Where a normalisation reads what the weight makes, and nothing else does, as far as that
+        can be seen without an input.
+    TransposedWeight
+        Where groups are slices of a weight that is stored as (in, out).
+
     Notes
     -----
     Writes into ``module.weight`` in place (``.data``, ``nn.init``) do not reach the factors;
@@ -89,6 +104,7 @@ def apply(
     if plan is None:
         raise TypeError(f"the function gave no design for {name!r}")
     refuse_stale({plan.places[0].name: plan.weight})
+    _warn_of(module, [plan])
     _carry_out(plan)
     return module
 
@@ -120,40 +136,73 @@ def apply_matching(
         If everything that matches was refused, with the first reason.
     StaleOptimizer, WrappedModel
         As in `apply`. The model is then as it was.
+
+    Warns
+    -----
+    ScaleInvariant, TransposedWeight
+        As in `apply`; one of each for all weights.
     """
     refuse_wrapped(model)
     refuse_held(model)
     patterns, places, already = as_patterns(pattern), list(owners(model)), designed(model)
     check_patterns(model, patterns, [*already, *(owner.name for owner, _ in places)])
-    rows, plans = [], []
-    refused: list[str] = []
-    seen: dict[int, str] = {}
-    for owner, parameter in places:
-        note, plan = "does not match", None
-        if id(parameter) in seen:
-            note = f"tied to {seen[id(parameter)]}"
-        elif "parametrizations." in owner.name:
-            note = "inside a parametrization"
-        elif matches(owner.name, patterns):
-            try:
-                plan = _plan(find(model, owner.name), design, charge, factor_dtype)
-                note = repr(plan.factors.design) if plan else "left alone by the function"
-            except (ValueError, TypeError) as error:
-                note = f"{type(error).__name__}: {error}"
-                refused.append(note)
-        if plan:
-            plans.append(plan)
-            seen[id(parameter)] = owner.name
-        lazy = isinstance(parameter, UninitializedParameter)
-        shape = () if lazy else tuple(parameter.shape)
-        rows.append(Row(owner.name, shape, plan is not None, note))
+    rows, plans, refused = _survey(
+        model, places, patterns, lambda found: _plan(found, design, charge, factor_dtype)
+    )
     rows += [Row(n, f.factors.design.shape, False, "already designed") for n, f in already.items()]
     if refused and not plans:
         raise Unreachable(f"nothing was designed: {refused[0]}")
     refuse_stale({plan.places[0].name: plan.weight for plan in plans})
+    _warn_of(model, plans)
     for plan in plans:
         _carry_out(plan)
     return Table(rows)
+
+
+def _survey(
+    model: nn.Module,
+    places: list[tuple[Owner, nn.Parameter]],
+    patterns: list[str],
+    plan_for: Callable[[list[Owner]], "_Plan | None"],
+) -> tuple[list[Row], list["_Plan"], list[str]]:
+    """A row for each place, the plans of those that match, and why others have none."""
+    rows: list[Row] = []
+    plans: list[_Plan] = []
+    refused: list[str] = []
+    seen: dict[int, str] = {}
+    tried = set[int]()
+    asked = {id(p): p for owner, p in places if matches(owner.name, patterns)}
+    with _progress(list(asked.values())) as tell:
+        for owner, parameter in places:
+            note, plan = "does not match", None
+            if id(parameter) in seen:
+                note = f"tied to {seen[id(parameter)]}"
+            elif "parametrizations." in owner.name:
+                note = "inside a parametrization"
+            elif matches(owner.name, patterns):
+                try:
+                    plan = plan_for(find(model, owner.name))
+                    note = repr(plan.factors.design) if plan else "left alone by the function"
+                except (ValueError, TypeError) as error:
+                    note = f"{type(error).__name__}: {error}"
+                    refused.append(note)
+                tried.add(id(parameter))
+                tell(len(tried), owner.name)
+            if plan:
+                plans.append(plan)
+                seen[id(parameter)] = owner.name
+            rows.append(Row(owner.name, _shape(parameter), plan is not None, note))
+    return rows, plans, refused
+
+
+def _shape(parameter: nn.Parameter) -> tuple[int, ...]:
+    return () if isinstance(parameter, UninitializedParameter) else tuple(parameter.shape)
+
+
+def _progress(asked: list[nn.Parameter]) -> AbstractContextManager[Report]:
+    """A bar on a terminal, where large weights take seconds each; nothing elsewhere."""
+    large = sum(math.prod(_shape(p)) for p in asked) >= LARGE
+    return progress("apply", len(asked), show=large and sys.stderr.isatty())
 
 
 def slices(axis: int = 0, size: int = 1) -> Callable[[str, Tensor], Parameterization]:
@@ -207,7 +256,7 @@ def _plan(
     non_negative("charge", charge)
     if factor_dtype is not None and not isinstance(factor_dtype, torch.dtype):
         raise TypeError(f"factor_dtype must be a torch.dtype, got {factor_dtype!r}")
-    if factor_dtype is not None and not _trainable(factor_dtype):
+    if factor_dtype is not None and not trainable(factor_dtype):
         raise UnsupportedTensor(f"factors cannot be of {factor_dtype}")
     p = wished(name, weight, wish)
     if p is None:
@@ -228,7 +277,8 @@ def _plan(
         raise Unreachable(f"{p!r} cannot represent {name!r}: {error}") from error
     if not all(bool(torch.isfinite(t.to(dtype)).all()) for t in theta.values()):
         raise ValueError(f"the factors of {name!r} at charge {charge} overflow in {dtype}")
-    check_start(name, p, theta, weight, dtype)
+    check_start(name, p, theta, weight)
+    factors.start = theta
     parametrization = FactorList([factors], weight)
     parametrization.pinned = factor_dtype is not None
     parametrization.replaced = weakref.ref(weight)
@@ -236,59 +286,21 @@ def _plan(
     return _Plan(places, weight, factors, parametrization)
 
 
-def wished(name: str, weight: Tensor, wish: Design) -> Parameterization | Penalty | None:
-    """What is wished of a weight of this name, if anything."""
-    if callable(wish) and not isinstance(wish, Parameterization | Penalty):
-        wish = wish(name, weight.detach())
-    if isinstance(wish, Penalty | str):
-        wish = as_penalty(wish)
-        _check_penalty(name, weight, wish)
-    if wish is None or isinstance(wish, Parameterization | Penalty):
-        return wish
-    raise TypeError(f"expected a design or a penalty for {name!r}, got {type(wish).__name__}")
-
-
-def _check_penalty(name: str, weight: Tensor, penalty: Penalty) -> None:
-    """A penalty whose defaults are for vectors says what it is on this weight."""
-    if weight.ndim == 0 and not isinstance(penalty, L1 | ElasticNet | Ridge):
-        raise ShapeMismatch(
-            f"{name!r} is a single number, which {type(penalty).__name__} has no design for; "
-            "sb.L1(), sb.ElasticNet() and sb.Ridge() have"
-        )
-    if isinstance(penalty, GroupLasso) and penalty.trivial:
-        raise ValueError(
-            f"groups of one entry of {name!r} are l1: write symbias.torch.slices(0) for its "
-            "slices, sb.GroupLasso(labels) for other groups, or 'l1'"
-        )
-    if not isinstance(penalty, TotalVariation) or penalty.tree is not None or weight.ndim <= 2:
-        return
-    if penalty.axis != 0 and not (penalty.joint and penalty.axis is None):
-        raise ValueError(
-            f"{name!r} has {weight.ndim} axes: total variation is along the first one, "
-            "sb.TotalVariation(axis=0), line by line, or (joint=True), all lines together"
-        )
+def _warn_of(root: nn.Module, plans: list[_Plan]) -> None:
+    """Say what will not be as it was wished; before anything is changed."""
+    warn_normalized(root, [plan.places for plan in plans], stacklevel=4)
+    wishes = [(plan.places[0], plan.factors.design) for plan in plans]
+    warn_transposed(
+        [
+            (place, WeightDecay(1.0).induced(p).form(p.shape))
+            for place, p in wishes
+            if is_transposed(place.module)
+        ],
+        stacklevel=4,
+    )
 
 
 def _carry_out(plan: _Plan) -> None:
     for place in plan.places:
         attach(place.module, place.leaf, plan.parametrization)
     watch(plan.parametrization, plan.parametrization.decayed())
-
-
-def check_tensor(name: str, weight: Tensor) -> None:
-    """Raise UnsupportedTensor for what cannot be trained under a penalty."""
-    if isinstance(weight, UninitializedParameter) or weight.is_meta:
-        raise UnsupportedTensor(f"{name!r} has no values yet")
-    if type(weight.detach()) is not Tensor:
-        raise UnsupportedTensor(f"{name!r} is a {type(weight).__name__}: a plain tensor is needed")
-    if weight.layout != torch.strided:
-        raise UnsupportedTensor(f"{name!r} is sparse ({weight.layout}): it needs dense values")
-    if not _trainable(weight.dtype):
-        raise UnsupportedTensor(f"{name!r} is of {weight.dtype}: real floating-point is needed")
-    if not bool(torch.isfinite(weight).all()):
-        raise UnsupportedTensor(f"{name!r} has values that are not finite")
-
-
-def _trainable(dtype: torch.dtype) -> bool:
-    """Real floating-point of at least 16 bits."""
-    return dtype.is_floating_point and torch.finfo(dtype).bits >= 16

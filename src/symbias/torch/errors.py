@@ -57,6 +57,26 @@ class NoProximalStep(UserWarning):
     """A weight is penalised, and trained without the step that makes it so."""
 
 
+class ScaleInvariant(UserWarning):
+    """A weight is wished small in front of a normalisation, which divides its size out."""
+
+
+class TransposedWeight(UserWarning):
+    """Groups are slices of a weight that its layer stores as (in, out)."""
+
+
+class NothingTrains(UserWarning):
+    """An optimizer, or a wrapper for distributed training, holds parameters of no model."""
+
+
+class AveragedFactors(UserWarning):
+    """Factors were averaged, and the product of averages is not the average of the weights."""
+
+
+class NotLoadable(UserWarning):
+    """A file of factors is saved, which a model without the design does not read."""
+
+
 def warn_missed(optimizer: Optimizer) -> None:
     """Say what AdamW or LBFGS does to factors, and what to do instead."""
     if "weight_decay" in optimizer.defaults:

@@ -13,6 +13,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 
 from symbias.parameterizations import Parameterization
 from symbias.torch.optimizers import watch
+from symbias.torch.saving import warn_saved
 
 
 class Factors(nn.Module):
@@ -32,6 +33,7 @@ class Factors(nn.Module):
         # moves and casts with the model, and so tells what the weight would be
         self.register_buffer("like", like.detach().new_empty(0), persistent=False)
         self.traced_on = like.device
+        self.start: dict[str, Tensor] | None = None  # a section that was taken before
         self.effective = traced(design, factor_dtype, like.device)
 
     def forward(self, *factors: Tensor) -> Tensor:
@@ -45,7 +47,7 @@ class Factors(nn.Module):
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, ...]:
         """Factors of ``weight`` with the charge, in the order of the design's shapes."""
-        theta = self.section(weight)
+        theta, self.start = self.start or self.section(weight), None
         return tuple(theta[name].to(self.factor_dtype) for name in self.design.shapes)
 
     def section(self, weight: Tensor) -> dict[str, Tensor]:
@@ -116,6 +118,9 @@ class FactorList(ParametrizationList):
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
+        others = getattr(destination, "_metadata", {}).values()
+        if not any("design" in entry for entry in others):  # once for all weights
+            warn_saved(prefix[:-1].replace("parametrizations.", ""))
         if hasattr(destination, "_metadata"):  # beside the versions; no key of its own
             destination._metadata.setdefault(prefix[:-1], {})["design"] = self.factors.identity
 

@@ -24,12 +24,13 @@ def find_gap(sizes: np.ndarray) -> Gap | None:
     count as 1e-7 of the largest. None where sizes go on without such a step: no threshold separates
     what died from what lives.
     """
-    s = np.sort(np.asarray(sizes, dtype=float))
+    s = np.sort(np.asarray(sizes, dtype=float), kind="stable")  # fast where much is sorted already
     if len(s) < 2 or s[-1] <= 0:
         return None
     floored = np.maximum(s, FLOOR * s[-1])
-    for k in range(len(s) - 2, -1, -1):
-        ratio = floored[k + 1] / floored[k]
-        if ratio >= WIDE and floored[k] <= FAR * np.median(floored[k + 1 :]):
-            return Gap(float(np.sqrt(s[k] * s[k + 1])), k + 1, float(ratio))
+    ratios = floored[1:] / floored[:-1]
+    for k in np.flatnonzero(ratios >= WIDE)[::-1].tolist():
+        living = floored[k + 1 :]
+        if floored[k] <= FAR * (living[(len(living) - 1) // 2] + living[len(living) // 2]) / 2:
+            return Gap(float(np.sqrt(s[k] * s[k + 1])), k + 1, float(ratios[k]))
     return None

@@ -1,36 +1,48 @@
 """Optimizers that hold what they should not, decay it beside the loss, or not at all."""
 
 import gc
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
-from typing import Any
-from weakref import WeakKeyDictionary
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import nn
 
 from symbias.torch.errors import StaleOptimizer, warn_count, warn_missed
 
+T = TypeVar("T")
 # Adam, NAdam and RAdam say so in their groups; these do not
 DECOUPLED = {"AdamW", "Adafactor", "Muon", "Lion"}
 
 
 def optimizers_with(parameters: Iterable[torch.Tensor]) -> list[torch.optim.Optimizer]:
-    """The living optimizers that hold any of these tensors; the cost of one sweep of the heap.
+    """The `living` optimizers that hold any of these tensors."""
+    wanted = {id(p) for p in parameters}
+    return [o for o in living(torch.optim.Optimizer) if not wanted.isdisjoint(held(o))]
+
+
+def living(kind: type[T]) -> list[T]:
+    """All objects of a class or of one below it; the cost of one sweep of the heap.
 
     Objects refer to their class. Some of those found may be garbage that waits for `gc.collect`.
     """
-    wanted = {id(p) for p in parameters}
-    kinds = _kinds(torch.optim.Optimizer)
+    kinds = _kinds(kind)
     found = [o for o in gc.get_referrers(*kinds) if type(o) in kinds]
-    return [o for o in found if not wanted.isdisjoint(_held(o))]
+    if kind is torch.optim.Optimizer:
+        _seen.update(o for o in found if hasattr(o, "param_groups"))
+    return found
+
+
+_seen: WeakSet[Any] = WeakSet()  # optimizers that a sweep found
 
 
 def _kinds(kind: type) -> set[type]:
     return {kind}.union(*map(_kinds, kind.__subclasses__()))
 
 
-def _held(optimizer: torch.optim.Optimizer) -> set[int]:
+def held(optimizer: torch.optim.Optimizer) -> set[int]:
+    """The ids of the tensors that it steps."""
     groups = getattr(optimizer, "param_groups", ())  # one that is half-built has none
     return {id(p) for group in groups for p in group["params"]}
 
@@ -41,8 +53,8 @@ def refuse_stale(parameters: dict[str, torch.Tensor]) -> None:
         return
     gc.collect()
     if found := optimizers_with(parameters.values()):
-        held = set().union(*map(_held, found))
-        names = [name for name, p in parameters.items() if id(p) in held]
+        ids = set().union(*map(held, found))
+        names = [name for name, p in parameters.items() if id(p) in ids]
         raise StaleOptimizer(
             f"{type(found[0]).__name__} holds the weight {', '.join(map(repr, names))}, which "
             "factors replace: it would train nothing. Build the optimizer after the design, from "
@@ -88,12 +100,12 @@ def _look(parameter: torch.Tensor) -> None:
     found = optimizers_with([parameter])
     if not found:
         return
-    held: set[int] = set().union(*map(_held, found))
+    beside: set[int] = set().union(*map(held, found))
     factors: set[int] = set()
     ours: list[tuple[nn.Module, set[int]]] = []
     for module, (hooked, ids, hook, _) in list(_waiting.items()):
         factors |= ids
-        if hooked is parameter or id(hooked) in held:
+        if hooked is parameter or id(hooked) in beside:
             hook.remove()
             del _waiting[module]
             ours.append((module, ids))
@@ -112,11 +124,25 @@ def _count_penalties(
 ) -> None:
     """Warn where factors have no penalty, or have it twice: in the decay and in the loss."""
     for module, ids in ours:
-        stepped = [o for o in optimizers if not ids.isdisjoint(_held(o))]
+        stepped = [o for o in optimizers if not ids.isdisjoint(held(o))]
         decayed, in_loss = decays(stepped, ids), bool(getattr(module, "in_loss", False))
         if stepped and decayed == in_loss:
             warn_count(type(stepped[0]).__name__, twice=decayed)
             return
+
+
+def undecayed_by(
+    tensors: Sequence[torch.Tensor], sweep: Callable[[], list[torch.optim.Optimizer]]
+) -> str | None:
+    """The class of an optimizer that steps these and does not decay them, if none does.
+
+    The heap is swept only if no optimizer that was found before decays them.
+    """
+    ids = set(map(id, tensors))
+    if decays(_seen, ids):
+        return None
+    found = [o for o in sweep() if not ids.isdisjoint(held(o))]
+    return type(found[0]).__name__ if found and not decays(found, ids) else None
 
 
 def decays(optimizers: Iterable[torch.optim.Optimizer], tensors: set[int]) -> bool:

@@ -44,6 +44,25 @@ def designed(root: nn.Module) -> dict[str, FactorList]:
     return found
 
 
+def places_of(root: nn.Module, name: str) -> list[Owner]:
+    """All places in ``root`` of a weight, plain or designed, that one first."""
+
+    def held(module: nn.Module, leaf: str) -> object:
+        inside = getattr(module, "parametrizations", {})
+        return inside[leaf] if leaf in inside else module._parameters.get(leaf)
+
+    path, _, leaf = name.rpartition(".")
+    ours = held(root.get_submodule(path), leaf)
+    places = [
+        Owner(f"{inner}.{one}".lstrip("."), module, one)
+        for inner, module in root.named_modules()
+        if not isinstance(module, FactorList)
+        for one in [*module._parameters, *getattr(module, "parametrizations", {})]
+        if held(module, one) is ours
+    ]
+    return sorted(places, key=lambda owner: owner.name != name)
+
+
 def as_patterns(pattern: str | list[str]) -> list[str]:
     """A list of them; ValueError where there is none."""
     patterns = [pattern] if isinstance(pattern, str) else list(pattern)

@@ -3,23 +3,28 @@
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from symbias.mechanisms import WeightDecay
-from symbias.torch.collapsing import collapse
+from symbias.torch.collapsing import made_plain
 from symbias.torch.factors import FactorList
 from symbias.torch.gaps import FLOOR, Gap, find_gap
-from symbias.torch.optimizers import decays, optimizers_with
-from symbias.torch.owners import designed, owners
+from symbias.torch.normalized import normalized
+from symbias.torch.optimizers import living, undecayed_by
+from symbias.torch.owners import designed, owners, places_of
 from symbias.torch.proximal import penalized
-from symbias.torch.proximal.maps import ProximalMap
 from symbias.torch.removal import arguments, follow
+from symbias.torch.sizes import ascending, measure_sizes
 
 POINTS = 8  # of the curve of scores, besides 0 and the gap
+NORMALIZED = (
+    "it is in front of a normalisation, which divides its size out: the penalty shrinks what grows "
+    "back. symbias.torch.penalize_channels penalises the channels themselves"
+)
 
 
 @dataclass(frozen=True)
@@ -132,12 +137,15 @@ def report(
     wished = {o.name: p for o, p in owners(model) if penalized(p) is not None}
     if not ours and not wished:
         raise ValueError(f"nothing in {type(model).__name__} is designed or penalised")
-    normalized: set[int] = set()
+    behind: set[str] = set()
     if example_input is not None:
         inputs, keywords = arguments(example_input)
-        normalized = follow(model, inputs, keywords)[0].normalized
-    found = [_of_design(name, factors) for name, factors in ours.items()]
-    found += [_of_penalty(name, p, id(p) in normalized) for name, p in wished.items()]
+        seen = follow(model, inputs, keywords)[0].normalized
+        behind = {name for name, p in wished.items() if id(p) in seen}
+        behind |= normalized(model, [places_of(model, name) for name in [*ours, *wished]]).keys()
+    sweep = cache(lambda: living(torch.optim.Optimizer))
+    found = [_of_design(name, f, name in behind, sweep) for name, f in ours.items()]
+    found += [_of_penalty(name, p, name in behind) for name, p in wished.items()]
     pooled = np.concatenate([w.sizes for w in found])
     gap = find_gap(pooled)
     curve = () if evaluate is None else _curve(model, evaluate, pooled, gap)
@@ -145,23 +153,21 @@ def report(
 
 
 @torch.no_grad()
-def _of_design(name: str, factors: FactorList) -> Weighed:
-    p = factors.factors.design
-    wish = WeightDecay(1.0).induced(p)
-    weight = factors()
-    form = wish.form(p.shape)
-    if form.mixes:
-        sizes = torch.cat([t.reshape(-1) for t in form.sizes_at(weight)])
-    else:
-        sizes = ProximalMap(wish, p.shape).sizes(weight)
-    found = optimizers_with(factors.decayed())
+def _of_design(
+    name: str,
+    factors: FactorList,
+    normalized: bool,
+    sweep: Callable[[], list[torch.optim.Optimizer]],
+) -> Weighed:
+    measured = measure_sizes(factors.factors.design, factors())
     notes = []
-    if found and not factors.in_loss and not decays(found, set(map(id, factors.decayed()))):
+    if not factors.in_loss and (kind := undecayed_by(factors.decayed(), sweep)):
         notes.append(
-            f"{type(found[0]).__name__} does not decay its factors: without factor_penalty in the "
-            "loss there is no penalty"
+            f"{kind} does not decay its factors: without factor_penalty in the loss there is no "
+            "penalty"
         )
-    return _weighed(name, wish.formula, sizes, notes)
+    notes += [NORMALIZED] * normalized
+    return _weighed(name, measured.wish.formula, measured.sizes, notes)
 
 
 @torch.no_grad()
@@ -171,17 +177,12 @@ def _of_penalty(name: str, weight: nn.Parameter, normalized: bool) -> Weighed:
     notes = []
     if not made.stepped:
         notes.append("no optimizer takes proximal steps for it: st.ProximalStep(optimizer)")
-    if normalized:
-        notes.append(
-            "it is in front of a normalisation, which divides its size out: the penalty shrinks "
-            "what grows back. symbias.torch.penalize_channels penalises the channels themselves"
-        )
-    sizes = made.sizes(weight)
+    notes += [NORMALIZED] * normalized
+    sizes = ascending(made.sizes(weight))
     return _weighed(name, f"{made.strength:g} * ({made.penalty.formula})", sizes, notes)
 
 
-def _weighed(name: str, wish: str, sizes: Tensor, notes: list[str]) -> Weighed:
-    numbers = np.sort(sizes.detach().double().cpu().numpy())
+def _weighed(name: str, wish: str, numbers: np.ndarray, notes: list[str]) -> Weighed:
     if not np.all(np.isfinite(numbers)):
         notes.append("it is not finite: training diverged")
     elif numbers.max(initial=0.0) == 0:
@@ -224,7 +225,7 @@ def _curve(
 def _cut(model: nn.Module, twin: nn.Module, threshold: float) -> None:
     """Zeros in a copy, where sizes are at most the threshold."""
     if designed(twin):
-        collapse(twin, threshold)
+        made_plain(twin, threshold)
     copies = dict(twin.named_parameters())
     names = {id(p): name for name, p in model.named_parameters()}
     for p in model.parameters():

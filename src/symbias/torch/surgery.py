@@ -11,6 +11,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from symbias.torch.errors import AlreadyDesigned
+
 
 def attach(module: nn.Module, name: str, factors: parametrize.ParametrizationList) -> None:
     """Make ``module.name`` the weight of ``factors``, which may serve several modules."""
@@ -91,11 +93,20 @@ def _deepcopy(module: Any, memo: dict[int, Any]) -> nn.Module:
 
 
 def _registrar(base: type[nn.Module]) -> Any:
-    """``module.weight = nn.Parameter(t)`` on a designed weight is ``module.weight = t``."""
+    """``module.weight = nn.Parameter(t)`` on a designed weight is ``module.weight = t``.
+
+    `torch.nn.utils.prune` registers the weight itself under another name, and is refused.
+    """
 
     def register_parameter(module: Any, name: str, parameter: nn.Parameter | None) -> None:
+        known = name.removesuffix("_orig")
         if parameter is not None and name in module.parametrizations:
             setattr(module, name, parameter.detach())
+        elif name != known and known in module.parametrizations:
+            raise AlreadyDesigned(
+                f"{known!r} of {base.__name__} is designed, and its factors would not be pruned: "
+                "collapse it first (the threshold of collapse prunes as well)"
+            )
         else:
             base.register_parameter(module, name, parameter)
 

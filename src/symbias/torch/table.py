@@ -20,7 +20,7 @@ class Table:
     rows: list[Row] = field(default_factory=list)
 
     def touched(self) -> list[str]:
-        """The names of the parameters that were touched."""
+        """The names of the parameters that were touched, whether or not anything is zero now."""
         return [row.name for row in self.rows if row.done]
 
     def __str__(self) -> str:

@@ -11,6 +11,7 @@ from symbias._core.arrays import Array, constant
 class Transform(ABC):
     """A linear map z -> w along axis 0 whose first `free` coordinates are not penalised."""
 
+    noun: str = "coordinates"  # for several of z
     free: int = 0
     mixes: bool = True  # whether an entry of w is made of several of z
 

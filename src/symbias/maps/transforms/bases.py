@@ -18,6 +18,8 @@ class Cosine(Transform):
     O(n^2), by an (n, n) matrix that is kept.
     """
 
+    noun = "coefficients"
+
     def __repr__(self) -> str:
         return "Cosine()"
 
@@ -59,6 +61,8 @@ class Wavelet(Transform):
     ValueError
         For a name that PyWavelets does not know, or a length that `level` does not halve evenly.
     """
+
+    noun = "coefficients"
 
     def __init__(
         self,

@@ -31,6 +31,8 @@ class Copies(Transform):
     Jacob, Obozinski, Vert, "Group lasso with overlap and graph lasso", ICML 2009.
     """
 
+    noun = "groups"
+
     def __init__(self, groups: Any, size: int, weights: Any = None) -> None:
         members = [_members(k, g) for k, g in enumerate(groups)]
         self.index = np.concatenate([*members, np.zeros(0, dtype=int)])

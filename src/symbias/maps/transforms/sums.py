@@ -27,6 +27,8 @@ class CumulativeSum(Transform):
         How many leading coordinates are not penalised: ``order`` by default, 0 for all of them.
     """
 
+    noun = "differences"
+
     def __init__(self, order: int = 1, *, spacing: Any = None, free: int | None = None) -> None:
         if not isinstance(order, int) or order < 1:
             raise ValueError(f"order must be an integer of at least 1, got {order!r}")
@@ -95,6 +97,8 @@ class TreeSum(Transform):
         For a parent that does not exist, or a cycle.
     """
 
+    noun = "differences"
+
     def __init__(self, parents: Any) -> None:
         self.parents = np.asarray(parents)
         size = len(self.parents)
@@ -143,6 +147,8 @@ class GridSum(Transform):
     order : int
         Of the differences along each axis, at least 1.
     """
+
+    noun = "differences"
 
     def __init__(self, rows: int, cols: int, order: int = 1) -> None:
         self.grid, self.order = (rows, cols), order

@@ -14,8 +14,8 @@ from symbias._core.numbers import non_negative
 from symbias.mechanisms import WeightDecay
 from symbias.parameterizations import Parameterization
 from symbias.penalties import GroupLasso, Penalty
-from symbias.torch.designing import Design, check_tensor, wished
 from symbias.torch.errors import NoProximalStep, ShapeMismatch, UnknownParameter, Unreachable
+from symbias.torch.normalized import warn_normalized
 from symbias.torch.owners import (
     as_patterns,
     check_patterns,
@@ -26,6 +26,8 @@ from symbias.torch.owners import (
 )
 from symbias.torch.proximal.maps import ProximalMap
 from symbias.torch.table import Row, Table
+from symbias.torch.transposed import is_transposed, warn_transposed
+from symbias.torch.wishes import Design, check_tensor, wished
 
 PATIENCE = 2  # gradients without a ProximalStep
 
@@ -92,6 +94,11 @@ def penalize(model: nn.Module, pattern: str | list[str], penalty: Design, streng
         proximal map in closed form (total variation), or the weight is designed.
     WrappedModel
         Penalise the model before it is wrapped.
+
+    Warns
+    -----
+    ScaleInvariant, TransposedWeight
+        As `symbias.torch.apply` does.
     """
     refuse_wrapped(model)
     non_negative("strength", strength)
@@ -118,6 +125,17 @@ def penalize(model: nn.Module, pattern: str | list[str], penalty: Design, streng
             rows.append(Row(name, factors.factors.design.shape, False, note))
     if refused and not found:
         raise Unreachable(f"nothing was penalised: {refused[0]}")
+    at = {id(p): [o for o, q in places if q is p] for p, _ in found}
+    warn_normalized(model, at.values(), stacklevel=3)
+    wishes = {id(p): (at[id(p)][0], p, made.penalty) for p, made in found}
+    warn_transposed(
+        [
+            (place, wish.form(tuple(p.shape)))
+            for place, p, wish in wishes.values()
+            if is_transposed(place.module)
+        ],
+        stacklevel=3,
+    )
     for parameter, made in found:
         _register(parameter, made)
     return Table(rows)

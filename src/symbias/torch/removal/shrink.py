@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from symbias.torch.errors import ChangedOutputs, NotRun
+from symbias.torch.leftovers import watch_optimizers
 from symbias.torch.owners import COLLAPSE, designed, refuse_wrapped
+from symbias.torch.proximal import penalized
 from symbias.torch.removal.compare import compare, outputs_of
 from symbias.torch.removal.configuration import fitted
 from symbias.torch.removal.cutting import biases_of, cut, places_of
@@ -110,6 +112,8 @@ def shrink(model: nn.Module, example_input: Any, *, low_rank: bool = True) -> Sh
     -----
     NotRun
         For parameters that the example does not use.
+    NothingTrains
+        Later, where an optimizer of parameters that are gone takes a step.
 
     Notes
     -----
@@ -117,7 +121,7 @@ def shrink(model: nn.Module, example_input: Any, *, low_rank: bool = True) -> Sh
     """
     _check(model)
     inputs, keywords = arguments(example_input)
-    shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
+    old = dict(model.named_parameters())
     run, wanted = follow(model, inputs, keywords)
     before, again = measure(model, inputs, keywords, run.multiply_adds)
     _check_outputs(model, wanted, again)
@@ -161,7 +165,9 @@ def shrink(model: nn.Module, example_input: Any, *, low_rank: bool = True) -> Sh
     fits = fitted(model, sizes) if sizes or thin else None
     count = follow(model, inputs, keywords)[0].multiply_adds
     after, _ = measure(model, inputs, keywords, count)
-    return Shrunk(before, after, _changes(shapes, model, thin), left, fits)
+    now = set(map(id, model.parameters()))
+    watch_optimizers([p for p in old.values() if id(p) not in now], "shrink")
+    return Shrunk(before, after, _changes(old, model, thin), left, fits)
 
 
 def _settle(
@@ -270,16 +276,17 @@ def _left(found: Plan, names: dict[int, str]) -> Table:
     )
 
 
-def _changes(shapes: dict[str, tuple[int, ...]], model: nn.Module, thin: dict[str, int]) -> Table:
+def _changes(old: dict[str, nn.Parameter], model: nn.Module, thin: dict[str, int]) -> Table:
     rows = []
-    now = {name: tuple(p.shape) for name, p in model.named_parameters()}
-    for name, shape in now.items():
-        was = shapes.get(name)
+    for name, p in model.named_parameters():
+        was, shape = old.get(name), tuple(p.shape)
         layer = next((layer for layer in thin if name.startswith(f"{layer}.")), None)
         if layer is not None:
             rows.append(Row(name, shape, True, f"{layer} has rank {thin[layer]}"))
         elif was is None:
             rows.append(Row(name, shape, True, "new: the constants of what is gone"))
-        elif was != shape:
-            rows.append(Row(name, shape, True, f"was {'x'.join(map(str, was))}"))
+        elif was.shape != p.shape:
+            lost = penalized(was) is not None and penalized(p) is None
+            note = f"was {'x'.join(map(str, was.shape))}{', with a penalty' * lost}"
+            rows.append(Row(name, shape, True, note))
     return Table(rows)
