@@ -1,4 +1,4 @@
-r"""Incremental learning: from small starts, gradient flow on products switches entries on one by one.
+r"""Incremental learning: from small starts, flow on products switches entries on one by one.
 
 For :math:`w = uv` from charges c, the flow of :math:`\frac1{2n}|Xw - y|^2` integrates
 :math:`\nu = \int (b - Hw)\,dt` with :math:`b = X^Ty/n`, :math:`H = X^TX/n` and
@@ -13,7 +13,7 @@ Berthier, "Incremental learning in diagonal linear networks", JMLR 2023; Pesme, 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,10 @@ FLAT = 1e-10  # of the largest gradient at the start: nothing moves any more
 
 @dataclass(frozen=True)
 class Event:
-    """An entry that switches on, or off; ``separable`` unless another is within 5% of its time."""
+    """An entry that switches on, or off.
+
+    ``separable`` unless another switched, or was about to, within 5% of the time.
+    """
 
     entry: int
     on: bool
@@ -100,26 +103,27 @@ def incremental(X: Any, y: Any, *, charge: float, limit: bool = False) -> Increm
     on: dict[int, float] = {}  # entry -> sign
     spent: dict[int, float] = {}  # entry that went off -> integral of w
     w, time = np.zeros(p), 0.0
-    found: list[tuple[int, bool, float]] = []
+    found: list[Event] = []
     plateaus = [w]
     for _ in range(8 * p):
-        following = _next(flow, x, target, on, spent, w, time)
-        if following is None:
+        following = _following(flow, x, target, on, spent, w, time)
+        if not following:
             break
-        time, entry, sign = following
+        (time, entry, sign), *later = following
+        alone = not any(when - time < APART * time for when, _, _ in later)
         past = flow.integrals(on, spent, w, time)
         on = {**on, entry: sign}
         spent.pop(entry, None)
         w = _plateau(x, target, on)
-        found.append((entry, True, time))
+        found.append(Event(entry, True, time, alone))
         plateaus.append(w)
         for i in [i for i in on if w[i] == 0]:
             del on[i]
             spent[i] = past[i]
-            found.append((i, False, time))
+            found.append(Event(i, False, time, alone))
             plateaus.append(w)
     losses = np.sum((np.array(plateaus) @ x.T - target) ** 2, axis=1) / (2 * n)
-    return Incremental(_events(found), np.array(plateaus), losses, float(charge))
+    return Incremental(_apart(found), np.array(plateaus), losses, float(charge))
 
 
 @dataclass(frozen=True)
@@ -140,8 +144,8 @@ class _Flow:
         self, on: dict[int, float], spent: dict[int, float], w: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """nu = at + slope t for every entry, on the plateau w."""
-        S, O = list(on), list(spent)
-        past = self.H[:, O] @ np.array([spent[i] for i in O]) if O else np.zeros(len(self.b))
+        S, off = list(on), list(spent)
+        past = self.H[:, off] @ np.array([spent[i] for i in off])
         if not S:
             return -past, self.b
         nu = np.array([on[i] for i in S]) * self.height(w[S])
@@ -154,17 +158,16 @@ class _Flow:
     ) -> np.ndarray:
         """The integral of w up to a time on the plateau w."""
         total = np.zeros(len(self.b))
-        S, O = list(on), list(spent)
-        for i in O:
-            total[i] = spent[i]
+        S, off = list(on), list(spent)
+        total[off] = list(spent.values())
         if S:
             nu = np.array([on[i] for i in S]) * self.height(w[S])
-            rest = time * self.b[S] - nu - (self.H[np.ix_(S, O)] @ total[O] if O else 0.0)
+            rest = time * self.b[S] - nu - self.H[np.ix_(S, off)] @ total[off]
             total[S] = np.linalg.solve(self.H[np.ix_(S, S)], rest)
         return total
 
 
-def _next(
+def _following(
     flow: _Flow,
     x: np.ndarray,
     y: np.ndarray,
@@ -172,22 +175,18 @@ def _next(
     spent: dict[int, float],
     w: np.ndarray,
     time: float,
-) -> tuple[float, int, float] | None:
-    """Time, entry and sign of the next switch, if there is one."""
+) -> list[tuple[float, int, float]]:
+    """Time, entry and sign of all that would switch if the plateau lasted, the next one first."""
     at, slope = flow.lines(on, spent, w)
-    moving = np.abs(slope) > FLAT * np.abs(flow.b).max()
-    best: tuple[float, int, float] | None = None
-    for j in np.flatnonzero(moving):
-        if j in on:
-            continue
+    moving = np.flatnonzero(np.abs(slope) > FLAT * np.abs(flow.b).max())
+    found = []
+    for j in (int(j) for j in moving if j not in on):
         sign = math.copysign(1.0, slope[j])
-        size = abs(_plateau(x, y, {**on, int(j): sign})[j])
-        if size == 0:
-            continue
-        when = (sign * float(flow.height(size)) - at[j]) / slope[j]
-        if when >= time and (best is None or when < best[0]):
-            best = when, int(j), sign
-    return best
+        size = abs(_plateau(x, y, {**on, j: sign})[j])
+        when = (sign * float(flow.height(size)) - at[j]) / slope[j] if size else -1.0
+        if when >= time:
+            found.append((when, j, sign))
+    return sorted(found)
 
 
 def _plateau(x: np.ndarray, y: np.ndarray, on: dict[int, float]) -> np.ndarray:
@@ -198,13 +197,14 @@ def _plateau(x: np.ndarray, y: np.ndarray, on: dict[int, float]) -> np.ndarray:
     return w
 
 
-def _events(found: Sequence[tuple[int, bool, float]]) -> tuple[Event, ...]:
-    times = [time for _, on, time in found if on]
-    events = []
-    for entry, on, time in found:
-        near = [abs(other - time) < APART * time for other in times]
-        events.append(Event(entry, on, time, sum(near) <= 1))
-    return tuple(events)
+def _apart(found: Sequence[Event]) -> tuple[Event, ...]:
+    """The events, not separable either where the one before was too near."""
+    times = [event.time for event in found if event.on]
+
+    def near(event: Event) -> int:
+        return sum(abs(other - event.time) < APART * event.time for other in times)
+
+    return tuple(replace(e, separable=e.separable and near(e) <= 1) for e in found)
 
 
 def _checked(X: Any, y: Any, charge: float) -> tuple[np.ndarray, np.ndarray]:
