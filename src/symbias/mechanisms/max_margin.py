@@ -195,8 +195,8 @@ def degree(p: Parameterization) -> float:
     if not high - low <= _SAME_DEGREE:
         raise Refused(
             f"{p!r} is not homogeneous: where its factors double, w grows by 2^L with L from "
-            f"{low:.4g} to {high:.4g}, and the theorem of Lyu and Li (2020) needs one L. Take parts "
-            "of one depth, and powers for links (sb.PowerLink)"
+            f"{low:.4g} to {high:.4g}, and the theorem of Lyu and Li (2020) needs one L. Take "
+            "parts of one depth, and powers for links (sb.PowerLink)"
         )
     return round(low, 6)
 

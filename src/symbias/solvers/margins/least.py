@@ -6,7 +6,7 @@ import numpy as np
 
 from symbias.penalties import Form
 from symbias.solvers.margins import conic, primal_dual, reweighted
-from symbias.solvers.margins.problem import MarginSolution, MarginProblem, certify, homogeneous
+from symbias.solvers.margins.problem import MarginProblem, MarginSolution, certify, homogeneous
 from symbias.solvers.margins.separation import refuse_unless_separable
 
 TOLERANCE = 1e-8
@@ -55,22 +55,26 @@ def least_margin(
 
 
 def _convex(problem: MarginProblem) -> MarginSolution:
-    """The global minimum."""
-    steps = 1
-    if conic.has_cones(problem):
-        try:
-            c, alpha = conic.solve(problem)
-        except ValueError:
-            refuse_unless_separable(problem.matrix)
-            raise
-    else:
+    """The global minimum: by interior points, and by proximal steps where those do not get there.
+
+    Interior points end early on some semidefinite programs, where rounding begins.
+    """
+    found = _conic(problem) if conic.has_cones(problem) else None
+    if found is None or found.gap > TOLERANCE:
         refuse_unless_separable(problem.matrix)
         c, alpha, steps = primal_dual.solve(problem, TOLERANCE)
-    found = certify(problem, c, alpha)
+        other = certify(problem, c, alpha)
+        if other is not None and (found is None or other.gap < found.gap):
+            found = replace(other, n_iter=steps)
     if found is None:
-        refuse_unless_separable(problem.matrix)
         raise ValueError("the solver of the margin ended at a point that separates nothing")
     close = found.gap <= TOLERANCE
-    reason = "converged" if close else "stalled: rounding or max_iter hides what is left"
-    return replace(found, n_iter=steps, reason=reason)
+    return replace(found, reason="converged" if close else "max_iter")
 
+
+def _conic(problem: MarginProblem) -> MarginSolution | None:
+    """By an interior-point method; None where that fails."""
+    try:
+        return certify(problem, *conic.solve(problem))
+    except ValueError:
+        return None
