@@ -131,8 +131,8 @@ def page(result: dict[str, Any]) -> str:
             "Directions",
             f"Normalised descent, {margins.STEPS:,} steps from a random start, on inputs with a "
             "truth of three features. Angles in degrees; R of a run is 1/2 |theta|^2 at a least "
-            "margin of 1. The rival is the l2 margin, for w itself the l1 margin. Where two directions "
-            "have nearly one R, runs are slow to tell them apart: an angle then takes far longer.",
+            "margin of 1. The rival is the l2 margin, for w itself the l1 margin. Where two "
+            "directions have nearly one R, runs take far longer to tell them apart.",
             answer=f"{near} of {problems} runs end within a degree of the prediction, and none has "
             f"an R more than {excess:.1%} above the least; {told} are told apart from the rival.",
             tables=[("", [HEADER, *map(summary_cells, summary)])],

@@ -32,15 +32,14 @@ def descend(problem: MarginProblem, c: np.ndarray) -> MarginSolution:
     """
     now = problem.to_margin_one(problem.without_dust(c, _ZERO))
     assert now is not None
-    reason = "max_iter"
-    for rounds in range(1, _ROUNDS + 1):
+    rounds, reason = 0, "max_iter"
+    while rounds < _ROUNDS and reason == "max_iter":
         convex, D = _local(problem, now)
         z, alpha = conic.solve(convex)
         new = _lower(problem, now, D @ z)
-        moved, now = float(np.abs(new - now).max()), new
+        moved, now, rounds = float(np.abs(new - now).max()), new, rounds + 1
         if moved <= _STILL * np.abs(now).max():
             reason = "converged"
-            break
     convex, D = _local(problem, now)
     found = certify(convex, np.linalg.lstsq(D, now)[0], alpha)
     assert found is not None
