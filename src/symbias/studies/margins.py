@@ -142,7 +142,7 @@ def rate_rows(decades: int = 6, size: int = 20, samples: int = 30, seed: int = 0
     problem = Problem(
         lambda theta, x: x @ theta["u"], {"u": np.zeros(size)}, logistic_loss, data=(X, y)
     )
-    rate = 4 * len(X) / np.linalg.norm(X, 2) ** 2
+    rate = 4 * len(X) / float(np.linalg.norm(X, 2)) ** 2
     steps = 10**decades
     run = simulate(
         problem, SGD(rate), steps=steps, every=100, observe={"w": lambda t: t["u"]}, progress=False

@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from symbias.penalties import Piece, SingularValues
-from symbias.solvers.margins.problem import MarginProblem
+from symbias.solvers.margins.problem import MarginProblem, coefficient
 from symbias.solvers.program import Program, Term
 
 LARGEST_SIDE = 60  # rows + columns of a matrix: seconds
@@ -34,15 +34,15 @@ def solve(problem: MarginProblem) -> tuple[np.ndarray, np.ndarray]:
     """
     program, count = Program(), len(problem.matrix)
     sizes = [math.prod(piece.shape) for piece in problem.pieces]
-    coefficients = [piece.scalar.coefficient for piece in problem.pieces]
+    coefficients = [coefficient(piece) for piece in problem.pieces]
     quadratic = problem.exponent == 2
     square = 2 * np.repeat(coefficients, sizes) if quadratic else 0.0
     c = program.variables(sum(sizes), square=square)
     program.at_most([Term(c, sp.csc_array(-problem.matrix))], -np.ones(count))
     if not quadratic:
         starts = np.cumsum([0, *sizes[:-1]])
-        for piece, start, coefficient in zip(problem.pieces, starts, coefficients, strict=True):
-            _add(program, piece, c + int(start), coefficient)
+        for piece, start, cost in zip(problem.pieces, starts, coefficients, strict=True):
+            _add(program, piece, c + int(start), cost)
     x, multipliers = program.solve_both()
     return x[: sum(sizes)], multipliers[:count]
 

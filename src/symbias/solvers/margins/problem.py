@@ -138,9 +138,13 @@ def certify(problem: MarginProblem, c: np.ndarray, alpha: np.ndarray) -> MarginS
     return found
 
 
+def coefficient(piece: Piece) -> float:
+    """a where the piece is sum a t^q."""
+    return float(np.asarray(piece.scalar(np.ones(1)))[0])
+
+
 def homogeneous(matrix: np.ndarray, form: Form, exponent: float) -> MarginProblem:
     """The problem of a penalty whose pieces are powers t^exponent, whatever they are written as."""
-    one = np.ones(1)
-    powers = [Power(exponent, float(np.asarray(p.scalar(one))[0])) for p in form.pieces]
+    powers = [Power(exponent, coefficient(piece)) for piece in form.pieces]
     pieces = zip(form.pieces, powers, strict=True)
     return MarginProblem(matrix, tuple(Piece(piece.sizes, power) for piece, power in pieces))

@@ -7,13 +7,14 @@ Candes, Wakin, Boyd, "Enhancing sparsity by reweighted l1 minimization", 2008; M
 """
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import scipy.linalg
 
 from symbias.penalties import Entries, Piece, Power
 from symbias.solvers.margins import conic
-from symbias.solvers.margins.problem import MarginProblem, MarginSolution, certify
+from symbias.solvers.margins.problem import MarginProblem, MarginSolution, certify, coefficient
 
 _ROUNDS = 500
 _ZERO = 1e-7  # of the largest size: gone, since its weight is without bound
@@ -55,7 +56,7 @@ def _lower(problem: MarginProblem, c: np.ndarray, goal: np.ndarray) -> np.ndarra
         parts = problem.split(c + share * (goal - c))
         cut = np.concatenate(
             [
-                piece.sizes.resize(part, lambda t, rank=rank: t * (t >= np.sort(t)[-rank]))
+                piece.sizes.resize(part, partial(_largest, rank))
                 for piece, part, rank in zip(problem.pieces, parts, ranks, strict=True)
             ],
             axis=None,
@@ -65,6 +66,11 @@ def _lower(problem: MarginProblem, c: np.ndarray, goal: np.ndarray) -> np.ndarra
             return new
         share /= 2
     return c
+
+
+def _largest(count: int, t: np.ndarray) -> np.ndarray:
+    """So many of the largest sizes, zeros for the rest."""
+    return t * (t >= np.sort(t)[-count]) if count else np.zeros_like(t)
 
 
 def _sizes(problem: MarginProblem, c: np.ndarray) -> list[np.ndarray]:
@@ -90,14 +96,14 @@ def _local(problem: MarginProblem, c: np.ndarray) -> tuple[MarginProblem, np.nda
 
 def _weights(piece: Piece, c: np.ndarray) -> np.ndarray:
     """The block of D of single numbers, alone."""
-    q, factor = piece.scalar.exponent, piece.scalar.coefficient * piece.scalar.exponent
+    q, factor = piece.scalar.exponent, coefficient(piece) * piece.scalar.exponent
     sizes = np.abs(c).ravel()
     return np.diag(sizes ** (1 - q) / factor)[:, sizes > 0]
 
 
 def _tangents(piece: Piece, c: np.ndarray) -> np.ndarray:
     """The block of D of a matrix, or of single numbers beside one."""
-    q, factor = piece.scalar.exponent, piece.scalar.coefficient * piece.scalar.exponent
+    q, factor = piece.scalar.exponent, coefficient(piece) * piece.scalar.exponent
     if piece.sizes.elementwise:
         sizes = np.abs(c).ravel()
         return np.diag(sizes ** (1 - q / 2) / np.sqrt(factor))[:, sizes > 0]
