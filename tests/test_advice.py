@@ -39,6 +39,7 @@ class Case(NamedTuple):
 X = np.linspace(-1, 1, 48).reshape(12, 4) ** 3 + np.eye(12, 4)
 Y = X @ np.array([1.0, 0.0, -1.0, 0.5]) + 0.1 * np.cos(np.arange(12))
 TIMES = np.arange(12.0)
+SIDES = X[:, 0] > 0
 PAIRS = np.stack([Y, -Y], axis=1)
 
 
@@ -73,6 +74,10 @@ def potential(start: float) -> Any:
     p = sb.Radial(1, 3)
     theta = {name: np.full(shape, start) for name, shape in p.shapes.items()}
     return sb.GradientFlow(0.1).potential(p, np.ones(1), theta)
+
+
+def margin(p: sb.Parameterization, y: Any = None, start: Any = None) -> Any:
+    return sb.MaxMargin().direction(p, X, SIDES if y is None else y, start=start)
 
 
 def settled(**options: Any) -> Any:
@@ -303,6 +308,24 @@ CASES = [
         ),
     ),
     Case(
+        "give data=(x, y)",
+        lambda: ran(of=problem(data=None, sampler=sampler), rule=sb.NormalizedDescent(degree=2)),
+        (lambda: ran(rule=sb.NormalizedDescent(degree=2)),),
+    ),
+    Case(
+        "Give the degree of the model",
+        lambda: ran(rule=sb.NormalizedDescent()),
+        (lambda: ran(rule=sb.NormalizedDescent(degree=2)),),
+    ),
+    Case(
+        "do not fit: give (n,) and (n,) with targets +1 and -1, or (n, classes) and (n,)",
+        lambda: sb.logistic_loss(jnp.ones((3, 1)), jnp.ones((3, 1))),
+        (
+            lambda: sb.logistic_loss(jnp.ones(3), jnp.ones(3)),
+            lambda: sb.logistic_loss(jnp.ones((3, 2)), jnp.ones(3, dtype=int)),
+        ),
+    ),
+    Case(
         "Draw with jax.random from its key, or give a fixed set of samples as data=(x, y)",
         lambda: ran(of=problem(data=None, sampler=lambda k, n: (X[:n, :1], Y[:n])), rule=MINI),
         (
@@ -390,6 +413,56 @@ CASES = [
         "the problem has no symmetry: give Problem(..., symmetry=...)",
         lambda: settled(),
         (lambda: settled(symmetry=RESCALING),),
+    ),
+    Case(
+        "Take a transform that leaves none free, such as sb.CumulativeSum(free=0)",
+        lambda: margin(sb.Synthesis(sb.CumulativeSum(), sb.Hadamard(3))),
+        (lambda: margin(sb.Synthesis(sb.CumulativeSum(free=0), sb.Hadamard(4))),),
+    ),
+    Case(
+        "Take parts of one depth, and powers for links (sb.PowerLink)",
+        lambda: margin(sb.Parts(4, [([0, 1], sb.Hadamard(2)), ([2, 3], sb.Plain(2))])),
+        (
+            lambda: margin(sb.Parts(4, [([0, 1], sb.Hadamard(2)), ([2, 3], sb.Hadamard(2))])),
+            lambda: margin(sb.Linked(sb.Hadamard(4), sb.PowerLink(2.0))),
+        ),
+    ),
+    Case(
+        "ask for a penalised fit instead, as sb.DesignedClassifier and sb.WeightDecay(strength)",
+        lambda: margin(sb.Hadamard(4), [0, 1] * 6),
+        (
+            lambda: sb.DesignedClassifier(sb.Hadamard(4), 0.1).fit(X, [0, 1] * 6),
+            lambda: sb.WeightDecay(0.1).induced(sb.Hadamard(4)),
+        ),
+    ),
+    Case(
+        "the problem is not convex. Take a rank of ",
+        lambda: margin(sb.MatrixProduct(4, 3, 1), X[:, :3].argmax(axis=1)),
+        (lambda: margin(sb.MatrixProduct(4, 3, 2), X[:, :3].argmax(axis=1)),),
+    ),
+    Case(
+        "train it until it separates the classes",
+        lambda: margin(sb.Hadamard(4, depth=3), start=-np.ones(4)),
+        (
+            lambda: margin(
+                sb.Hadamard(4, depth=3), start=sb.MaxMargin().direction(sb.Plain(4), X, SIDES).w
+            ),
+        ),
+    ),
+    Case(
+        "for 3 classes give w the shape (4, 3)",
+        lambda: margin(sb.Hadamard(4), X[:, :3].argmax(axis=1)),
+        (lambda: margin(sb.Hadamard((4, 3)), X[:, :3].argmax(axis=1)),),
+    ),
+    Case(
+        ": give w the shape (",
+        lambda: margin(sb.Hadamard((4, 3))),
+        (lambda: margin(sb.Hadamard((4, 2))),),
+    ),
+    Case(
+        "give classes, such as y > 0",
+        lambda: margin(sb.Hadamard(4), Y),
+        (lambda: margin(sb.Hadamard(4), SIDES),),
     ),
     # evidence
     Case(

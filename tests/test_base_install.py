@@ -71,7 +71,7 @@ rows = {row.mechanism: row for row in sb.card(p).rows}
 assert rows["gradient flow"].value is not None
 line = "Langevin needs JAX: pip install 'symbias[simulate]'"
 assert (rows["Langevin"].status, rows["Langevin"].note) == ("needs symbias[simulate]", line)
-assert len(rows) == 7
+assert len(rows) == 8
 
 theta = {k: rng.normal(size=v) for k, v in sb.MatrixProduct(4, 3).shapes.items()}
 bonds = sb.MatrixProduct(4, 3).symmetry

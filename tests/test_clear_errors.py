@@ -41,6 +41,7 @@ def boom(w: np.ndarray) -> np.ndarray:
         ("weight_decay", lambda v: sb.SGD(0.1, weight_decay=v)),
         ("momentum", lambda v: sb.SGD(0.1, momentum=v)),
         ("init_scale", sb.GradientFlow),
+        ("degree", lambda v: sb.NormalizedDescent(0.1, v)),
         ("temperature", sb.Langevin),
         ("orbital", lambda v: sb.Langevin(1.0, v)),
         ("sigma", lambda v: sb.LabelNoise(v, 0.1)),

@@ -11,7 +11,17 @@ from symbias._version import __version__
 # room -> the public names it holds
 _ROOMS: dict[str, tuple[str, ...]] = {
     "_core.refusal": ("Refused",),
-    "dynamics": ("SGD", "Optax", "Problem", "Run", "simulate", "squared_error"),
+    "dynamics": (
+        "NormalizedDescent",
+        "Optax",
+        "Problem",
+        "Run",
+        "SGD",
+        "log_logistic_loss",
+        "logistic_loss",
+        "simulate",
+        "squared_error",
+    ),
     "symmetry": (
         "Balanced",
         "Bond",
@@ -91,6 +101,8 @@ _ROOMS: dict[str, tuple[str, ...]] = {
         "LabelNoise",
         "Langevin",
         "Law",
+        "Margin",
+        "MaxMargin",
         "Mechanism",
         "Potential",
         "WeightDecay",

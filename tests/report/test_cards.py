@@ -48,6 +48,18 @@ def test_values_are_those_of_the_formulas() -> None:
     assert langevin(w) - langevin(ones) == pytest.approx(0.5 * np.log(np.abs(w)).sum())
 
 
+def test_classification_has_the_norm_of_weight_decay_where_all_is_of_one_degree() -> None:
+    def row(p: sb.Parameterization):
+        return next(r for r in sb.card(p).rows if r.mechanism == "max margin")
+
+    w = np.array([0.7, -1.2])
+    assert row(sb.Hadamard(9)).value(w) == pytest.approx(np.abs(w).sum())
+    assert row(sb.Hadamard(9)).penalty == "sum |w_i|"
+    free = row(sb.Synthesis(sb.CumulativeSum(), sb.Hadamard(5)))
+    assert free.status == "refused"
+    assert "free coordinates" in free.note
+
+
 def test_groups_and_matrices_have_no_potential() -> None:
     for name in ("groups", "matrix"):
         row = next(r for r in sb.card(CARDS[name]).rows if r.mechanism == "gradient flow")

@@ -94,7 +94,7 @@ def simulate(
     Parameters
     ----------
     problem : Problem
-    rule : SGD, Langevin or Optax
+    rule : SGD, Langevin, NormalizedDescent or Optax
     steps : int
     replicas : int
         Shared out over the processes of ``jax.distributed`` and the devices of each.

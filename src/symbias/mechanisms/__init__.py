@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from symbias.mechanisms.label_noise import least_gradients
     from symbias.mechanisms.langevin import Langevin, noise_drift
     from symbias.mechanisms.law import Law
+    from symbias.mechanisms.max_margin import Margin, MaxMargin
     from symbias.mechanisms.potentials import flow_bracket
     from symbias.mechanisms.sgd import (
         charge_drift,
@@ -30,6 +31,8 @@ _LAZY = {
     "GradientFlow": "gradient_flow",
     "Langevin": "langevin",
     "Law": "law",
+    "Margin": "max_margin",
+    "MaxMargin": "max_margin",
     "Potential": "bregman",
     "charge_drift": "sgd",
     "effective_loss": "densities",
@@ -47,6 +50,8 @@ __all__ = [
     "LabelNoise",
     "Langevin",
     "Law",
+    "Margin",
+    "MaxMargin",
     "Mechanism",
     "Potential",
     "Preference",

@@ -21,8 +21,11 @@ _PATIENCE = 2e-3  # seconds for one value, above which level sets are left out
 
 
 def card_figure(card: Any) -> str:
-    """Penalty curves (zero at 0 where finite, one at 1), and a level set for each mechanism."""
-    rows = [row for row in card.rows if row.value is not None]
+    """Penalty curves (zero at 0 where finite, one at 1), and a level set for each mechanism.
+
+    Max margin has the curve of weight decay, which stands for both.
+    """
+    rows = [row for row in card.rows if row.value is not None and row.mechanism in _STYLES]
     with axes(8.4, 3.4, columns=2) as (figure, (left, right)):
         for row in rows:
             _curve(left, card.sample, row)

@@ -10,6 +10,7 @@ from symbias._core.extras import MissingExtra
 from symbias.mechanisms import (
     GradientFlow,
     LabelNoise,
+    MaxMargin,
     Mechanism,
     Preference,
     WeightDecay,
@@ -44,7 +45,7 @@ class Row:
 
     mechanism: str
     penalty: str
-    status: str  # "exact", "first order", "refused", "no penalty", "needs symbias[...]"
+    status: str  # "exact", "first order", "limit", "refused", "no penalty", "needs symbias[...]"
     note: str
     value: Preference | None = field(default=None, repr=False, compare=False)
 
@@ -97,7 +98,8 @@ def card(
     gradient_flow: GradientFlow | None = None,
     langevin: "Langevin | None" = None,
 ) -> Card:
-    """What ``p`` prefers under weight decay, label noise, gradient flow, Langevin and SGD noise.
+    """What ``p`` prefers under weight decay, label noise, gradient flow, Langevin and SGD noise,
+    and in classification.
 
     Every entry is computed by its mechanism on a small parameterization of the same kind, or
     refused with the mechanism's own reason. Inputs are taken to be whitened (mean of x x^T = 1).
@@ -129,6 +131,7 @@ def card(
     ]
     rows = [_row(inner, sample, mechanism) for mechanism in mechanisms]
     rows += _langevin_rows(inner, sample, langevin)
+    rows.append(_margin_row(p, inner, sample))
     rows.append(Row("SGD noise alone", "none", "no penalty", SGD_NOISE))
     rows.append(Row("Adam", "none", "refused", ADAM))
     rows.append(Row("AdamW", "none", "refused", ADAMW))
@@ -149,6 +152,16 @@ def _langevin_rows(
     if all(bond.group.compact for bond in sample.symmetry) and sample.symmetry.dim:
         references.append("ambient")
     return [_row(inner, sample, replace(noise, reference=name)) for name in references]
+
+
+def _margin_row(p: Parameterization, inner: Parameterization, sample: Parameterization) -> Row:
+    """Refused where the whole is not of one degree, as with free coordinates around the inner."""
+    mechanism = MaxMargin()
+    try:
+        mechanism.induced(p)
+    except ValueError as error:
+        return Row(mechanism.label, "none", "refused", str(error))
+    return _row(inner, sample, mechanism)
 
 
 def _row(inner: Parameterization, sample: Parameterization, mechanism: Mechanism) -> Row:

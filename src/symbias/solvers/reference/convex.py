@@ -18,7 +18,7 @@ from symbias.penalties import (
     TotalVariation,
     TrendFilter,
 )
-from symbias.solvers.reference.program import Program, Term
+from symbias.solvers.program import Program, Term
 
 LARGEST = 20_000  # of a series: seconds
 
@@ -141,7 +141,7 @@ def _add(
                 terms.append(Term(part, identity[:, np.asarray(group)]))
             program.equal(terms, np.zeros(size))
         case Nuclear():
-            _nuclear(program, strength, w, shape)
+            program.nuclear(w, shape, strength)
         case TotalVariation() | TrendFilter():
             D, width = _differences(penalty, shape)
             joint = penalty.joint and len(shape) == 2
@@ -192,21 +192,3 @@ def _changes(order: int, times: np.ndarray) -> Any:
     slopes = sp.diags_array(1 / np.diff(times)) @ D
     again = sp.diags_array([-np.ones(n - 2), np.ones(n - 2)], offsets=[0, 1], shape=(n - 2, n - 1))
     return sp.csc_array(again @ slopes)
-
-
-def _nuclear(program: Program, strength: float, w: int, shape: tuple[int, ...]) -> None:
-    """(tr U + tr V) / 2 with [[U, W], [W^T, V]] >= 0 (Fazel, 2002)."""
-    rows, cols = shape
-    side = rows + cols
-    i, j = np.triu_indices(side)
-    order = np.lexsort((i, j))  # column by column
-    i, j = i[order], j[order]
-    z = program.variables(len(i), cost=np.where(i == j, strength / 2, 0.0))
-    at = np.flatnonzero((i < rows) & (j >= rows))
-    pick = sp.csc_array((np.ones(len(at)), (np.arange(len(at)), at)), shape=(len(at), len(i)))
-    entry = i[at] * cols + (j[at] - rows)
-    same = sp.csc_array(
-        (-np.ones(len(at)), (np.arange(len(at)), entry)), shape=(len(at), rows * cols)
-    )
-    program.equal([Term(z, pick), Term(w, same)], np.zeros(len(at)))
-    program.positive([Term(z, sp.diags_array(np.where(i == j, 1.0, np.sqrt(2))))], side)

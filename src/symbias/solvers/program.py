@@ -72,12 +72,39 @@ class Program:
         count = side * (side + 1) // 2
         self._add(negative, np.zeros(count), clarabel.PSDTriangleConeT(side))
 
+    def nuclear(self, w: int, shape: tuple[int, ...], cost: float) -> None:
+        """cost times the nuclear norm of the matrix w: (tr U + tr V)/2, [[U, W], [W^T, V]] >= 0.
+
+        Fazel, *Matrix rank minimization with applications*, 2002.
+        """
+        rows, cols = shape
+        side = rows + cols
+        i, j = np.triu_indices(side)
+        order = np.lexsort((i, j))  # column by column
+        i, j = i[order], j[order]
+        z = self.variables(len(i), cost=np.where(i == j, cost / 2, 0.0))
+        at = np.flatnonzero((i < rows) & (j >= rows))
+        pick = sp.csc_array((np.ones(len(at)), (np.arange(len(at)), at)), shape=(len(at), len(i)))
+        entry = i[at] * cols + (j[at] - rows)
+        same = sp.csc_array(
+            (-np.ones(len(at)), (np.arange(len(at)), entry)), shape=(len(at), rows * cols)
+        )
+        self.equal([Term(z, pick), Term(w, same)], np.zeros(len(at)))
+        self.positive([Term(z, sp.diags_array(np.where(i == j, 1.0, np.sqrt(2))))], side)
+
     def _add(self, terms: list[Term], constant: np.ndarray, *cones: Any) -> None:
         self._rows.append((terms, np.asarray(constant, dtype=float)))
         self._cones.extend(cones)
 
     def solve(self) -> np.ndarray:
         """The minimiser, to a relative gap of 1e-12 or as near as rounding lets it.
+
+        Raises ValueError as `solve_both` does.
+        """
+        return self.solve_both()[0]
+
+    def solve_both(self) -> tuple[np.ndarray, np.ndarray]:
+        """The minimiser, and the multipliers of all rows in the order of the constraints.
 
         Raises
         ------
@@ -106,5 +133,5 @@ class Program:
             arguments = (P, costs.copy(), A, np.concatenate(constants), self._cones, settings)
             found = clarabel.DefaultSolver(*arguments).solve()
             if str(found.status) in ("Solved", "AlmostSolved"):
-                return np.array(found.x)
+                return np.array(found.x), np.array(found.z)
         raise ValueError(f"the convex solver (Clarabel) ended as {found.status}")
