@@ -98,6 +98,7 @@ _ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "mechanisms": (
         "GradientFlow",
+        "Incremental",
         "LabelNoise",
         "Langevin",
         "Law",
@@ -111,6 +112,7 @@ _ROOMS: dict[str, tuple[str, ...]] = {
         "equilibrium",
         "expected_charge_drift",
         "flow_bracket",
+        "incremental",
         "noise_drift",
         "relaxation_time",
     ),

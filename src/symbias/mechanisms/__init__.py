@@ -26,9 +26,13 @@ if TYPE_CHECKING:
         expected_charge_drift,
         relaxation_time,
     )
+    from symbias.mechanisms.staircase import Event, Incremental, incremental
 
 _LAZY = {
+    "Event": "staircase",
     "GradientFlow": "gradient_flow",
+    "Incremental": "staircase",
+    "incremental": "staircase",
     "Langevin": "langevin",
     "Law": "law",
     "Margin": "max_margin",
@@ -45,7 +49,9 @@ _LAZY = {
 }
 
 __all__ = [
+    "Event",
     "GradientFlow",
+    "Incremental",
     "Induced",
     "LabelNoise",
     "Langevin",
@@ -61,6 +67,7 @@ __all__ = [
     "equilibrium",
     "expected_charge_drift",
     "flow_bracket",
+    "incremental",
     "least_gradients",
     "noise_drift",
     "relaxation_time",
