@@ -1,49 +1,16 @@
 """Which entry is learned when, against the flow of the factors itself."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
-from scipy.integrate import solve_ivp
 
 import symbias as sb
+from symbias.studies import incremental as study
+from symbias.studies.incremental import measured, problem, weights
 
 N, P = 40, 8
-
-
-def problem(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Independent inputs, dense truth, noise: the least-squares point is learned entry by entry."""
-    rng = np.random.default_rng(seed)
-    x = rng.standard_normal((N, P))
-    return x, x @ (2 * rng.standard_normal(P)) + rng.standard_normal(N)
-
-
-def weights(x: np.ndarray, y: np.ndarray, charge: float, times: np.ndarray) -> np.ndarray:
-    """w = u v along the flow of a = u + v and b = u - v, whose rounding is relative."""
-    p = x.shape[1]
-
-    def field(_: float, z: np.ndarray) -> np.ndarray:
-        g = x.T @ (y - x @ (z[:p] ** 2 - z[p:] ** 2)) / len(x)  # in units of half
-        return np.concatenate([g * z[:p], -g * z[p:]])
-
-    start = np.full(2 * p, np.sqrt(charge) / 2)
-    flow = solve_ivp(field, (0, times[-1]), start, method="LSODA", t_eval=times, rtol=1e-9,
-                     atol=1e-250)  # fmt: skip
-    return flow.y[:p] ** 2 - flow.y[p:] ** 2
-
-
-def measured(found: sb.Incremental, x: np.ndarray, y: np.ndarray, charge: float) -> np.ndarray:
-    """When the entries that switch on pass half of their next plateau, after the event before."""
-    last = found.events[-1].time
-    grid = np.unique(np.concatenate([np.linspace(0, 1.2 * last, 20_000), *(
-        np.linspace(0.9 * e.time, 1.1 * e.time, 4000) for e in found.events)]))  # fmt: skip
-    w = weights(x, y, charge, grid)
-    times, before = [], 0.0
-    for event, plateau in zip(found.events, found.plateaus[1:], strict=True):
-        if event.on:
-            over = np.abs(w[event.entry]) >= abs(plateau[event.entry]) / 2
-            at = np.flatnonzero(over & (grid > before))
-            times.append(grid[at[0]] if at.size else np.nan)
-            before = event.time
-    return np.array(times)
 
 
 def separable(count: int, charge: float) -> list[tuple[np.ndarray, np.ndarray, sb.Incremental]]:
@@ -64,7 +31,7 @@ def test_order_and_times(charge: float) -> None:
     errors = []
     for x, y, law in separable(20, charge):
         on = [event.time for event in law.events if event.on]
-        times = measured(law, x, y, charge)
+        times = measured(law, x, y)
         assert np.all(np.diff(times) > 0)
         errors += list(np.abs(np.array(on) / times - 1))
     assert np.max(errors) < 0.02
@@ -77,7 +44,7 @@ def test_the_limit_comes_as_the_logarithm_of_the_charge() -> None:
         errors = []
         for x, y, law in separable(8, charge):
             limit = sb.incremental(x, y, charge=charge, limit=True)
-            times = measured(law, x, y, charge)
+            times = measured(law, x, y)
             names = [event.entry for event in law.events if event.on]
             told = {event.entry: event.time for event in limit.events if event.on}
             errors += [abs(told[n] / t - 1) for n, t in zip(names, times, strict=True) if n in told]
@@ -131,7 +98,7 @@ def test_an_entry_whose_sign_would_turn_goes_off() -> None:
     assert law.plateaus[2][2] > 0.1 > -0.5 > law.plateaus[-1][2]
     assert first < stand_in < second == off
     on = [event.time for event in law.events if event.on]
-    assert measured(law, x, y, 1e-40) == pytest.approx(on, rel=0.01)  # back by what was spent
+    assert measured(law, x, y) == pytest.approx(on, rel=0.01)  # back by what was spent
 
 
 def test_events_that_are_near_are_not_separable() -> None:
@@ -196,6 +163,17 @@ def test_descent_with_small_steps_learns_in_that_order() -> None:
     middle = (np.array(edges[:-1]) + 2 * np.array(edges[1:])) / 3
     at = np.searchsorted(times, middle)
     assert loss[at] == pytest.approx(law.loss_at(middle), rel=0.1)
+
+
+def test_the_quick_study(tmp_path: Path) -> None:
+    result = study.run(tmp_path, quick=True, progress=False)
+    assert [row["charge"] for row in result["rows"]] == list(study.CHARGES)
+    assert all(row["in_order"] == row["problems"] == 4 for row in result["rows"])
+    page = (tmp_path / "index.html").read_text()
+    assert page.count("data:image/svg+xml") == 1
+    assert "The order is right on 16 of 16 problems" in page
+    held = json.loads((tmp_path / "incremental.json").read_text())
+    assert held["staircase"]["losses"][0] > 5 * held["staircase"]["losses"][-1]
 
 
 @pytest.mark.parametrize(
