@@ -65,16 +65,16 @@ def test_low_rank_is_found_and_nothing_else_changes(tmp_path: Path, config: dict
     assert (new / "README.md").read_text() == "kept"
     told = json.loads((new / "adapter_config.json").read_text())
     assert told["r"] == 3
-    assert told["rank_pattern"] == {"a.x": 2}
+    assert told["rank_pattern"] == {r"^a\.x": 2}
     if not config:
         assert told["lora_alpha"] == 6  # an integer where it can be
-        assert told["alpha_pattern"] == {"a.x": 4}
+        assert told["alpha_pattern"] == {r"^a\.x": 4}
 
 
 def test_names_that_end_other_names(tmp_path: Path) -> None:
-    """PEFT takes the pattern x for the module a.x too, unless a.x comes first."""
-    ranks = {"x": 2, "a.x": 4, "b.y": 3, "c.y": 3}
-    old = low_rank(tmp_path / "old", ranks)
+    """PEFT takes the pattern x for a.x too, and a.x for a_x: a dot is any character."""
+    ranks = {"x": 2, "a.x": 4, "b.y": 3, "c.y": 3, "a_x": 3}
+    old = low_rank(tmp_path / "old", ranks, alpha_pattern={"^x": 4, "a_x": 7})
     truncate(old, tmp_path / "new", energy=1 - 1e-12)
     for layer in ranks:
         before, after = scaled(old, layer), scaled(tmp_path / "new", layer)
@@ -108,11 +108,19 @@ def test_one_rank_for_all(tmp_path: Path) -> None:
     assert [cut.rank for cut in again.layers] == [6, 6]
 
 
-def test_a_product_that_is_zero_keeps_one_rank(tmp_path: Path) -> None:
+def test_a_product_that_is_zero_is_left_to_learn(tmp_path: Path) -> None:
+    """At A = B = 0 no gradient would arrive: A stays, whole or its first rows."""
     old = low_rank(tmp_path / "old", {"a.x": 2, "b.x": 0})
     found = truncate(old, tmp_path / "new")
-    assert [(cut.rank, cut.kept) for cut in found.layers][1] == (1, 1.0)
-    assert not scaled(tmp_path / "new", "b.x").any()
+    assert [(cut.rank, cut.kept) for cut in found.layers][1] == (6, 1.0)
+    before, after = arrays_of(old), arrays_of(tmp_path / "new")
+    for name in ("b.x.lora_A.weight", "b.x.lora_B.weight"):
+        assert np.array_equal(before[name], after[name])
+    truncate(old, tmp_path / "two", rank=2)
+    cut = arrays_of(tmp_path / "two")
+    assert np.array_equal(cut["b.x.lora_A.weight"], before["b.x.lora_A.weight"][:2])
+    assert not cut["b.x.lora_B.weight"].any()
+    assert cut["b.x.lora_B.weight"].shape == (16, 2)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -144,6 +152,18 @@ def test_peft_computes_the_same_of_products_that_are_low(tmp_path: Path) -> None
     assert {cut.rank for cut in found.layers} == {1, 2}
     before, after = (peft_output(kind, tmp_path / name) for name in ("old", "new"))
     assert np.abs(after - before).max() < 1e-5 * np.abs(before).max()
+
+
+def test_the_check_reads_the_config_as_peft_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from symbias.adapters import config
+
+    monkeypatch.setattr(config.re, "escape", lambda name: name.rsplit(".", 1)[-1])
+    old = low_rank(tmp_path / "old", {"a.x": 2, "b.x": 3, "c.x": 3})
+    with pytest.raises(CheckpointError, match=r"'a\.x': PEFT would read another rank or alpha"):
+        truncate(old, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 def test_experts_share_one_rank(tmp_path: Path) -> None:
@@ -196,6 +216,8 @@ def test_bad_wishes(tmp_path: Path) -> None:
     old = low_rank(tmp_path / "old", {"a.x": 2})
     assert "energy must be in (0, 1], got 0.0" in refused(old, "--energy", "0")
     assert "got 1.5" in refused(old, "--energy", "1.5")
+    assert "got nan" in refused(old, "--energy", "nan")
+    assert "exclude each other" in refused(old, "--energy", ".9", "--rank", "2")
     with pytest.raises(CheckpointError, match=r"rank must be a positive integer, got 2\.5"):
         truncate(old, tmp_path / "new", rank=2.5)  # type: ignore[arg-type]
     (tmp_path / "there").mkdir()

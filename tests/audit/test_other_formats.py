@@ -42,7 +42,7 @@ def test_a_pickle_is_not_read_and_the_line_says_how_to_convert_it(
     if name != "no-suffix":
         assert f"no safetensors file; {name} is a pickle" in refused(tmp_path)
     command = shlex.split(said.split("convert it once: ")[1])
-    subprocess.run([sys.executable, *command[1:]], cwd=tmp_path, check=True)
+    subprocess.run([sys.executable, *command[1:]], check=True)  # from any folder
     (made,) = tmp_path.glob("*.safetensors")
     assert CliRunner().invoke(app, ["audit", str(made)]).exit_code == 0
 
@@ -66,6 +66,30 @@ def test_a_folder_of_several_adapters(tmp_path: Path) -> None:
     said = refused(tmp_path)
     assert "holds 2 adapters in folders of their own (first, second): give one" in said
     assert CliRunner().invoke(app, ["audit", str(tmp_path / "first")]).exit_code == 0
+
+
+def test_an_adapter_beside_others(tmp_path: Path) -> None:
+    adapter(tmp_path / "first")
+    adapter(tmp_path / "first" / "second")
+    text = " ".join(CliRunner().invoke(app, ["audit", str(tmp_path / "first")]).stdout.split())
+    assert "Note: the adapter of this folder is read; those in second are not" in text
+
+
+def test_a_config_is_no_model(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    assert "no weights; give the folder that it is in" in refused(tmp_path / "config.json")
+
+
+def test_a_base_that_does_not_fit(tmp_path: Path) -> None:
+    folder = adapter(tmp_path / "a")
+    save_file({"x.weight": np.ones((16, 20)), "y.weight": np.ones((16, 21))},
+              tmp_path / "base.safetensors")  # fmt: skip
+    base = ["--base", str(tmp_path / "base.safetensors")]
+    text = " ".join(CliRunner().invoke(app, ["audit", str(folder), *base]).stdout.split())
+    assert "no share for 1 of 2 products: --base has no weight of that name and size" in text
+    (folder / "adapter_config.json").write_text('{"peft_type": "LOHA"}')
+    said = refused(folder, *base)
+    assert "a base model is for LoRA adapters: adapter_config: peft_type LOHA is not LORA" in said
 
 
 def test_a_folder_around_a_model(tmp_path: Path) -> None:

@@ -42,21 +42,33 @@ def said(folder: Path, *options: str) -> str:
     return " ".join(result.stdout.split())
 
 
-def zero_two_dimensions(arrays: dict[str, np.ndarray]) -> None:
-    arrays["encoder.layer.1.attention.output.dense.weight"][:, 16:18] = 0
+def zero_a_head(arrays: dict[str, np.ndarray]) -> None:
+    arrays["encoder.layer.1.attention.output.dense.weight"][:, 16:24] = 0
 
 
 def test_a_dead_head_is_named_and_what_it_takes(tmp_path: Path) -> None:
-    folder = bert(tmp_path / "m", zero_two_dimensions)
+    folder = bert(tmp_path / "m", zero_a_head)
     text = said(folder)
     # each dimension of the values is a row of V and a column of O
-    assert "To do: remove 1 of 12 vo: 2 dimensions carry nothing, 128 numbers fewer" in text
-    assert "(layer 1 values, head 2: 2 of 8) (symbias.torch.shrink" in text
+    assert "To do: remove 1 of 12 vo: 8 dimensions carry nothing, at least 512 numbers" in text
+    assert "fewer without (layer 1 values, head 2: 8 of 8) (symbias.torch.shrink" in text
     assert "23 bonds need nothing." in text
     rows = json.loads(said(folder, "--json"))["bonds"]
     assert [r["advice"] for r in rows if r["advice"]] == [
-        "remove: 2 of 8 dimensions carry nothing, 128 numbers fewer without them (25%)"
+        "remove: 8 of 8 dimensions carry nothing, at least 512 numbers fewer without them (100%)"
     ]
+
+
+def test_a_part_of_a_head_is_named_but_cannot_be_cut(tmp_path: Path) -> None:
+    def change(arrays: dict[str, np.ndarray]) -> None:
+        arrays["encoder.layer.1.attention.output.dense.weight"][:, 16:18] = 0
+        arrays["encoder.layer.0.attention.self.query.weight"][8:16] = 0
+
+    text = said(bert(tmp_path / "m", change))
+    assert "look at 1 of 12 vo: 2 dimensions carry nothing (layer 1 values, head 2: 2 of 8)" in text
+    assert "look at 1 of 12 qk: 8 dimensions carry nothing (layer 0 logits, head 1: 8 of 8)" in text
+    assert "no part of one head can be cut (it may be yet to train)." in text
+    assert "remove" not in text
 
 
 def test_nothing_to_do_is_not_talked_about(tmp_path: Path) -> None:
@@ -108,15 +120,13 @@ def row(**fields: Any) -> Row:
 def test_what_can_not_be_done_is_not_advised() -> None:
     assert advice(row()) == ""
     assert advice(row(rank=2)) == ""  # a head cannot be stored at another rank
-    assert advice(row(rank=2, thin=True)).startswith("truncate: rank 2 of 4 holds 99.9%")
-    assert advice(row(rank=0, thin=True, dead=4)) == (
-        "truncate: its product is zero: it is yet to train, or can go"
-    )
+    assert advice(row(rank=2, truncatable=True)).startswith("truncate: rank 2 of 4 holds 99.9%")
+    assert advice(row(rank=0, thin=True, truncatable=True, dead=4)) == ""  # yet to train
     assert advice(row(imbalance=0.9, movable=False)) == ""
     assert advice(row(imbalance=0.9, dead=1)).startswith("remove")
     assert "balance" not in advice(row(imbalance=0.9, dead=1))  # balancing leaves it as it is
     assert advice(row(imbalance=0.29, least_norm=0.91)) == ""
-    assert "9.1% less" in advice(row(imbalance=0.31, least_norm=1 / 1.1))
+    assert "9% less" in advice(row(imbalance=0.31, least_norm=1 / 1.1))
     assert advice(row(imbalance=0.1, least_norm=0.89)).startswith("balance")
     assert "inf-fold" in advice(row(imbalance=1.0))
 
@@ -137,12 +147,15 @@ def test_tasks_name_the_largest_gain_first() -> None:
     (task,) = tasks([*rows, row()])
     assert [r.bond for r in task.rows] == ["c", "b", "a"]
     assert (task.verb, task.among) == ("remove", 4)
-    assert task.what.startswith("6 dimensions carry nothing, 238 numbers fewer without them (c: 2")
+    assert task.what.startswith(
+        "6 dimensions carry nothing, at least 238 numbers fewer without (c: 2"
+    )
 
 
-def test_a_product_of_zero_keeps_one_rank() -> None:
-    (task,) = tasks([row(rank=0, thin=True), row(rank=2, thin=True)])
-    assert "rank 0 to 2 of 4 holds 99.9% of the energy, 50 numbers fewer" in task.what
+def test_ranks_of_several_layers() -> None:
+    (task,) = tasks([row(rank=n, thin=True, truncatable=True) for n in (0, 1, 2, 4)])
+    assert "rank 1 to 2 of 4 holds 99.9% of the energy, 50 numbers fewer" in task.what
+    assert (len(task.rows), task.among, task.kind) == (2, 4, "adapted layers")
 
 
 def test_numbers_of_a_packed_axis_are_those_of_the_bond() -> None:
@@ -157,3 +170,25 @@ def test_numbers_of_shared_keys_count_all_their_queries() -> None:
     arrays = {"q": np.ones((2 * 2 * 4, 7)), "k": np.ones((2 * 4, 7))}
     bond = sb.Bond(sb.GeneralLinear(4), [("q", 0)], [("k", 0)], heads=2, name="qk")
     assert [r.numbers for r in audit(arrays, bonds=[bond]).rows] == [21.0, 21.0]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [{"init_lora_weights": "pissa"}, {"target_parameters": ["mlp.experts.down_proj"]},
+     {"lora_alpha": 0}, {"a_new_idea": 2}],
+)  # fmt: skip
+def test_truncation_is_advised_where_the_command_would_do_it(
+    tmp_path: Path, config: dict[str, Any]
+) -> None:
+    from tests.audit.test_lora import RANK
+
+    rng = np.random.default_rng(0)
+    low = np.outer(rng.standard_normal(16), rng.standard_normal(RANK))
+    arrays = {"a.x.lora_A.weight": rng.standard_normal((RANK, 20)), "a.x.lora_B.weight": low}
+    (tmp_path / "m").mkdir()
+    save_file(arrays, tmp_path / "m" / "adapter_model.safetensors")
+    plain = {"peft_type": "LORA", "r": RANK, "lora_alpha": 8}
+    for extra in ({}, config):
+        (tmp_path / "m" / "adapter_config.json").write_text(json.dumps(plain | extra))
+        rows = json.loads(said(tmp_path / "m", "--json"))["bonds"]
+        assert ("truncate" in rows[0]["advice"]) is (extra == {})

@@ -1,11 +1,9 @@
 """adapter_config.json for other ranks, so that every product is scaled as it was."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping
-
-# initialisations that take the adapter's first product out of the base weights when it is loaded
-TAKES_FROM_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
 
 def config_for(
@@ -13,9 +11,9 @@ def config_for(
 ) -> dict[str, object]:
     """The config with a rank for each module, and the alpha that keeps its scale.
 
-    The most frequent rank and alpha are those of the adapter, others go into ``rank_pattern`` and
-    ``alpha_pattern`` under the whole names of their modules, the longest first: PEFT takes the
-    first key that a name ends with.
+    The most frequent rank and alpha are those of the adapter; others go into ``rank_pattern`` and
+    ``alpha_pattern``. PEFT takes the first key that a name ends with, as a regular expression: the
+    whole name from its start on is that module and no other.
     """
     root = math.sqrt if config.get("use_rslora") else float
     alphas = {name: _plain(scales[name] * root(rank)) for name, rank in ranks.items()}
@@ -28,14 +26,8 @@ def config_for(
     }
 
 
-def taken_from_base(config: Mapping[str, object]) -> str:
-    """The initialisation that changes the base weights by as much as its rank, if there is one."""
-    start = str(config.get("init_lora_weights", "")).lower()
-    return start if start.startswith(TAKES_FROM_BASE) else ""
-
-
 def _others(values: Mapping[str, float], usual: float) -> dict[str, float]:
-    return {n: values[n] for n in sorted(values, key=len, reverse=True) if values[n] != usual}
+    return {f"^{re.escape(n)}": value for n, value in values.items() if value != usual}
 
 
 def _plain(value: float) -> float:

@@ -1,7 +1,7 @@
 """Adapters stored at the rank that their products need."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from symbias._core.numbers import is_whole
-from symbias.adapters.config import config_for, taken_from_base
+from symbias.adapters.config import config_for
 from symbias.audit import rank_of
 from symbias.checkpoints import (
     Checkpoint,
@@ -22,7 +22,15 @@ from symbias.checkpoints import (
     shown,
     write_file,
 )
-from symbias.models import Claim, model_of, module_of, recognise, scale_of
+from symbias.models import (
+    Claim,
+    model_of,
+    module_of,
+    rank_for,
+    recognise,
+    scale_of,
+    taken_from_base,
+)
 
 CONFIG = "adapter_config.json"
 WORK = 1e-13  # of float64 arithmetic
@@ -76,7 +84,7 @@ def truncate(
     out
         A new folder.
     energy
-        In (0, 1]. A product that is zero keeps one rank.
+        In (0, 1]. A product that is zero, as before training, is left as it is.
     rank
         One rank for all layers instead; those that have less keep what they have.
     progress
@@ -105,9 +113,11 @@ def truncate(
     for done, claim in enumerate(claims):
         k = ranks[claim.bond.name]
         x, s, y = _svd(claim, source)
+        result.layers.append(_cut(claim, s, k))
+        if not s.any():
+            (x, y), s = _blocks(claim, source), np.ones_like(s)  # the side that is alive may learn
         arrays = _arrays(claim, source, x[:, :k], s[:, :k], y[:, :k])
         new |= arrays
-        result.layers.append(_cut(claim, s, k))
         rests.append(_rest(claim, source, x[:, k:], s[:, k:], y[:, k:]))
         result.numbers_before += sum(source.entries[name].size for name in arrays)
         result.numbers_after += sum(a.size for a in arrays.values())
@@ -122,6 +132,7 @@ def truncate(
         told = json.dumps(config_for(source.config, modules, scales), indent=2)
         (file.parent / CONFIG).write_text(told + "\n")
         written = open_checkpoint(copy.root)
+        _confirm_config(written.config, modules, scales)
         for claim, rest in zip(claims, rests, strict=True):
             _confirm(claim, source, written, rest)
         result.notes += [f"{n}: other weights, copied as they are" for n in copy.unchanged]
@@ -160,17 +171,23 @@ def _claims(source: Checkpoint) -> list[Claim]:
 
 def _svd(claim: Claim, source: Checkpoint) -> tuple[Numpy, Numpy, Numpy]:
     """Singular vectors and values of the product, by experts: ``(e, r, n), (e, r), (e, r, m)``."""
-    params = {name: source.read(name) for name in claim.bond.arrays}
-    sides = claim.bond.blocks(np, params)
+    sides = _blocks(claim, source)
     (qx, rx), (qy, ry) = (np.linalg.qr(np.swapaxes(side, 1, 2)) for side in sides)
     u, s, vt = np.linalg.svd(rx @ np.swapaxes(ry, 1, 2), full_matrices=False)
     return np.swapaxes(qx @ u, 1, 2), s, vt @ np.swapaxes(qy, 1, 2)
 
 
+def _blocks(claim: Claim, source: Checkpoint) -> tuple[Numpy, Numpy]:
+    params = {name: source.read(name) for name in claim.bond.arrays}
+    return claim.bond.blocks(np, params)
+
+
 def _rank(values: Numpy, energy: float, rank: int | None) -> int:
-    """The rank of all experts of a layer."""
+    """The rank of all experts of a layer; that which it has where its product is zero."""
     if rank is not None:
         return min(rank, values.shape[1])
+    if not values.any():
+        return values.shape[1]
     return int(np.max(rank_of(values, energy), initial=1))
 
 
@@ -196,6 +213,19 @@ def _scale(source: Checkpoint, module: str, size: int) -> float:
     if scale is None:
         raise CheckpointError(f"{shown(source.path)}: {CONFIG} has no lora_alpha")
     return scale
+
+
+def _confirm_config(
+    config: Mapping[str, object], ranks: Mapping[str, int], scales: Mapping[str, float]
+) -> None:
+    """Raise unless every module has its rank and scale by the rule that PEFT reads them with."""
+    for module, rank in ranks.items():
+        scale = scale_of(config, module, rank)
+        if rank_for(config, module) != rank or not np.isclose(scale or 0.0, scales[module]):
+            raise CheckpointError(
+                f"layer {shown(module)!r}: PEFT would read another rank or alpha for it than "
+                f"{rank} and a scale of {scales[module]:.6g}; nothing was written"
+            )
 
 
 def _rest(claim: Claim, source: Checkpoint, x: Numpy, s: Numpy, y: Numpy) -> Numpy | float:

@@ -12,6 +12,7 @@ LOOSE = 0.9  # or least norm over norm below which it is
 # what does it
 COMMANDS = {
     "remove": "symbias.torch.shrink, on the model",
+    "look at": "it may be yet to train",
     "truncate": "symbias truncate",
     "balance": "symbias balance",
 }
@@ -68,7 +69,8 @@ def tasks(rows: Iterable[Row]) -> list[Task]:
 def place(row: Row) -> str:
     """The bond, of an adapter the module in the model, and the head."""
     bond = row.bond.removeprefix(PREFIX) if row.thin else row.bond
-    return bond if row.head is None else f"{bond}, head {row.head}"
+    what = "expert" if row.thin else "head"
+    return bond if row.head is None else f"{bond}, {what} {row.head}"
 
 
 def steps(row: Row) -> float:
@@ -82,7 +84,24 @@ def steps(row: Row) -> float:
 
 
 def _is_dead(row: Row) -> bool:
-    return bool(row.dead) and not row.thin
+    """Whether dimensions can be cut: units, or a head as a whole with its values."""
+    whole = row.head is None or (row.dead == row.size and not row.kind.startswith("qk"))
+    return bool(row.dead) and not row.thin and whole
+
+
+def _is_partly_dead(row: Row) -> bool:
+    return bool(row.dead) and not row.thin and not _is_dead(row)
+
+
+def _partly(row: Row) -> str:
+    return f"{row.dead} of {row.size} dimensions carry nothing; no part of one head can be cut"
+
+
+def _all_partly(rows: Sequence[Row]) -> str:
+    dead = sum(row.dead or 0 for row in rows)
+    most = f"{place(rows[0])}: {rows[0].dead} of {rows[0].size}"
+    what = f"{dead:,} dimension{'s' * (dead > 1)} carry nothing ({most})"
+    return f"{what}; no part of one head can be cut"
 
 
 def _without_dead(row: Row) -> float:
@@ -92,36 +111,33 @@ def _without_dead(row: Row) -> float:
 def _dead(row: Row) -> str:
     share = 100 * (row.dead or 0) / row.size
     return (
-        f"{row.dead} of {row.size} dimensions carry nothing, {_without_dead(row):,.0f} numbers "
-        f"fewer without them ({share:.2g}%)"
+        f"{row.dead} of {row.size} dimensions carry nothing, at least {_without_dead(row):,.0f} "
+        f"numbers fewer without them ({share:.0f}%)"
     )
 
 
 def _all_dead(rows: Sequence[Row]) -> str:
     dead, fewer = sum(row.dead or 0 for row in rows), sum(map(_without_dead, rows))
     most = f"{place(rows[0])}: {rows[0].dead} of {rows[0].size}"
-    return f"{dead:,} dimensions carry nothing, {fewer:,.0f} numbers fewer without them ({most})"
+    what = f"{dead:,} dimension{'s' * (dead > 1)} carry nothing"
+    return f"{what}, at least {fewer:,.0f} numbers fewer without ({most})"
 
 
 def _is_thick(row: Row) -> bool:
-    return row.thin and row.rank is not None and max(row.rank, 1) < row.size
+    return row.truncatable and bool(row.rank) and (row.rank or 0) < row.size
 
 
 def _truncated(row: Row) -> float:
-    return row.numbers * (row.size - max(row.rank or 0, 1))
+    return row.numbers * (row.size - (row.rank or 0))
 
 
 def _thick(row: Row) -> str:
-    if not row.rank:
-        return "its product is zero: it is yet to train, or can go"
     fewer = f"{_truncated(row):,.0f} numbers fewer"
     return f"rank {row.rank} of {row.size} holds 99.9% of the energy, {fewer}"
 
 
 def _all_thick(rows: Sequence[Row]) -> str:
     ranks, sizes = sorted({row.rank or 0 for row in rows}), sorted({row.size for row in rows})
-    if ranks == [0]:
-        return "their product is zero: they are yet to train, or can go"
     span, of = (" to ".join(map(str, dict.fromkeys([v[0], v[-1]]))) for v in (ranks, sizes))
     fewer = sum(map(_truncated, rows))
     return f"rank {span} of {of} holds 99.9% of the energy, {fewer:,.0f} numbers fewer"
@@ -135,8 +151,10 @@ def _is_uneven(row: Row) -> bool:
 
 def _uneven(row: Row) -> str:
     less = 100 * (1 - (row.least_norm or 0.0) / row.norm)
-    apart = f"gradient steps of the two sides differ {steps(row):.2g}-fold"
-    return f"imbalance {row.imbalance:.2g}, {apart}, {less:.2g}% less squared norm"
+    times = steps(row)
+    fold = f"{times:.2g}" if times < 100 else f"{times:,.0f}"
+    apart = f"gradient steps of the two sides differ {fold}-fold"
+    return f"imbalance {row.imbalance:.3g}, {apart}, {less:.0f}% less squared norm"
 
 
 def _all_uneven(rows: Sequence[Row]) -> str:
@@ -145,6 +163,7 @@ def _all_uneven(rows: Sequence[Row]) -> str:
 
 VERBS = (
     Verb("remove", _is_dead, _without_dead, _dead, _all_dead),
+    Verb("look at", _is_partly_dead, _without_dead, _partly, _all_partly),
     Verb("truncate", _is_thick, _truncated, _thick, _all_thick),
     Verb("balance", _is_uneven, lambda row: row.imbalance or 0.0, _uneven, _all_uneven),
 )

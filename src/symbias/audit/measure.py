@@ -41,8 +41,8 @@ class Row:
         Numbers that are stored for each of them, on both sides.
     movable
         Whether balancing acts on it.
-    thin
-        Whether it may be stored at another rank, as an adapter may.
+    thin, truncatable
+        Whether it is a product of an adapter, and may be stored at a rank of its own.
     """
 
     bond: str
@@ -63,6 +63,7 @@ class Row:
     numbers: float = 0.0
     movable: bool = False
     thin: bool = False
+    truncatable: bool = False
     note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -118,6 +119,7 @@ def measure(
             numbers=stored,
             movable=may_move(claim),
             thin=claim.thin,
+            truncatable=claim.thin,
             note=claim.note,
         )
         for h in range(heads)

@@ -50,6 +50,8 @@ def _of_products(found: Audit) -> str:
     """How many ranks an adapter needs."""
     ranks, sizes = (sorted(getattr(p, k) for p in found.products) for k in ("rank", "size"))
     count = sum(p.rank < p.size for p in found.products)
+    if all(p.scale == 0 for p in found.products):
+        return f"{found.model} adds nothing: its alpha is 0."
     if not ranks[-1]:
         return f"{found.model} adds nothing: its products are zero, as before training."
     if not count:

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from symbias.audit.measure import rank_of
 from symbias.checkpoints import Checkpoint, Numpy
-from symbias.models import Claim, module_of, scale_of
+from symbias.models import Claim, Shape, module_of, scale_of
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,19 @@ class Product:
 
 
 def products_of(
-    claim: Claim, spectrum: Numpy, config: Mapping[str, object], base: Checkpoint | None
+    claim: Claim,
+    spectrum: Numpy,
+    shapes: Mapping[str, Shape],
+    config: Mapping[str, object],
+    base: Checkpoint | None,
 ) -> list[Product]:
-    """The products of a layer, one for each expert, from the singular values of B A."""
+    """The products of a layer, one for each expert, from the singular values of B A.
+
+    ``shapes`` are those of A and B.
+    """
     module, size = module_of(claim), claim.bond.group.size
     scale = scale_of(config, module, size)
-    weight = None if base is None else _norm_of(base, module)
+    weight = None if base is None else _norm_of(base, module, _count(claim, shapes))
     values = np.zeros((len(spectrum), size))
     values[:, : spectrum.shape[1]] = spectrum * (1.0 if scale is None else abs(scale))
     norms, ranks = np.linalg.norm(values, axis=1), rank_of(values)
@@ -80,12 +88,18 @@ def _effective(values: Numpy) -> float:
     return float(np.exp(-np.sum(p * np.log(p))))
 
 
-def _norm_of(base: Checkpoint, module: str) -> float | None:
+def _count(claim: Claim, shapes: Mapping[str, Shape]) -> int:
+    """How many numbers the product of a layer has."""
+    a, b = (shapes[end.name] for end in claim.bond.ends)
+    return prod(a[1:]) * b[0] * prod(b[2:])
+
+
+def _norm_of(base: Checkpoint, module: str, count: int) -> float | None:
     """The Frobenius norm of a module's weight, by the one name that ends as the module's does."""
-    parts = f"{module}.weight".split(".")
-    for first in range(max(1, len(parts) - 2)):
+    parts = f"{module.removesuffix('.base_layer')}.weight".split(".")
+    for first in range(len(parts) - 1):
         name = ".".join(parts[first:])
         found = [n for n in base.shapes if n == name or n.endswith(f".{name}")]
-        if len(found) == 1:
+        if len(found) == 1 and prod(base.shapes[found[0]]) == count:
             return float(np.sqrt(sum(np.sum(r * r) for r in base.rows(found[0], np.float64))))
     return None

@@ -24,7 +24,16 @@ from symbias.checkpoints import (
     precision,
     shown,
 )
-from symbias.models import Claim, Reading, check_fit, model_of, reason_for, recognise
+from symbias.models import (
+    Claim,
+    Reading,
+    check_fit,
+    may_be_truncated,
+    model_of,
+    module_of,
+    reason_for,
+    recognise,
+)
 from symbias.symmetry import Bond
 
 # where configs say how many attention heads there are
@@ -164,12 +173,19 @@ def audit(
             rows, spectrum = measure(
                 _with_eps(claim, source), x, y, source.shapes, _grain(claim, source)
             )
+        if claim.thin and not may_be_truncated(source.config, module_of(claim)):
+            rows = [replace(row, truncatable=False) for row in rows]
         result.rows += rows
         result.spectra[claim.bond.name] = spectrum
         if claim.thin:
-            result.products += products_of(claim, spectrum, source.config, under)
+            result.products += products_of(claim, spectrum, source.shapes, source.config, under)
         if progress:
             progress(done + 1, len(found.claims) + len(found.streams))
+    if lost := sum(product.share is None for product in result.products) if under else 0:
+        what = "has no weight of that name and size"
+        result.notes.append(
+            f"no share for {lost} of {len(result.products)} products: --base {what}"
+        )
     for stream in found.streams if residual else ():
         row, spectrum = measure_stream(stream, source)
         result.rows.append(row)
@@ -182,7 +198,8 @@ def _base_of(found: Reading, base: Path | str | None) -> Checkpoint | None:
     if base is None:
         return None
     if not any(claim.thin for claim in found.claims):
-        raise CheckpointError(f"a base model is for adapters; {found.family} is none")
+        why = found.notes[0] if found.notes else f"this is read as {found.family}"
+        raise CheckpointError(f"a base model is for LoRA adapters: {why}")
     return open_checkpoint(base)
 
 

@@ -177,6 +177,8 @@ def open_checkpoint(path: Path | str) -> Checkpoint:
         raise CheckpointError(f"{shown(path)}: no such file or folder")
     if not os.access(path, os.R_OK):
         raise CheckpointError(f"{shown(path)}: permission denied")
+    if path.suffix == ".json" and path.is_file():
+        raise CheckpointError(f"{shown(path)}: no weights; give the folder that it is in")
     if path.suffix != ".safetensors" and path.is_file() and (advice := advice_on(path)):
         raise CheckpointError(f"{shown(path)}: {advice}")
     files, wanted, notes = _files(folder) if path.is_dir() else ([path], None, ())
@@ -219,7 +221,9 @@ def _files(folder: Path) -> Files:
     if indices:
         return *_indexed(folder, folder / indices[0]), ()
     if (folder / _ADAPTER).exists():
-        return [folder / _ADAPTER], None, ()
+        more = sorted(p.parent.name for p in folder.glob(f"*/{_ADAPTER}"))
+        left = f"the adapter of this folder is read; those in {shown(', '.join(more))} are not"
+        return [folder / _ADAPTER], None, (left,) if more else ()
     found = sorted(folder.glob("*.safetensors"))
     if len(found) != 1:
         several = f"{len(found)} safetensors files, no index: give one of them"

@@ -20,7 +20,7 @@ def advice_on(path: Path) -> str:
     """What to do with a file that is no safetensors file; empty if it is of no known format."""
     kind = _kind(path)
     if kind in _PICKLES:
-        convert = _CONVERT.format(shown(path.name), shown(path.with_suffix(".safetensors").name))
+        convert = _CONVERT.format(shown(path), shown(path.with_suffix(".safetensors")))
         return f"a pickle, which runs code when it is read; convert it once: {convert}"
     if kind in _OTHERS:
         return (

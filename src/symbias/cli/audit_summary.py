@@ -55,7 +55,7 @@ def _print(console: Any, head: Sequence[str], rows: list[list[str]]) -> None:
     keep = [i for i, name in enumerate(head) if name not in drop]
     table = Table(box=None, pad_edge=False, padding=(0, 1 if console.width < 80 else 2, 0, 0))
     for i in keep:
-        folds = head[i] == "worst at" or (head[i] == "group" and console.width < 80)
+        folds = head[i] == "worst at" or console.width < 80
         table.add_column(
             head[i],
             justify="left" if head[i] in LEFT else "right",
@@ -128,7 +128,8 @@ def task_lines(rows: Sequence[Any]) -> list[str]:
 
     lines = [str(task) for task in tasks(rows)]
     idle = sum(not advice(row) for row in rows)
-    return [*lines, f"{idle} bonds need nothing."] if lines and idle else lines
+    rest = "1 bond needs nothing." if idle == 1 else f"{idle} bonds need nothing."
+    return [*lines, rest] if lines and idle else lines
 
 
 def reasons_by_count(reasons: dict[str, str]) -> list[tuple[str, int]]:

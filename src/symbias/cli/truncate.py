@@ -9,6 +9,7 @@ import typer
 from symbias._version import __version__
 from symbias.cli.audit import checkpoint_errors
 from symbias.cli.command import Json, Quiet, app, command
+from symbias.cli.errors import InputError
 
 MOST = 24  # layers that are listed
 
@@ -21,8 +22,11 @@ def truncate(
     ],
     out: Annotated[Path, typer.Option(help="New folder.")],
     energy: Annotated[
-        float, typer.Option(help="Share of every product's squared singular values to keep.")
-    ] = 0.999,
+        float | None,
+        typer.Option(
+            help="Share of every product's squared singular values to keep. [default: 0.999]"
+        ),
+    ] = None,
     rank: Annotated[
         int | None, typer.Option(help="One rank for all layers, in place of --energy.", min=1)
     ] = None,
@@ -33,9 +37,12 @@ def truncate(
     from symbias._core.progress import progress
     from symbias.adapters import truncate as truncate_adapter
 
+    if energy is not None and rank is not None:
+        raise InputError("--energy and --rank exclude each other")
+    share = 0.999 if energy is None else energy
     with checkpoint_errors(adapter), progress("truncate", None, show=not (quiet or as_json)) as say:
         found = truncate_adapter(
-            adapter, out, energy=energy, rank=rank,
+            adapter, out, energy=share, rank=rank,
             progress=lambda done, total: say(done, "layers", total),
         )  # fmt: skip
     if as_json:

@@ -1,13 +1,14 @@
 """LoRA adapters in PEFT's layout: the product B A of two thin matrices."""
 
 import re
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
 
 from symbias.checkpoints import Numpy, shown
 from symbias.models.claims import Arrays, Claim, Model, Reading
-from symbias.models.families.lora_config import Layout, layout_of
+from symbias.models.families.lora_config import Layout, layout_of, scale_of, taken_from_base
 from symbias.symmetry import Bond, EndSpec, GeneralLinear
 
 TITLE, KINDS = "LoRA", None  # of any model
@@ -31,6 +32,11 @@ def read(model: Model) -> Reading | None:
         why = f"adapter_config: {layout.other}: only bonds of a product B A are known"
         return Reading(TITLE, notes=[why], reasons=[(".*", why)])
     found.unsure = layout.unknown
+    if start := taken_from_base(model.config):
+        found.notes.append(
+            f"init_lora_weights={start!r} took its first product out of the base weights: what the "
+            "adapter changes is B A less that, which is not in the file"
+        )
     strange = _strange(model)
     for i, m in enumerate(pairs):
         a = m.string
@@ -54,7 +60,7 @@ def read(model: Model) -> Reading | None:
          "gauge of B A does not touch"),
         (r".*lora_B.*bias", "a bias of the adapter, added to the output"),
         (r".*lora_.*", "an adapter matrix without a partner of its shape"),
-        (r".*", "trained as a whole beside the adapters"),
+        (r".*", "a weight that is saved as a whole beside the adapters"),
     ]  # fmt: skip
     return found
 
@@ -74,7 +80,7 @@ def _claim(model: Model, layout: Layout, a: str, b: str, name: str, short: str) 
         ends[1][:] = [(b, 1, np.arange(rows).reshape(experts, rank).T.reshape(-1))]
     bond = Bond(GeneralLinear(rank), *ends, heads=experts if experts > 1 else None, name=name)
     layer = next((int(part) for part in name.split(".") if part.isdigit()), None)
-    kind = name.rsplit(".", 1)[-1]
+    kind = name.removesuffix(".base_layer").rsplit(".", 1)[-1]
     witness = partial(update, a, b, experts)
     return Claim(bond, kind if len(kind) < 20 else short, layer, witness=witness, thin=True)
 
@@ -82,6 +88,12 @@ def _claim(model: Model, layout: Layout, a: str, b: str, name: str, short: str) 
 def module_of(claim: Claim) -> str:
     """The name of an adapted module in the model itself."""
     return claim.bond.name.removeprefix(PREFIX)
+
+
+def may_be_truncated(config: Mapping[str, object], module: str) -> bool:
+    """Whether a layer may be stored at a rank of its own: its product is all that it adds."""
+    alone = not config.get("target_parameters") and not taken_from_base(config)
+    return alone and bool(scale_of(config, module, 1)) and not layout_of(config).unknown
 
 
 def update(a: str, b: str, experts: int, arrays: Arrays) -> tuple[Numpy, float]:

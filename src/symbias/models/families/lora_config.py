@@ -33,7 +33,9 @@ _OTHER = {
     "monteclora_config": "random matrices are added to A",
     "velora_config": "inputs are projected on the way to A",
 }
-LONGEST = 300  # characters of a pattern that are believed
+LONGEST = 2000  # characters of a pattern that are believed
+# initialisations that take the first product of the adapter out of the base weights when it loads
+_TAKES_FROM_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 # methods other than LoRA, and what they do to a weight
 _METHODS = {
     "LOHA": "adds (A1 B1) * (A2 B2), entry by entry",
@@ -103,6 +105,17 @@ def scale_of(config: Mapping[str, object], module: str, rank: int) -> float | No
     if not _is_number(alpha) or not isinstance(alpha, int | float) or not math.isfinite(alpha):
         return None
     return float(alpha) / (math.sqrt(rank) if config.get("use_rslora") else rank)
+
+
+def rank_for(config: Mapping[str, object], module: str) -> object:
+    """The rank that PEFT gives to a module."""
+    return _by_pattern(config.get("rank_pattern"), module, config.get("r"))
+
+
+def taken_from_base(config: Mapping[str, object]) -> str:
+    """The initialisation that changes the base weights by as much as its rank, if there is one."""
+    start = str(config.get("init_lora_weights", "")).lower()
+    return start if start.startswith(_TAKES_FROM_BASE) else ""
 
 
 def _by_pattern(patterns: object, module: str, default: object) -> object:
