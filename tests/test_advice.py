@@ -722,6 +722,8 @@ ELSEWHERE = (
     "no exact square synthesis",  # tests/designs
     "so with --family",
     "give the folder of an adapter",  # tests/adapters
+    "no weights; give the folder that it is in",  # tests/audit
+    "entries rise together. Take one below",  # tests/mechanisms
     "say so: balanced_section = True",  # tests/parameterizations
 )
 

@@ -186,3 +186,11 @@ def test_bad_input(change: dict, why: str) -> None:  # type: ignore[type-arg]
     x, y = problem(0)
     with pytest.raises(ValueError, match=why):
         sb.incremental(**{"X": x, "y": y, "charge": 1e-10} | change)
+
+
+def test_the_charge_that_is_advised_is_small_enough() -> None:
+    x, y = problem(0)
+    with pytest.raises(ValueError, match="Take one below") as refusal:
+        sb.incremental(x, y, charge=1.0)
+    below = float(str(refusal.value).rsplit(" ", 1)[-1])
+    assert sb.incremental(x, y, charge=0.9 * below).events
