@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from symbias.mechanisms.law import Law
     from symbias.mechanisms.max_margin import Margin, MaxMargin
     from symbias.mechanisms.potentials import flow_bracket
+    from symbias.mechanisms.reach import Reach, reachable
     from symbias.mechanisms.sgd import (
         charge_drift,
         equilibrium,
@@ -38,6 +39,7 @@ _LAZY = {
     "Margin": "max_margin",
     "MaxMargin": "max_margin",
     "Potential": "bregman",
+    "Reach": "reach",
     "charge_drift": "sgd",
     "effective_loss": "densities",
     "equilibrium": "sgd",
@@ -45,6 +47,7 @@ _LAZY = {
     "flow_bracket": "potentials",
     "least_gradients": "label_noise",
     "noise_drift": "langevin",
+    "reachable": "reach",
     "relaxation_time": "sgd",
 }
 
@@ -61,6 +64,7 @@ __all__ = [
     "Mechanism",
     "Potential",
     "Preference",
+    "Reach",
     "WeightDecay",
     "charge_drift",
     "effective_loss",
@@ -70,6 +74,7 @@ __all__ = [
     "incremental",
     "least_gradients",
     "noise_drift",
+    "reachable",
     "relaxation_time",
 ]
 

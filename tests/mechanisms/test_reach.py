@@ -1,0 +1,138 @@
+"""Where gradient descent can end: least sharpness over the factors, against Hessians and runs."""
+
+from typing import Any
+
+import jax
+import jax.flatten_util
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import symbias as sb
+from symbias.mechanisms.reach import _of_gauge
+
+Theta = dict[str, np.ndarray]
+
+
+def inputs(p: Any, n: int = 6, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """w, and correlated inputs of unequal sizes."""
+    rng = np.random.default_rng(seed)
+    mix = rng.standard_normal((p.shape[-1], p.shape[-1])) / 2 + np.diag(
+        np.linspace(0.5, 2, p.shape[-1])
+    )
+    return rng.standard_normal(p.shape), rng.standard_normal((n, *p.shape)) @ mix
+
+
+def sharpness(p: Any, theta: Theta, x: np.ndarray) -> float:
+    """Largest eigenvalue of the dense Hessian of the loss where it is zero."""
+    rows = x.reshape(len(x), -1)
+    with jax.enable_x64(True):
+        flat, back = jax.flatten_util.ravel_pytree({k: jnp.asarray(v) for k, v in theta.items()})
+        y = rows @ np.asarray(p(theta)).ravel()
+
+        def loss(flat: Any) -> Any:
+            return jnp.sum((jnp.asarray(rows) @ p(back(flat)).ravel() - y) ** 2) / (2 * len(x))
+
+        return float(np.linalg.eigvalsh(np.asarray(jax.hessian(loss)(flat)))[-1])
+
+
+CASES = {
+    "u v": sb.Hadamard(5),
+    "u1 u2 u3": sb.Hadamard(5, depth=3),
+    "P Q": sb.MatrixProduct(4, 3),
+    "groups": sb.GroupProduct((4, 3)),
+    "differences": sb.Synthesis(sb.CumulativeSum(free=0), sb.Hadamard(5)),
+    "behind a link": sb.Linked(sb.Hadamard(4), sb.PowerLink(1.5)),
+    "parts": sb.Parts((6,), [(np.arange(3), sb.Hadamard(3)), (np.arange(3, 6), sb.Plain(3))]),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_it_is_the_least_over_the_factors(name: str) -> None:
+    """Equal to the dense Hessian at the factors that are given; no other gauge has less."""
+    p = CASES[name]
+    w, x = inputs(p)
+    found = sb.reachable(p, w, 0.1, x)
+    assert np.asarray(p(found.theta)) == pytest.approx(w)
+    assert found.sharpness == pytest.approx(sharpness(p, found.theta, x), rel=1e-6)
+    others = [sharpness(p, {k: np.asarray(v) for k, v in p.section(w, charge=0.3).items()}, x)]
+    for seed in range(20):
+        element = sb.random_element(p.symmetry, seed, 0.2)
+        moved = sb.act(p.symmetry, element, found.theta)
+        others.append(sharpness(p, {k: np.asarray(v) for k, v in moved.items()}, x))
+    assert min(others) >= found.sharpness * (1 - 1e-6)
+
+
+def test_the_program_has_the_closed_form() -> None:
+    """Products of two numbers, both ways: (2/n) X diag|w| X^T."""
+    p = sb.Hadamard(5)
+    w, x = inputs(p)
+    closed = np.linalg.eigvalsh(2 * x @ np.diag(np.abs(w)) @ x.T / len(x))[-1]
+    assert sb.reachable(p, w, 0.1, x).sharpness == pytest.approx(closed, rel=1e-12)
+    theta = {k: np.asarray(v) for k, v in p.section(w).items()}
+    assert _of_gauge(p, theta, x)[0] / len(x) == pytest.approx(closed, rel=1e-6)
+
+
+def test_whitened_inputs_see_the_largest_entry() -> None:
+    w = np.array([0.5, -2.0, 1.0])
+    x = np.sqrt(3) * np.eye(3)
+    assert sb.reachable(sb.Hadamard(3), w, 0.1, x).sharpness == pytest.approx(2 * 2.0)
+    deep = sb.reachable(sb.Hadamard(3, depth=3), w, 0.1, x)
+    assert deep.sharpness == pytest.approx(3 * 2.0 ** (4 / 3))
+    assert deep.largest_rate() == pytest.approx(2 / deep.sharpness)
+    assert deep.largest_rate(0.9) == pytest.approx(1.9 * deep.largest_rate())
+
+
+def test_the_balanced_point_is_not_the_least_for_a_matrix_product() -> None:
+    p = CASES["P Q"]
+    w, x = inputs(p)
+    balanced = sharpness(p, {k: np.asarray(v) for k, v in p.section(w).items()}, x)
+    assert sb.reachable(p, w, 0.1, x).sharpness < 0.99 * balanced
+
+
+@pytest.mark.parametrize(
+    ("name", "white"),
+    [("u v", False), *(pytest.param(n, white, marks=pytest.mark.slow) for n, white in
+                       (("u v", True), ("P Q", False), ("P Q", True)))],
+)  # fmt: skip
+def test_descent_settles_below_the_edge_and_not_above(name: str, white: bool) -> None:
+    """From 1e-3 beside the flattest factors of ten problems (u v) and four (P Q): all and none."""
+    p, ends = CASES[name], []
+    for seed in range(10 if name == "u v" else 4):
+        w, x = inputs(p, seed=seed)
+        w = np.sign(w) * (0.5 + np.abs(w))  # what is small settles slowly
+        if white:
+            size = w.size
+            x = np.sqrt(size) * np.eye(size).reshape(size, *p.shape)
+        most = sb.reachable(p, w, 1.0, x).largest_rate()
+        theta = sb.reachable(p, w, most, x).theta
+        rng = np.random.default_rng(seed)
+        near = {k: v + 1e-3 * rng.standard_normal(v.shape) for k, v in theta.items()}
+        rows = x.reshape(len(x), -1)
+        problem = sb.Problem(
+            predict=lambda t, a: a @ p(t).ravel(), params=near, data=(rows, rows @ w.ravel())
+        )
+        for share in (0.97, 1.03):
+            run = sb.simulate(problem, sb.SGD(share * most), steps=20_000, every=20_000,
+                              observe={"w": p}, progress=False)  # fmt: skip
+            end = np.asarray(run.trace.w)[0, -1]
+            left = np.abs(rows @ (end - w).ravel()).max() if np.isfinite(end).all() else np.inf
+            same = np.abs(end - w).max() < 0.05 if np.isfinite(end).all() else False
+            ends.append((share, bool(left < 1e-4 and same)))
+    assert all(settled for share, settled in ends if share < 1)
+    assert not any(settled for share, settled in ends if share > 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "why"),
+    [({"learning_rate": 0.0}, ValueError, "learning_rate must be positive"),
+     ({"momentum": 1.0}, ValueError, r"momentum must be in \[0, 1\)"),
+     ({"X": np.ones((3, 7))}, ValueError, "inputs"),
+     ({"p": sb.MatrixProduct(3, 3, depth=3), "w": np.eye(3), "X": np.ones((2, 3, 3))}, sb.Refused,
+      "over the gauges of several coupled ones it is not")],
+)  # fmt: skip
+def test_bad_input(change: dict[str, Any], error: type[Exception], why: str) -> None:
+    given: dict[str, Any] = {"p": sb.Hadamard(5), "w": np.ones(5), "learning_rate": 0.1,
+                             "X": np.ones((2, 5))} | change  # fmt: skip
+    with pytest.raises(error, match=why):
+        sb.reachable(**given)
