@@ -81,6 +81,12 @@ def test_whitened_inputs_see_the_largest_entry() -> None:
     assert deep.sharpness == pytest.approx(3 * 2.0 ** (4 / 3))
     assert deep.largest_rate() == pytest.approx(2 / deep.sharpness)
     assert deep.largest_rate(0.9) == pytest.approx(1.9 * deep.largest_rate())
+    for momentum in (0.0, 0.9):
+        for share in (0.99, 1.01):
+            rate = share * deep.largest_rate(momentum)
+            found = sb.reachable(sb.Hadamard(3, depth=3), w, rate, x, momentum=momentum)
+            assert found.reachable is (share < 1)
+            assert found.edge == pytest.approx(deep.sharpness / share)
 
 
 def test_the_balanced_point_is_not_the_least_for_a_matrix_product() -> None:
