@@ -97,6 +97,8 @@ _ROOMS: dict[str, tuple[str, ...]] = {
         "Synthesis",
     ),
     "mechanisms": (
+        "Adam",
+        "AdamW",
         "GradientFlow",
         "LabelNoise",
         "Langevin",
@@ -105,6 +107,8 @@ _ROOMS: dict[str, tuple[str, ...]] = {
         "MaxMargin",
         "Mechanism",
         "Potential",
+        "SignDescent",
+        "SteepestDescent",
         "WeightDecay",
         "charge_drift",
         "effective_loss",

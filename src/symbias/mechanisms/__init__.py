@@ -12,6 +12,7 @@ from symbias.mechanisms.label_noise import LabelNoise
 from symbias.mechanisms.weight_decay import WeightDecay
 
 if TYPE_CHECKING:
+    from symbias.mechanisms.adaptive import Adam, AdamW
     from symbias.mechanisms.bregman import Potential
     from symbias.mechanisms.densities import effective_loss
     from symbias.mechanisms.gradient_flow import GradientFlow
@@ -26,14 +27,19 @@ if TYPE_CHECKING:
         expected_charge_drift,
         relaxation_time,
     )
+    from symbias.mechanisms.steepest import SignDescent, SteepestDescent
 
 _LAZY = {
+    "Adam": "adaptive",
+    "AdamW": "adaptive",
     "GradientFlow": "gradient_flow",
     "Langevin": "langevin",
     "Law": "law",
     "Margin": "max_margin",
     "MaxMargin": "max_margin",
     "Potential": "bregman",
+    "SignDescent": "steepest",
+    "SteepestDescent": "steepest",
     "charge_drift": "sgd",
     "effective_loss": "densities",
     "equilibrium": "sgd",
@@ -45,6 +51,8 @@ _LAZY = {
 }
 
 __all__ = [
+    "Adam",
+    "AdamW",
     "GradientFlow",
     "Induced",
     "LabelNoise",
@@ -55,6 +63,8 @@ __all__ = [
     "Mechanism",
     "Potential",
     "Preference",
+    "SignDescent",
+    "SteepestDescent",
     "WeightDecay",
     "charge_drift",
     "effective_loss",
