@@ -21,6 +21,7 @@ _ROOMS: dict[str, tuple[str, ...]] = {
         "logistic_loss",
         "simulate",
         "squared_error",
+        "steepest_descent",
     ),
     "symmetry": (
         "Balanced",

@@ -156,9 +156,9 @@ class AdamW(Mechanism):
         """
         image = p.box_image()
         power = "" if image.degree == 1 else f"^{image.degree}"
-        formula = f"max |w_i| <= {image.count} / lam{power}"
+        formula = f"max |w_i| <= {image.factor} / lam{power}"
         return Box(
-            image.count * self.wall**image.degree,
+            image.factor * self.wall**image.degree,
             p.shape,
             f"0 where {formula}, else inf" if image.whole else f"contained in {formula}",
             image.whole,

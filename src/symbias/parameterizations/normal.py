@@ -80,10 +80,10 @@ class NormalForm:
 
 
 class BoxImage(NamedTuple):
-    """The w of factors with |theta_i| <= b: within |w_i| <= count b^degree, or all of that."""
+    """The w of factors with |theta_i| <= b: within |w_i| <= factor b^degree, or all of that."""
 
     degree: int
-    count: int = 1
+    factor: int = 1
     whole: bool = True
 
 
