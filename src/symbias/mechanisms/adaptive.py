@@ -318,7 +318,7 @@ def _check_betas(betas: Any) -> None:
         raise ValueError(f"betas must be in [0, 1), got {betas}")
     if first > second:
         raise ValueError(
-            f"betas {betas}: with beta_1 above beta_2 steps stay larger than the rate, AdamW "
-            "passes the walls of its box, and no theorem says where Adam goes (Xie and Li 2024 "
-            "and Zhang, Zou and Cao 2024 need beta_1 <= beta_2). Give a beta_2 of beta_1 or more"
+            f"betas {betas}: with beta_1 above beta_2 a step may be far larger than the rate, "
+            "AdamW leaves its box, and no theorem says where Adam goes (Xie and Li 2024 and Zhang, "
+            "Zou and Cao 2024 need beta_1 <= beta_2). Give a beta_2 of beta_1 or more"
         )

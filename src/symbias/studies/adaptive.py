@@ -11,13 +11,21 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from symbias.dynamics import Optax, Problem, log_logistic_loss, simulate, steepest_descent
+from symbias.dynamics import (
+    Optax,
+    Problem,
+    log_logistic_loss,
+    logistic_loss,
+    simulate,
+    steepest_descent,
+)
 from symbias.mechanisms import Adam, AdamW, Margin, SteepestDescent
-from symbias.parameterizations import Hadamard, Parameterization, Plain
+from symbias.parameterizations import GroupProduct, Hadamard, Parameterization, Plain
 from symbias.studies.margins import angle, separable
 
 Row = dict[str, Any]
 STEPS = 100_000
+BOX_STEPS = 1_000_000
 BETAS = ((0.9, 0.95), (0.9, 0.999))
 
 
@@ -28,14 +36,15 @@ class Setting(NamedTuple):
     transformation: Callable[[], optax.GradientTransformation]
     direction: Callable[[Parameterization, np.ndarray, np.ndarray], Margin]
     norm: Callable[[np.ndarray], float]
+    loss: Callable[..., Any] = log_logistic_loss
 
 
 def _falling(first: float) -> Callable[[Any], Any]:
     return lambda step: first / jnp.sqrt(1.0 + step)
 
 
-def _adam(beta: float) -> Callable[[], optax.GradientTransformation]:
-    return lambda: optax.adam(_falling(0.3), b1=0.9, b2=beta, eps=0.0)
+def _adam(beta: float, eps: float = 0.0) -> Callable[[], optax.GradientTransformation]:
+    return lambda: optax.adam(_falling(0.3), b1=0.9, b2=beta, eps=eps)
 
 
 def _steepest(norm: str, of: Callable[[np.ndarray], float]) -> Setting:
@@ -49,6 +58,13 @@ def _linf(w: np.ndarray) -> float:
 
 SETTINGS = (
     *(Setting(f"Adam, beta_2 = {b2}", _adam(b2), Adam().direction, _linf) for _, b2 in BETAS),
+    Setting(
+        "Adam on the loss itself, eps = 1e-8",
+        _adam(0.999, 1e-8),
+        Adam().direction,
+        _linf,
+        logistic_loss,
+    ),
     _steepest("linf", _linf),
     _steepest("l1", lambda w: float(np.abs(w).sum())),
     _steepest("l2", lambda w: float(np.linalg.norm(w))),
@@ -57,7 +73,7 @@ SETTINGS = (
 
 
 def margin_row(setting: Setting, size: int, samples: int, seed: int, steps: int = STEPS) -> Row:
-    """One run on the log of the logistic loss, against the margin of its norm and that of a rival.
+    """One run on the log of the logistic loss, or the loss itself, against its margin and a rival.
 
     The rival is l2, for l2 itself l_inf; w is a matrix of five columns where the norm is spectral.
 
@@ -72,7 +88,7 @@ def margin_row(setting: Setting, size: int, samples: int, seed: int, steps: int 
     p, inputs = Plain(shape), X.reshape(-1, *shape)
     found = setting.direction(p, inputs, y)
     rival = SteepestDescent("linf" if setting.name.endswith("l2") else "l2")
-    w = trained(p, X, y, setting.transformation(), steps, seed)
+    w = trained(p, X, y, setting.transformation(), steps, seed, setting.loss)
     return {
         "setting": setting.name,
         "features": size,
@@ -93,12 +109,13 @@ def trained(
     transformation: optax.GradientTransformation,
     steps: int,
     seed: int,
+    loss: Callable[..., Any] = log_logistic_loss,
 ) -> np.ndarray:
-    """w after steps on the log of the logistic loss, from a small random start."""
+    """w after so many steps from a small random start."""
     problem = Problem(
         lambda theta, x: jnp.matmul(x, jnp.reshape(p(theta), (-1,))),
         p.init(seed, 0.01),
-        log_logistic_loss,
+        loss,
         data=(X, y),
     )
     run = simulate(problem, Optax(transformation), steps=steps, every=steps, progress=False)
@@ -117,6 +134,7 @@ BOXED = (
     Boxed("w", Plain, 1.0),
     Boxed("u v", Hadamard, 1.0),
     Boxed("u1 u2 u3", lambda size: Hadamard(size, depth=3), 1.0),
+    Boxed("s v, groups of 4", lambda size: GroupProduct(size, groups=np.arange(size) // 4), 1.0),
 )
 
 
@@ -133,7 +151,7 @@ def box_row(
     seed: int,
     size: int = 8,
     samples: int = 40,
-    steps: int = STEPS,
+    steps: int = BOX_STEPS,
 ) -> Row:
     """One full-batch run of AdamW on least squares, against the box and its KKT conditions.
 
