@@ -18,6 +18,7 @@ from array_api_compat import array_namespace
 from scipy.optimize import lsq_linear
 
 from symbias._core.arrays import Array, Shape, effective
+from symbias._core.extras import needed_by
 from symbias._core.numbers import number, positive
 from symbias._core.refusal import Refused
 from symbias.mechanisms.base import Induced, Mechanism
@@ -301,8 +302,9 @@ def _slopes(
     """dL/dtheta, factors in sorted order."""
     if p.is_identity:
         return gradient.ravel()
-    import jax
-    import jax.numpy as jnp
+    with needed_by("AdamW.kkt of factors"):
+        import jax
+        import jax.numpy as jnp
 
     with jax.enable_x64(True):
         arrays = {name: jnp.asarray(np.asarray(a, dtype=float)) for name, a in theta.items()}

@@ -122,7 +122,7 @@ def sections(result: dict[str, Any]) -> list[Section]:
     summary, boxes = result["margin_summary"], result["box_summary"]
     predicted = [row for row in summary if "itself" not in row["setting"]]
     told, problems = (sum(row[k] for row in predicted) for k in ("told_apart", "problems"))
-    beyond = max(row["beyond"] for row in boxes)
+    beyond = max(0.0, *(row["beyond"] for row in boxes))
     return [
         Section(
             "Adam and steepest descent",
@@ -138,7 +138,7 @@ def sections(result: dict[str, Any]) -> list[Section]:
             "Least squares of 8 features, 40 samples, lam = 1, rates .1/(1 + k/100). At a KKT "
             "point of the box max |theta| <= 1/lam; residuals are max |theta - clip(theta - g)|. "
             "Walls on which a gradient hardly presses take the longest.",
-            answer=f"No |theta| ends beyond 1/lam by more than {beyond:.0e}.",
+            answer=f"No |theta| ends beyond 1/lam by more than {beyond:.1g}.",
             tables=[("", [BOX_HEADER, *map(box_cells, boxes)])],
         ),
     ]
