@@ -8,71 +8,21 @@ bias for adaptive optimization algorithms on homogeneous neural networks", ICML 
 that is not negligible.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from array_api_compat import array_namespace
 from scipy.optimize import lsq_linear
 
-from symbias._core.arrays import Array, Shape, effective
-from symbias._core.extras import needed_by
+from symbias._core.arrays import Array
 from symbias._core.numbers import number, positive
 from symbias._core.refusal import Refused
 from symbias.mechanisms.base import Induced, Mechanism
+from symbias.mechanisms.box import Box, BoxPoint, box_point
 from symbias.mechanisms.max_margin import Margin
 from symbias.mechanisms.steepest import norm_margin, norm_of_w
-from symbias.parameterizations import Parameterization, check_inputs, jacobian, measurements
-
-
-@dataclass(frozen=True, eq=False)
-class Box:
-    """0 for w with entries of at most ``bound``, infinite for all others.
-
-    Attributes
-    ----------
-    bound : float
-    shape : tuple
-        Of w.
-    formula : str
-    whole : bool
-        Whether factors in their own box reach every w of this one; otherwise w is contained in it.
-    """
-
-    bound: float
-    shape: Shape
-    formula: str
-    whole: bool
-
-    def __call__(self, w: Array) -> Array:
-        """0 or inf, a scalar; raises ValueError for another shape than `shape`."""
-        w = effective(w, self.shape)
-        xp = array_namespace(w)
-        zero = xp.zeros((), dtype=w.dtype)
-        return xp.where(xp.max(xp.abs(w)) <= self.bound, zero, zero + math.inf)
-
-
-@dataclass(frozen=True)
-class BoxPoint:
-    """How far factors are from a KKT point of the loss in the box max |theta| <= bound.
-
-    Attributes
-    ----------
-    largest : float
-        max |theta|.
-    residual : float
-        max |theta - clip(theta - g, -bound, bound)|, g the gradient of the loss: zero exactly at
-        KKT points, where g = 0 inside and -g points outwards on the walls.
-    gap : float
-        bound |g|_1 + <theta, g>: zero there too. Where the loss is convex in theta, no point of
-        the box has a loss that is smaller by more.
-    """
-
-    largest: float
-    residual: float
-    gap: float
+from symbias.parameterizations import Parameterization, check_inputs, measurements
 
 
 @dataclass(frozen=True)
@@ -81,8 +31,8 @@ class AdamW(Mechanism):
 
     .. math:: \min_\theta L(w(\theta)) \text{ subject to } \max_i |\theta_i| \le 1/\lambda
 
-    for every loss and every map w, whatever the learning rates are: a step is at most
-    eta (1 + lambda |theta|) and decay takes eta lambda |theta| of it back. On w itself that is the
+    for every loss and every map w, whatever the learning rates eta: steps are at most eta, in the
+    mean, and decay takes eta lambda |theta| back. On w itself that is the
     box |w_i| <= 1/lambda, on products of L factors |w_i| <= lambda^-L. It is no penalty inside:
     nothing is sparse, and where the box does not bind the minimum of the loss is found.
 
@@ -181,20 +131,7 @@ class AdamW(Mechanism):
         ValueError
             For factors or a gradient of other shapes.
         """
-        gradient = np.asarray(gradient, dtype=float)
-        if gradient.shape != p.shape:
-            raise ValueError(f"gradient has shape {gradient.shape}, expected dL/dw: {p.shape}")
-        p(dict(theta))
-        slopes = _slopes(p, theta, gradient)
-        flat = np.concatenate(
-            [np.asarray(theta[name], dtype=float).ravel() for name in sorted(theta)]
-        )
-        moved = np.clip(flat - slopes, -self.wall, self.wall)
-        return BoxPoint(
-            float(np.abs(flat).max()),
-            float(np.abs(flat - moved).max()),
-            float(self.wall * np.abs(slopes).sum() + flat @ slopes),
-        )
+        return box_point(p, theta, gradient, self.wall)
 
     def least_squares(self, p: Parameterization, X: Any, y: Any) -> np.ndarray:
         """The w of least squares in the box: where a run on 1/2 mean (<x_i, w> - y_i)^2 ends.
@@ -294,21 +231,6 @@ class Adam(Mechanism):
     def direction(self, p: Parameterization, X: Any, y: Any) -> Margin:
         """The w of least max |w_i| with margins of at least 1; see `SteepestDescent.direction`."""
         return norm_margin(p, X, y, "linf", self.name)
-
-
-def _slopes(
-    p: Parameterization, theta: Mapping[str, np.ndarray], gradient: np.ndarray
-) -> np.ndarray:
-    """dL/dtheta, factors in sorted order."""
-    if p.is_identity:
-        return gradient.ravel()
-    with needed_by("AdamW.kkt of factors"):
-        import jax
-        import jax.numpy as jnp
-
-    with jax.enable_x64(True):
-        arrays = {name: jnp.asarray(np.asarray(a, dtype=float)) for name, a in theta.items()}
-        return gradient.ravel() @ np.asarray(jacobian(p, arrays))
 
 
 def _check_betas(betas: Any) -> None:
