@@ -32,9 +32,9 @@ class AdamW(Mechanism):
     .. math:: \min_\theta L(w(\theta)) \text{ subject to } \max_i |\theta_i| \le 1/\lambda
 
     for every loss and every map w, whatever the learning rates eta: steps are at most eta, in the
-    mean, and decay takes eta lambda |theta| back. On w itself that is the
-    box |w_i| <= 1/lambda, on products of L factors |w_i| <= lambda^-L. It is no penalty inside:
-    nothing is sparse, and where the box does not bind the minimum of the loss is found.
+    mean, and decay takes eta lambda |theta| back. On w itself that is the box |w_i| <= 1/lambda, on
+    products of L factors |w_i| <= lambda^-L. It is no penalty inside: nothing is sparse, and where
+    the box does not bind the minimum of the loss is found.
 
     Parameters
     ----------
