@@ -464,6 +464,60 @@ CASES = [
         lambda: margin(sb.Hadamard(4), Y),
         (lambda: margin(sb.Hadamard(4), SIDES),),
     ),
+    Case(
+        "without decay there is no box. Take sb.Adam()",
+        lambda: sb.AdamW(0.0),
+        (lambda: sb.Adam().direction(sb.Plain(4), X, SIDES), lambda: sb.AdamW(0.1)),
+    ),
+    Case(
+        "Give a beta_2 of beta_1 or more",
+        lambda: sb.AdamW(0.1, betas=(0.95, 0.9)),
+        (
+            lambda: sb.AdamW(0.1, betas=(0.95, 0.95)),
+            lambda: sb.Adam(betas=(0.9, 0.999)),
+        ),
+    ),
+    Case(
+        "Take w itself (sb.Plain), sb.Hadamard, sb.GroupProduct or sb.MatrixProduct",
+        lambda: sb.AdamW(0.1).induced(sb.Radial(4, 2)),
+        tuple(
+            lambda p=p: sb.AdamW(0.1).induced(p)
+            for p in (sb.Plain(4), sb.Hadamard(4), sb.GroupProduct(4), sb.MatrixProduct(2, 2))
+        ),
+    ),
+    Case(
+        "Take AdamW.kkt to judge a run, or sb.Plain, sb.Hadamard or sb.GroupProduct",
+        lambda: sb.AdamW(0.1).least_squares(sb.MatrixProduct(2, 2), X.reshape(12, 2, 2), Y),
+        (
+            lambda: sb.AdamW(0.1).kkt(
+                sb.MatrixProduct(2, 2), sb.MatrixProduct(2, 2).init(0), np.ones((2, 2))
+            ),
+            *(
+                lambda p=p: sb.AdamW(0.1).least_squares(p, X, Y)
+                for p in (sb.Plain(4), sb.Hadamard(4), sb.GroupProduct(4))
+            ),
+        ),
+    ),
+    Case(
+        "Take sb.Plain, or for gradient descent on factors sb.MaxMargin()",
+        lambda: sb.Adam().direction(sb.Hadamard(4), X, SIDES),
+        (lambda: sb.Adam().direction(sb.Plain(4), X, SIDES), lambda: margin(sb.Hadamard(4))),
+    ),
+    Case(
+        "take l2, its like for vectors, or sb.Plain((rows, columns))",
+        lambda: sb.SteepestDescent("spectral").direction(sb.Plain(4), X, SIDES),
+        (
+            lambda: sb.SteepestDescent("l2").direction(sb.Plain(4), X, SIDES),
+            lambda: sb.SteepestDescent("spectral").direction(
+                sb.Plain((2, 2)), X.reshape(12, 2, 2), SIDES
+            ),
+        ),
+    ),
+    Case(
+        "spectral steps are of matrices: take l2 for what has other shapes",
+        lambda: ran(rule=sb.Optax(sb.steepest_descent("spectral"))),
+        (lambda: ran(rule=sb.Optax(sb.steepest_descent("l2"))),),
+    ),
     # evidence
     Case(
         "compare takes a law",

@@ -149,7 +149,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, 
         ("auditaudit", "Page: file://"),
         ("balancenew.safetensors", "Written: new.safetensors"),
         ("designdesign", "needs symbias[simulate]"),
-        ("designflow", "asinh(2"),
+        ("designflow", "of a product of"),
         ("studylist", "relu-balance"),
     ],
 )

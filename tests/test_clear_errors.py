@@ -44,6 +44,8 @@ def boom(w: np.ndarray) -> np.ndarray:
         ("degree", lambda v: sb.NormalizedDescent(0.1, v)),
         ("temperature", sb.Langevin),
         ("orbital", lambda v: sb.Langevin(1.0, v)),
+        ("weight_decay", sb.AdamW),
+        ("learning_rate", lambda v: sb.steepest_descent("l1", v)),
         ("sigma", lambda v: sb.LabelNoise(v, 0.1)),
         ("tol", lambda v: sb.DesignedRegressor(tol=v).fit(X, X[:, 0])),
     ],

@@ -21,6 +21,7 @@ _ROOMS: dict[str, tuple[str, ...]] = {
         "logistic_loss",
         "simulate",
         "squared_error",
+        "steepest_descent",
     ),
     "symmetry": (
         "Balanced",
@@ -97,6 +98,8 @@ _ROOMS: dict[str, tuple[str, ...]] = {
         "Synthesis",
     ),
     "mechanisms": (
+        "Adam",
+        "AdamW",
         "GradientFlow",
         "Incremental",
         "LabelNoise",
@@ -107,6 +110,8 @@ _ROOMS: dict[str, tuple[str, ...]] = {
         "Mechanism",
         "Potential",
         "Reach",
+        "SignDescent",
+        "SteepestDescent",
         "WeightDecay",
         "charge_drift",
         "effective_loss",

@@ -31,7 +31,7 @@ def test_every_row_has_a_penalty_or_a_reason(name: str) -> None:
     for row in card.rows:
         assert row.note
         assert (row.value is None) == (row.status in ("refused", "no penalty"))
-    assert [row.status for row in card.rows[-2:]] == ["refused", "refused"]
+    assert [row.mechanism for row in card.rows[-2:]] == ["Adam", "AdamW"]
     assert len({len(line) for line in card.table()}) == 1
 
 
@@ -58,6 +58,28 @@ def test_classification_has_the_norm_of_weight_decay_where_all_is_of_one_degree(
     free = row(sb.Synthesis(sb.CumulativeSum(), sb.Hadamard(5)))
     assert free.status == "refused"
     assert "free coordinates" in free.note
+
+
+def test_adam_and_adamw_say_what_is_known_of_them() -> None:
+    def rows(p: sb.Parameterization):
+        return sb.card(p).rows[-2:]
+
+    w = np.array([0.7, -1.2])
+    adam, adamw = rows(sb.Plain(9))
+    assert adam.value(w) == pytest.approx(1.2)
+    assert adamw.penalty == "0 where max |w_i| <= 1 / lam, else inf"
+    assert (adamw.value(w / 2), adamw.value(w)) == (0, np.inf)
+    adam, adamw = rows(sb.Hadamard(9))
+    assert (adam.status, adamw.status) == ("refused", "limit")
+    assert "where Adam takes w through the factors of Hadamard is not known" in adam.note
+    assert "no exact zeros" in adamw.note
+    adam, adamw = rows(sb.Synthesis(sb.CumulativeSum(), sb.Plain(5)))
+    assert "free coordinates ['free']" in adam.note
+    assert adamw.penalty == "0 where max |z_i| <= 1 / lam, else inf"
+    assert rows(sb.MatrixProduct(4, 3))[1].penalty == "contained in max |w_i| <= 2 / lam^2"
+    assert rows(sb.Radial(3, 2))[1].status == "refused"
+    half = sb.card(sb.Plain(9), adamw=sb.AdamW(0.5)).rows[-1]
+    assert half.value(w) == 0
 
 
 def test_groups_and_matrices_have_no_potential() -> None:

@@ -9,6 +9,7 @@ with needed_by("symbias.dynamics"):
     from symbias.dynamics.problem import Problem, squared_error
     from symbias.dynamics.rules import SGD, Langevin, Optax, Rule
     from symbias.dynamics.simulate import Run, simulate
+    from symbias.dynamics.steepest import steepest_descent
 
 __all__ = [
     "SGD",
@@ -23,4 +24,5 @@ __all__ = [
     "logistic_loss",
     "simulate",
     "squared_error",
+    "steepest_descent",
 ]

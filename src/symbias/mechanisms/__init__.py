@@ -12,6 +12,7 @@ from symbias.mechanisms.label_noise import LabelNoise
 from symbias.mechanisms.weight_decay import WeightDecay
 
 if TYPE_CHECKING:
+    from symbias.mechanisms.adaptive import Adam, AdamW
     from symbias.mechanisms.bregman import Potential
     from symbias.mechanisms.densities import effective_loss
     from symbias.mechanisms.gradient_flow import GradientFlow
@@ -28,8 +29,11 @@ if TYPE_CHECKING:
         relaxation_time,
     )
     from symbias.mechanisms.staircase import Event, Incremental, incremental
+    from symbias.mechanisms.steepest import SignDescent, SteepestDescent
 
 _LAZY = {
+    "Adam": "adaptive",
+    "AdamW": "adaptive",
     "Event": "staircase",
     "GradientFlow": "gradient_flow",
     "Incremental": "staircase",
@@ -40,6 +44,8 @@ _LAZY = {
     "MaxMargin": "max_margin",
     "Potential": "bregman",
     "Reach": "reach",
+    "SignDescent": "steepest",
+    "SteepestDescent": "steepest",
     "charge_drift": "sgd",
     "effective_loss": "densities",
     "equilibrium": "sgd",
@@ -52,6 +58,8 @@ _LAZY = {
 }
 
 __all__ = [
+    "Adam",
+    "AdamW",
     "Event",
     "GradientFlow",
     "Incremental",
@@ -65,6 +73,8 @@ __all__ = [
     "Potential",
     "Preference",
     "Reach",
+    "SignDescent",
+    "SteepestDescent",
     "WeightDecay",
     "charge_drift",
     "effective_loss",

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from symbias._core.arrays import Shape
+from symbias._core.refusal import Refused
 from symbias.parameterizations import check_inputs, measurements
 
 
@@ -71,6 +72,18 @@ def labelled(shape: Shape, X: Any, y: Any) -> Labelled:
     own = scores[np.arange(len(X)), index]
     apart = own[:, None] - scores
     return Labelled(apart[_others(index, columns)], index, columns)
+
+
+def not_separable(data: Labelled, alpha: np.ndarray) -> Refused:
+    """The refusal of data without a margin, alpha >= 0 the multipliers that prove it."""
+    left = float(np.abs(alpha @ data.rows).max())
+    used = int(np.count_nonzero(data.per_sample(alpha).reshape(len(data.y), -1).sum(axis=1) > 0))
+    return Refused(
+        f"the data are not separable: {used} samples, times their labels and in weights alpha >= 0 "
+        f"that sum to 1, have the mean 0 (largest entry {left:.0e}), so that no w gives all of "
+        "them a positive margin (Gordan). The loss has a finite minimum there: ask for a penalised "
+        "fit instead, as sb.DesignedClassifier and sb.WeightDecay(strength) have it"
+    )
 
 
 def _classes(y: Any, count: int) -> tuple[np.ndarray, np.ndarray]:

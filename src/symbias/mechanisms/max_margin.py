@@ -20,7 +20,7 @@ import numpy as np
 from symbias._core.arrays import Array
 from symbias._core.refusal import Refused
 from symbias.mechanisms.base import Induced, Mechanism
-from symbias.mechanisms.classes import Labelled, labelled
+from symbias.mechanisms.classes import Labelled, labelled, not_separable
 from symbias.parameterizations import Parameterization
 from symbias.solvers.margins import SUPPORT, MarginSolution, NotSeparable, least_margin
 
@@ -38,7 +38,8 @@ class Margin:
     margins : array (n,)
         y_i <x_i, w>, or the score of the own class less the largest other one.
     R : float
-        The balanced norm of w; of a sum of designs at its best split.
+        The balanced norm of w, of a sum of designs at its best split; or the norm that descent is
+        steepest in.
     multipliers : array (n,) or (n, classes)
         alpha >= 0 of the constraints, of a feasible dual point: samples with none support nothing.
     gap : float
@@ -163,7 +164,7 @@ class MaxMargin(Mechanism):
         try:
             found = least_margin(matrix, form, exponent, first)
         except NotSeparable as error:
-            raise _not_separable(data, error.alpha) from None
+            raise not_separable(data, error.alpha) from None
         for piece, part in zip(form.pieces, form.split(found.c), strict=True):
             _check_rank(p, piece.sizes.of(part), getattr(piece.sizes, "rank", None))
         return _margin(p, data, np.asarray(columns @ found.c), found, exponent)
@@ -220,17 +221,6 @@ def _coordinates(
         )
     dense = columns if isinstance(columns, np.ndarray) else columns.toarray()
     return np.linalg.solve(dense, start.ravel())
-
-
-def _not_separable(data: Labelled, alpha: np.ndarray) -> Refused:
-    left = float(np.abs(alpha @ data.rows).max())
-    used = int(np.count_nonzero(data.per_sample(alpha).reshape(len(data.y), -1).sum(axis=1) > 0))
-    return Refused(
-        f"the data are not separable: {used} samples, times their labels and in weights alpha >= 0 "
-        f"that sum to 1, have the mean 0 (largest entry {left:.0e}), so that no w gives all of "
-        "them a positive margin (Gordan). The loss has a finite minimum there: ask for a penalised "
-        "fit instead, as sb.DesignedClassifier and sb.WeightDecay(strength) have it"
-    )
 
 
 def _check_rank(p: Parameterization, sizes: np.ndarray, rank: int | None) -> None:

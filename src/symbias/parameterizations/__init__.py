@@ -8,13 +8,14 @@ from symbias.parameterizations.inputs import check_inputs, compressed, measureme
 from symbias.parameterizations.jacobian import jacobian
 from symbias.parameterizations.linked import Linked
 from symbias.parameterizations.matrix_product import MatrixProduct
-from symbias.parameterizations.normal import Core, NormalForm, Products, Scales
+from symbias.parameterizations.normal import BoxImage, Core, NormalForm, Products, Scales
 from symbias.parameterizations.parts import Parts, Sum
 from symbias.parameterizations.plain import Plain
 from symbias.parameterizations.radial import Radial
 from symbias.parameterizations.synthesis import Synthesis
 
 __all__ = [
+    "BoxImage",
     "Core",
     "FlatMap",
     "GroupProduct",

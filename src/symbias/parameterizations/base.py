@@ -20,7 +20,7 @@ from symbias.parameterizations.general import (
     numerical_norm,
     orbits_are_all,
 )
-from symbias.parameterizations.normal import Core, NormalForm, Products, Scales
+from symbias.parameterizations.normal import BoxImage, Core, NormalForm, Products, Scales
 from symbias.penalties import Form
 from symbias.symmetry import Symmetry
 
@@ -37,6 +37,7 @@ class Parameterization(ABC):
     factors of w. Without the promise they are balanced over the stated symmetry, and what rests on
     the least norm is found numerically, unless a test shows that those are the least.
     `has_charges` promises that those of `_section(w, charge)` have this charge on every bond.
+    `is_identity` says that w is its one factor, entry by entry.
 
     What others ask of it are methods: a new one needs the four abstract members; each of the other
     answers has a general default (a refusal, or None where the asker then computes numerically),
@@ -48,6 +49,7 @@ class Parameterization(ABC):
     balanced_section: bool = False
     signed: bool = True
     has_charges: bool = True
+    is_identity: bool = False
 
     @staticmethod
     def of(fn: Callable[[Params], Array], shapes: Mapping[str, int | Shape]) -> "Parameterization":
@@ -246,6 +248,19 @@ class Parameterization(ABC):
         if self.balanced_section:
             return None
         return numerical_gradients(self, w, inputs)
+
+    def box_image(self) -> BoxImage:
+        """The w of factors with |theta_i| <= b: how their largest entry grows with b.
+
+        Raises
+        ------
+        Refused
+            Where it is not known.
+        """
+        raise Refused(
+            f"{self!r}: the w that factors in a box reach are not known. Take w itself "
+            "(sb.Plain), sb.Hadamard, sb.GroupProduct or sb.MatrixProduct, of which they are"
+        )
 
     def within_tables(self, w: Array) -> Array:
         """Whether every table that w is read from, as that of a `TabulatedLink`, reaches it."""

@@ -10,7 +10,7 @@ from array_api_compat import array_namespace
 from symbias._core.arrays import Array, Params, Shape, as_shape, constant, namespace
 from symbias.parameterizations.base import Parameterization
 from symbias.parameterizations.inputs import compressed, measurements
-from symbias.parameterizations.normal import Products, Scales
+from symbias.parameterizations.normal import BoxImage, Products, Scales
 from symbias.penalties import Form, Groups, Piece, Power
 from symbias.symmetry import Bond, Rescaling, Symmetry
 
@@ -107,6 +107,10 @@ class GroupProduct(Parameterization):
     def balanced_form(self) -> Form:
         """sum_g |w_g|_2."""
         return Piece(self.sizes, Power())
+
+    def box_image(self) -> BoxImage:
+        """All of |w_i| <= b^2: by scales of b."""
+        return BoxImage(2)
 
     def least_gradients(self, w: Array, inputs: Array) -> Array:
         """sum_g 2 sqrt(tr S_g) sqrt(w_g^T S_g w_g), S_g the block of the sum of a a^T."""

@@ -10,7 +10,7 @@ from array_api_compat import array_namespace
 from symbias._core.arrays import Array, Params, Shape, as_shape, namespace
 from symbias.parameterizations.base import Parameterization
 from symbias.parameterizations.inputs import second_moments
-from symbias.parameterizations.normal import Products, Scales
+from symbias.parameterizations.normal import BoxImage, Products, Scales
 from symbias.penalties import Entries, Form, Piece, Power
 from symbias.symmetry import Bond, Rescaling, Symmetry
 
@@ -81,6 +81,10 @@ class Hadamard(Parameterization):
     def balanced_form(self) -> Form:
         """(L / 2) sum |w_i|^(2 / L)."""
         return Piece(Entries(self.shape), Power(2 / self.depth, self.depth / 2))
+
+    def box_image(self) -> BoxImage:
+        """All of |w_i| <= b^L: by factors of one size."""
+        return BoxImage(self.depth)
 
     def least_gradients(self, w: Array, inputs: Array) -> Array:
         """sum_j S_jj L |w_j|^(2 - 2 / L), S the sum of a a^T."""

@@ -11,6 +11,7 @@ from symbias._core.arrays import Array, Params, Shape, concrete, constant, names
 from symbias.parameterizations.base import Parameterization
 from symbias.parameterizations.hadamard import chain_factors
 from symbias.parameterizations.inputs import compressed
+from symbias.parameterizations.normal import BoxImage
 from symbias.penalties import Form, Piece, Power, SingularValues
 from symbias.symmetry import Bond, GeneralLinear, Symmetry
 
@@ -99,6 +100,10 @@ class MatrixProduct(Parameterization):
     def balanced_form(self) -> Form:
         """(L / 2) sum sigma_i^(2 / L); of the matrices of rank at most `rank`."""
         return Piece(SingularValues(self.shape, self.rank), Power(2 / self.depth, self.depth / 2))
+
+    def box_image(self) -> BoxImage:
+        """rank^(L - 1) b^L is the entry of factors full of b; other corners are cut off."""
+        return BoxImage(self.depth, self.rank ** (self.depth - 1), whole=False)
 
     def least_gradients(self, w: Array, inputs: Array) -> Array | None:
         """2 sqrt(m tr S) nuclear(S^(1/2) w) for x @ w with m columns, S the sum of x x^T.

@@ -79,6 +79,14 @@ class NormalForm:
         return named
 
 
+class BoxImage(NamedTuple):
+    """The w of factors with |theta_i| <= b: within |w_i| <= factor b^degree, or all of that."""
+
+    degree: int
+    factor: int = 1
+    whole: bool = True
+
+
 class Scales(NamedTuple):
     """Coordinates that are u_i t_g(i)^power, with one scale t_g for every group.
 

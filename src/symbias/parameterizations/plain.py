@@ -8,7 +8,7 @@ from array_api_compat import array_namespace
 from symbias._core.arrays import Array, Params, Shape, as_shape
 from symbias.parameterizations.base import Parameterization
 from symbias.parameterizations.inputs import second_moments
-from symbias.parameterizations.normal import Products
+from symbias.parameterizations.normal import BoxImage, Products
 from symbias.penalties import Entries, Form, Piece, Power
 from symbias.symmetry import Symmetry
 
@@ -20,6 +20,7 @@ class Plain(Parameterization):
     """
 
     balanced_section = True
+    is_identity = True
 
     def __init__(self, shape: int | Shape) -> None:
         self.shape = as_shape(shape)
@@ -43,6 +44,9 @@ class Plain(Parameterization):
 
     def balanced_form(self) -> Form:
         return Piece(Entries(self.shape), Power(2.0, 0.5))
+
+    def box_image(self) -> BoxImage:
+        return BoxImage(1)
 
     def least_gradients(self, w: Array, inputs: Array) -> Array:
         xp = array_namespace(w, inputs)

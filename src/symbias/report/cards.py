@@ -8,6 +8,8 @@ import numpy as np
 
 from symbias._core.extras import MissingExtra
 from symbias.mechanisms import (
+    Adam,
+    AdamW,
     GradientFlow,
     LabelNoise,
     MaxMargin,
@@ -25,14 +27,6 @@ SGD_NOISE = (
     "(sb.equilibrium) and the predictor as label noise would with (1/n) sum r_i^2 x_i x_i^T for "
     "sigma^2 S, r the residuals, at first order in the learning rate; where all labels are fitted "
     "it only shrinks the charges"
-)
-ADAM = (
-    "rescales every factor's gradient by its own history: neither charges nor a potential survive. "
-    "Put the penalty into the loss (L2 of the factors), or train with SGD"
-)
-ADAMW = (
-    "its decay is decoupled from the gradient's scale, so the factors settle elsewhere than at "
-    "the least norm: no exact zeros. Take coupled decay (SGD, or L2 in the loss)"
 )
 
 
@@ -97,9 +91,10 @@ def card(
     label_noise: LabelNoise | None = None,
     gradient_flow: GradientFlow | None = None,
     langevin: "Langevin | None" = None,
+    adamw: AdamW | None = None,
 ) -> Card:
-    """What ``p`` prefers under weight decay, label noise, gradient flow, Langevin and SGD noise,
-    and in classification.
+    """What ``p`` prefers under weight decay, label noise, gradient flow, Langevin, SGD noise, Adam
+    and AdamW, and in classification.
 
     Every entry is computed by its mechanism on a small parameterization of the same kind, or
     refused with the mechanism's own reason. Inputs are taken to be whitened (mean of x x^T = 1).
@@ -107,9 +102,9 @@ def card(
     Parameters
     ----------
     p : Parameterization
-    weight_decay, label_noise, gradient_flow, langevin : mechanisms, optional
-        Of strength 1, learning rate and noise 1 over batches of 1, initial scale 1e-3, and
-        temperature 1 without orbital noise by default.
+    weight_decay, label_noise, gradient_flow, langevin, adamw : mechanisms, optional
+        Of strength 1, learning rate and noise 1 over batches of 1, initial scale 1e-3,
+        temperature 1 without orbital noise, and decay 1 by default.
 
     Examples
     --------
@@ -133,8 +128,8 @@ def card(
     rows += _langevin_rows(inner, sample, langevin)
     rows.append(_margin_row(p, inner, sample))
     rows.append(Row("SGD noise alone", "none", "no penalty", SGD_NOISE))
-    rows.append(Row("Adam", "none", "refused", ADAM))
-    rows.append(Row("AdamW", "none", "refused", ADAMW))
+    rows.append(_adam_row(p, inner, sample))
+    rows.append(_row(inner, sample, adamw or AdamW(1.0)))
     if behind:
         rows = [_in_z(row) for row in rows]
     return Card(repr(p), variable, sample, rows)
@@ -162,6 +157,14 @@ def _margin_row(p: Parameterization, inner: Parameterization, sample: Parameteri
     except ValueError as error:
         return Row(mechanism.label, "none", "refused", str(error))
     return _row(inner, sample, mechanism)
+
+
+def _adam_row(p: Parameterization, inner: Parameterization, sample: Parameterization) -> Row:
+    """As of the inner, unless free coordinates around it are trained as well."""
+    if not p.free:
+        return _row(inner, sample, Adam())
+    note = f"trains the free coordinates {sorted(p.free)} too: no norm of what is inside is known"
+    return Row(Adam.name, "none", "refused", note)
 
 
 def _row(inner: Parameterization, sample: Parameterization, mechanism: Mechanism) -> Row:

@@ -11,7 +11,7 @@ import numpy as np
 from symbias._core.files import replace_file
 from symbias._version import __version__
 from symbias.report.page import Section, render
-from symbias.studies import margins
+from symbias.studies import adaptive_page, margins
 from symbias.studies.margins import Row
 
 SEEDS = 10
@@ -57,6 +57,7 @@ def run(out: str | Path, quick: bool = False, progress: bool = True) -> dict[str
         "runs": rows,
         "rate": margins.rate_rows(decades=5 if quick else 6),
         "path": margins.path_rows(),
+        "adaptive": adaptive_page.runs(quick, say),
     }
     for row in result["rate"]:
         say(f"plain descent, {row['steps']:.0e} steps: " + ", ".join(_logarithmic(row)))
@@ -162,6 +163,7 @@ def page(result: dict[str, Any]) -> str:
                 )
             ],
         ),
+        *adaptive_page.sections(result["adaptive"]),
     ]
     footer = f"symbias {__version__}. Every run stands in margins.json, beside this page."
     return render("Margins", _INTRO, sections, footer)

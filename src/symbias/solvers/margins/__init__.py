@@ -1,7 +1,16 @@
 """Margins on separable data: the least penalty that has them, and the proof that none can."""
 
 from symbias.solvers.margins.least import least_margin
+from symbias.solvers.margins.norms import least_norm
 from symbias.solvers.margins.problem import SUPPORT, MarginSolution
 from symbias.solvers.margins.separation import NotSeparable, Separation, gordan
 
-__all__ = ["SUPPORT", "MarginSolution", "NotSeparable", "Separation", "gordan", "least_margin"]
+__all__ = [
+    "SUPPORT",
+    "MarginSolution",
+    "NotSeparable",
+    "Separation",
+    "gordan",
+    "least_margin",
+    "least_norm",
+]

@@ -1,0 +1,200 @@
+r"""Steepest descent in a norm, on separable data: the margin of that norm.
+
+References
+----------
+Gunasekar, Lee, Soudry, Srebro, "Characterizing implicit bias in terms of optimization geometry",
+ICML 2018, for two classes; Fan, Schmidt, Thrampoulidis, "Implicit bias of spectral descent and Muon
+on multiclass separable data", 2025, for several; Tsilivis, Vardi, Kempe, "Flavors of margin:
+implicit bias of steepest descent in homogeneous neural networks", ICLR 2025, for what is known of
+factors.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from array_api_compat import array_namespace
+
+from symbias._core.arrays import Array
+from symbias._core.norms import as_norm
+from symbias._core.refusal import Refused
+from symbias.mechanisms.base import Induced, Mechanism
+from symbias.mechanisms.classes import labelled, not_separable
+from symbias.mechanisms.max_margin import Margin
+from symbias.parameterizations import Parameterization
+from symbias.solvers.margins import NotSeparable, least_norm
+
+_LARGEST_SIDE = 60  # rows + columns of the semidefinite program: seconds
+
+
+@dataclass(frozen=True)
+class SteepestDescent(Mechanism):
+    r"""Steps of steepest descent in a norm, on a classification loss of separable data.
+
+    A step goes along the d of norm 1 that falls steepest, :math:`\langle \nabla \ell, d \rangle =
+    -\|\nabla \ell\|_*`: for "linf" the signs of the gradient, for "spectral" U V^T of its singular
+    vectors (as Muon orthogonalises), for "l1" its largest entry alone, for "l2" the gradient. The
+    direction of w goes to that of
+
+    .. math:: \min_w \|w\| \text{ subject to } y_i \langle x_i, w \rangle \ge 1.
+
+    Parameters
+    ----------
+    norm : "l1", "l2", "linf" or "spectral"
+
+    Raises
+    ------
+    ValueError
+        For another norm.
+
+    Examples
+    --------
+    >>> import numpy as np, symbias as sb
+    >>> X = np.array([[3.0, 1.0], [-3.0, -1.0]])
+    >>> sb.SteepestDescent("linf").direction(sb.Plain(2), X, [1, 0]).w.round(6).tolist()
+    [0.25, 0.25]
+    """
+
+    norm: str
+
+    name: ClassVar[str] = "steepest descent"
+    status: ClassVar[str] = "limit"
+    assumptions: ClassVar[tuple[str, ...]] = (
+        "an exponential-tailed loss (logistic, softmax) on data that are separable",
+        "w itself is trained, not factors of it",
+        "full batches, steps that fall, such as t^-1/2, and enough of them",
+    )
+    exactness: ClassVar[str] = "the limit of the direction"
+
+    def __post_init__(self) -> None:
+        as_norm(self.norm)
+
+    @property
+    def label(self) -> str:
+        return f"{self.name}, {self.norm}"
+
+    @property
+    def note(self) -> str:
+        return "direction of w in classification: least norm with all margins at least 1"
+
+    def induced(
+        self,
+        p: Parameterization,
+        *,
+        inputs: Array | None = None,
+        loss: Callable[[Array], Array] | None = None,
+    ) -> Induced:
+        """The norm of w, to be least at given margins.
+
+        Raises
+        ------
+        Refused
+            For factors of w.
+        """
+        return norm_of_w(p, self.norm, self.label)
+
+    def direction(self, p: Parameterization, X: Any, y: Any) -> Margin:
+        """The w of least norm with margins of at least 1, certified by the dual norm.
+
+        Parameters
+        ----------
+        p, X, y
+            As for `MaxMargin.direction`.
+
+        Raises
+        ------
+        Refused
+            For data that are not separable, with Gordan's certificate; for factors of w; for a
+            spectral norm of more than 60 rows and columns together.
+        ValueError
+            For inputs or labels of other shapes, kinds or counts.
+        """
+        return norm_margin(p, X, y, self.norm, self.label)
+
+
+@dataclass(frozen=True)
+class SignDescent(SteepestDescent):
+    """Steps along the signs of the gradient: steepest descent in the largest entry."""
+
+    norm: str = field(default="linf", init=False)
+
+    name: ClassVar[str] = "sign descent"
+
+    @property
+    def label(self) -> str:
+        return self.name
+
+
+def norm_of_w(p: Parameterization, norm: str, who: str) -> Induced:
+    """A norm as a preference among w; refused as `norm_margin` is."""
+    _check_plain(p, norm, who)
+    value, formula = _VALUES[norm]
+    return Induced(value, p.shape, formula)
+
+
+def norm_margin(p: Parameterization, X: Any, y: Any, norm: str, who: str) -> Margin:
+    """The certified margin of a norm of w, for the training that ``who`` names."""
+    _check_plain(p, norm, who)
+    if norm == "spectral" and sum(p.shape) > _LARGEST_SIDE:
+        raise Refused(
+            f"w has {sum(p.shape)} rows and columns together, and the semidefinite program of the "
+            f"spectral norm is solved for {_LARGEST_SIDE} at most"
+        )
+    data = labelled(p.shape, X, y)
+    try:
+        found = least_norm(data.rows, norm, p.shape)
+    except NotSeparable as error:
+        raise not_separable(data, error.alpha) from None
+    return Margin(
+        found.c.reshape(p.shape),
+        data.margins(found.c),
+        found.value,
+        data.per_sample(found.multipliers),
+        found.gap,
+        True,
+        found.n_iter,
+        found.reason,
+    )
+
+
+def _check_plain(p: Parameterization, norm: str, who: str) -> None:
+    if not p.is_identity:
+        raise Refused(
+            f"where {who} takes w through the factors of {p!r} is not known: the theorem is for w "
+            "itself, and of factors only that they go to a stationary point of their own norm, "
+            "which names no w (Tsilivis, Vardi, Kempe 2025). Take sb.Plain, or for gradient "
+            "descent on factors sb.MaxMargin()"
+        )
+    if norm == "spectral" and len(p.shape) != 2:
+        raise ValueError(
+            f"the spectral norm is one of matrices, and w has shape {p.shape}: take l2, its like "
+            "for vectors, or sb.Plain((rows, columns))"
+        )
+
+
+def _l1(w: Array) -> Array:
+    xp = array_namespace(w)
+    return xp.sum(xp.abs(w))
+
+
+def _l2(w: Array) -> Array:
+    xp = array_namespace(w)
+    return xp.sqrt(xp.sum(w * w))
+
+
+def _linf(w: Array) -> Array:
+    xp = array_namespace(w)
+    return xp.max(xp.abs(w))
+
+
+def _spectral(w: Array) -> Array:
+    xp = array_namespace(w)
+    return xp.max(xp.linalg.svdvals(w))
+
+
+_VALUES = {
+    "l1": (_l1, "sum |w_i|"),
+    "l2": (_l2, "|w|_2"),
+    "linf": (_linf, "max |w_i|"),
+    "spectral": (_spectral, "sigma_1(w)"),
+}
