@@ -97,6 +97,22 @@ def start_of_run(
     return first.moved(gained - inside, end.log_charge).factors(p)
 
 
+def start_of_steps(
+    p: Parameterization, start: Params, gradients: np.ndarray, learning_rate: float
+) -> Params:
+    """Factors from which the flow selects what plain (S)GD of these gradients does.
+
+    ``gradients``, shape (steps, coordinates), are those of the batches with respect to the
+    coordinates of w, free ones first.
+    """
+    first = Chart.at(p, start)
+    move = learning_rate * gradients
+    curved = np.log(np.abs((1 + move) / (1 - move))) / 2 - move  # atanh less its argument
+    curved[:, : len(first.free)] = 0
+    shrunk = np.sum(np.log(np.abs(1 - move[:, len(first.free) :] ** 2)), axis=0)
+    return first.moved(-curved.sum(axis=0), first.log_charge + shrunk).factors(p)
+
+
 def expected_start(
     p: Parameterization, start: Params, inputs: np.ndarray, y: np.ndarray, samples: int, rule: Any
 ) -> Params:
