@@ -245,9 +245,9 @@ def _final(p: Parameterization, run: Any, inputs: np.ndarray, replica: int) -> P
             "steps, or a smaller learning rate"
         )
     u, v = _two_factors(p, final).factors
-    if (lost := np.max(precision * (u**2 + v**2) / np.abs((u - v) * (u + v)))) > ROUNDED:
+    if np.any(precision * (u**2 + v**2) > ROUNDED * np.abs((u - v) * (u + v))):
         raise ValueError(
-            f"rounding hides a charge u^2 - v^2, up to {lost:.0e} of it: start from a larger "
-            "init_scale, or run in float64 (Problem(..., x64=True))"
+            "rounding hides charges u^2 - v^2 of the run: start from a larger init_scale, or run "
+            "in float64 (Problem(..., x64=True))"
         )
     return final

@@ -18,9 +18,9 @@ from symbias.studies.claims import Claim, in_range
 
 Row = dict[str, Any]
 INIT_SCALE = 0.1
-SHAPE = (40, 100, 5)  # samples, entries, of which not zero in the truth
+SHAPE = (30, 100, 4)  # samples, entries, of which not zero in the truth
 PROBLEMS = 10
-LONG, SHORT = 2000.0, 300.0  # in units of time t = k eta/(1 - beta): data fitted, charges settled
+LONG, SHORT = 1200.0, 300.0  # in units of time t = k eta/(1 - beta): data fitted, charges settled
 FOLLOWED = (("GD", None, 0.1), ("GD", None, 0.3), ("SGD", 1, 0.01), ("SGD", 1, 0.03))
 HEAVY = (("GD", None), ("SGD", 1))
 MOMENTUM, HEAVY_SHARE = 0.9, 0.003
