@@ -67,7 +67,7 @@ def test_descent_ends_at_the_projection_that_its_gradients_say() -> None:
 
 def test_batches_of_one_end_at_the_projection_that_their_gradients_say() -> None:
     run = stochastic()
-    gradients = study.recorded_gradients(P, run)
+    gradients = study.recorded_gradients(P, run, run.rule.learning_rate)
     early = gradients[:200]
     along = np.abs(early @ X.T) / np.linalg.norm(X, axis=1)
     np.testing.assert_allclose(along.max(axis=1), np.linalg.norm(early, axis=1), rtol=1e-8)
@@ -82,7 +82,7 @@ def test_the_end_of_a_run_tells_the_same_start_up_to_the_row_space(
 ) -> None:
     found = FLOW.after(P, run(), X)
     rate = run().rule.learning_rate
-    moved = start_of_steps(P, FIRST, study.recorded_gradients(P, run()), rate)
+    moved = start_of_steps(P, FIRST, study.recorded_gradients(P, run(), rate), rate)
     told, law = Chart.at(P, dict(found.theta0)), Chart.at(P, moved)
     np.testing.assert_allclose(told.log_charge, law.log_charge, atol=1e-8)
     outside = np.eye(20) - np.linalg.pinv(X) @ X
@@ -135,7 +135,7 @@ def test_free_coordinates_groups_and_outputs(name: str, batch: int | None) -> No
     )  # fmt: skip
     w = np.asarray(p({k: a[0] for k, a in run.final.items()}))
     found = flow.after(p, run, inputs)
-    moved = start_of_steps(p, flow.init(p), study.recorded_gradients(p, run), rate)
+    moved = start_of_steps(p, flow.init(p), study.recorded_gradients(p, run, rate), rate)
     for theta0 in (dict(found.theta0), moved):
         np.testing.assert_allclose(flow.bregman_projection(p, inputs, y, theta0), w, atol=1e-7)
     assert np.abs(flow.bregman_projection(p, inputs, y) - w).max() > 1e-4

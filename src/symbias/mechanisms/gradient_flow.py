@@ -158,9 +158,9 @@ class GradientFlow(Mechanism):
         r"""The potential that decided where a run of finite steps ended, for w = u v.
 
         Its charges are those at the end of the run, and its start is moved by what
-        :math:`\eta \sum g_t - \sum \operatorname{atanh}(\eta g_t)` over the steps has outside of the
-        row space of the inputs, as read from the factors at the end (`finite_steps`). Hence it
-        says what a run did, and `expected_after` what one will do.
+        :math:`\eta \sum g_t - \sum \operatorname{atanh}(\eta g_t)` has outside of the row space of
+        the inputs, read from the factors at the end. So it says what a run did: its projection
+        is w of the run wherever the data are fitted. `expected_after` says what a run will do.
 
         Parameters
         ----------
