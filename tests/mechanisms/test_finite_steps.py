@@ -224,7 +224,7 @@ ALIKE = {"u1": np.full(20, 0.1), "u2": np.full(20, 0.1)}
         (lambda: FLOW.after(DEEP, ran(p=DEEP), X), "products of two numbers"),
         (lambda: FLOW.expected_after(DEEP, X, Y, sb.SGD(0.1)), "products of two numbers"),
         (lambda: FLOW.expected_after(LINKED, X, Y, sb.SGD(0.1)), "products of two numbers"),
-        (lambda: FLOW.expected_after(sb.Plain(20), X, Y, sb.SGD(0.1)), "products of two numbers"),
+        (lambda: FLOW.expected_after(sb.Plain(20), X, Y, sb.SGD(0.1)), "no products and no"),
         (lambda: FLOW.expected_after(P, X, Y, sb.SGD(0.1), ALIKE), "its sign is frozen"),
         (lambda: FLOW.after(P, ran(sb.SGD(0.1, weight_decay=0.1)), X), "weight decay goes on"),
         (lambda: FLOW.after(P, ran(sb.SGD(0.1, label_noise=0.1)), X), "label noise goes on"),

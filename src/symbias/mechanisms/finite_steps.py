@@ -181,6 +181,10 @@ def _coefficients(rule: Any, samples: int) -> tuple[float, float]:
 
 def _two_factors(p: Parameterization, theta: Mapping[str, np.ndarray]) -> Products:
     found = p.products(theta)
+    if found is not None and found.link is None and not found.factors.size:
+        raise Refused(
+            f"{p!r} has no products and no charges: steps of any size end where the flow does"
+        )
     if found is None or found.link is not None or not found.factors.size or len(found.factors) > 2:
         raise Refused(
             f"finite steps are followed on products of two numbers, w = u v, which {p!r} is not: "

@@ -15,16 +15,21 @@ from symbias.mechanisms import (
     Preference,
     WeightDecay,
 )
+from symbias.mechanisms.finite_steps import Chart
 from symbias.parameterizations import Parameterization
 
 if TYPE_CHECKING:
     from symbias.mechanisms import Langevin
 
-SGD_NOISE = (
-    "no penalty that is a function of w alone. It moves the gauge to its noise equilibrium "
-    "(sb.equilibrium) and the predictor as label noise would with (1/n) sum r_i^2 x_i x_i^T for "
-    "sigma^2 S, r the residuals, at first order in the learning rate; where all labels are fitted "
-    "it only shrinks the charges"
+SGD_SHRINKS = (
+    "where all labels are fitted: every step multiplies the charge of u v by 1 - eta^2 g^2, noise "
+    "most, so larger steps end nearer to l1. GradientFlow.after(p, run, X) has the charges and the "
+    "start of a run, expected_after(p, X, y, rule) an estimate before it"
+)
+SGD_MOVES = (
+    "where labels are not fitted it moves the gauge to its noise equilibrium (sb.equilibrium) and "
+    "the predictor as label noise would with (1/n) sum r_i^2 x_i x_i^T for sigma^2 S, r the "
+    "residuals, at first order in the learning rate"
 )
 ADAM = (
     "rescales every factor's gradient by its own history: neither charges nor a potential survive. "
@@ -45,7 +50,7 @@ class Row:
 
     mechanism: str
     penalty: str
-    status: str  # "exact", "first order", "limit", "refused", "no penalty", "needs symbias[...]"
+    status: str  # "exact", "first order", "limit", "refused", "needs a run", "needs symbias[...]"
     note: str
     value: Preference | None = field(default=None, repr=False, compare=False)
 
@@ -132,7 +137,7 @@ def card(
     rows = [_row(inner, sample, mechanism) for mechanism in mechanisms]
     rows += _langevin_rows(inner, sample, langevin)
     rows.append(_margin_row(p, inner, sample))
-    rows.append(Row("SGD noise alone", "none", "no penalty", SGD_NOISE))
+    rows.append(_noise_row(inner, sample, gradient_flow or GradientFlow(1e-3)))
     rows.append(Row("Adam", "none", "refused", ADAM))
     rows.append(Row("AdamW", "none", "refused", ADAMW))
     if behind:
@@ -162,6 +167,19 @@ def _margin_row(p: Parameterization, inner: Parameterization, sample: Parameteri
     except ValueError as error:
         return Row(mechanism.label, "none", "refused", str(error))
     return _row(inner, sample, mechanism)
+
+
+def _noise_row(inner: Parameterization, sample: Parameterization, flow: GradientFlow) -> Row:
+    """The potential of the flow with the charges of a run, where a step is known to keep them."""
+    name = "SGD noise alone"
+    try:
+        Chart.at(sample, flow.init(sample))
+    except (ValueError, TypeError) as error:
+        kind = type(inner).__name__
+        reason = str(error).replace(repr(sample), kind)
+        return Row(name, "none", "refused", f"where labels are fitted: {reason}; {SGD_MOVES}")
+    formula = f"{flow.induced(sample).formula}, with the charges c of its end"
+    return Row(name, formula, "needs a run", f"{SGD_SHRINKS}; {SGD_MOVES}")
 
 
 def _row(inner: Parameterization, sample: Parameterization, mechanism: Mechanism) -> Row:
