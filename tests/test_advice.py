@@ -83,7 +83,7 @@ def margin(p: sb.Parameterization, y: Any = None, start: Any = None) -> Any:
 PAIR = np.array([[1.0, -1.0, 2.0, 0.5], [0.5, 1.5, 0.0, 1.0]])
 
 
-def stepped(rule: Any) -> Any:
+def foretold(rule: Any) -> Any:
     return sb.GradientFlow(0.3).expected_after(sb.Hadamard(4), PAIR, np.ones(2), rule)
 
 
@@ -496,20 +496,20 @@ CASES = [
     # finite steps
     Case(
         "is known for sb.SGD, with or without momentum",
-        lambda: stepped(optax_rule()),
-        (lambda: stepped(sb.SGD(0.05, momentum=0.5)),),
+        lambda: foretold(optax_rule()),
+        (lambda: foretold(sb.SGD(0.05, momentum=0.5)),),
     ),
     Case(
         "is known for heavy ball: use nesterov=False",
-        lambda: stepped(sb.SGD(0.05, momentum=0.5, nesterov=True)),
-        (lambda: stepped(sb.SGD(0.05, momentum=0.5)),),
+        lambda: foretold(sb.SGD(0.05, momentum=0.5, nesterov=True)),
+        (lambda: foretold(sb.SGD(0.05, momentum=0.5)),),
     ),
     Case(
         "Use replace=True, or no momentum",
-        lambda: stepped(sb.SGD(0.05, 2, momentum=0.5, replace=False)),
+        lambda: foretold(sb.SGD(0.05, 2, momentum=0.5, replace=False)),
         (
-            lambda: stepped(sb.SGD(0.05, 2, momentum=0.5)),
-            lambda: stepped(sb.SGD(0.05, 2, replace=False)),
+            lambda: foretold(sb.SGD(0.05, 2, momentum=0.5)),
+            lambda: foretold(sb.SGD(0.05, 2, replace=False)),
         ),
     ),
     Case(

@@ -197,12 +197,45 @@ def test_which_steps_make_w_sparser() -> None:
 
 
 @pytest.mark.slow
-def test_verdicts_on_small_problems() -> None:
+def test_verdicts_on_small_problems(monkeypatch: pytest.MonkeyPatch) -> None:
     """Eight problems, the fewest that a sign test at 1% can decide."""
-    found = study.rows(8, (6, 40, 2))
-    verdicts = {c.text: c.evidence.verdict for c in study.claims(found)}
-    assert all(v == "consistent" for k, v in verdicts.items() if "by its steps" in k), verdicts
+    monkeypatch.setattr(study, "FOLLOWED", study.FOLLOWED[1::2])
+    monkeypatch.setattr(study, "HEAVY", study.HEAVY[:1])
+    monkeypatch.setattr(study, "REPLICAS", 8)
+    found = study.claims(study.rows(8, (6, 40, 2)))
+    verdicts = {c.text: c.evidence.verdict for c in found}
+    assert len(verdicts) == 9
+    exact = [v for k, v in verdicts.items() if "by its steps" in k or "momentum" in k]
+    assert exact == ["consistent"] * 3, verdicts
     assert "rejected" not in verdicts.values(), verdicts
+
+
+def test_a_claim_counts_runs_that_the_first_charges_miss() -> None:
+    """Where the first charges do as well there is nothing to tell apart."""
+    row = {"setting": "GD", "share": 0.3, "momentum": 0.0, "error": 0.2, "l1": 0.9}
+    row |= {"from_truth": 0.9, "ratio": 1.0}
+    other = {"setting": "SGD", "share": 0.003, "momentum": 0.9, "ratio": 1.03, "error": 0.0}
+    rows = [
+        row | {"share": share, "setting": name, "first": first, "steps": 1e-4}
+        for name, _, share in study.FOLLOWED
+        for first in (*[1e-4] * 8, *[1e-2] * 8)
+    ]
+    rows += [other | {"setting": name} for name, _ in study.HEAVY for _ in range(8)]
+    found = {c.text: c for c in study.claims(rows)}
+    assert found["GD at 0.3 of the edge: distance by its steps"].runs == 8
+    assert found["GD at 0.3 of the edge: l1 over that of the flow"].evidence.verdict == "rejected"
+    sgd = found["SGD at 0.03 of the edge: l1 over that of the flow"]
+    assert sgd.evidence.verdict == "consistent"
+    assert sum(c.evidence.verdict == "rejected" for c in found.values()) == 14
+
+
+def test_the_grid_follows_sgd_or_says_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study, "SHARE", 0.1)
+    found = study.check_sgd_noise(sb.Hadamard(8))
+    assert found.verdict == "verified", found
+    assert "0.0" in found.note
+    with pytest.raises(sb.Refused, match="products of two numbers"):
+        study.check_sgd_noise(DEEP)
 
 
 def ran(rule: Any = None, p: sb.Parameterization = P, **options: Any) -> sb.Run:

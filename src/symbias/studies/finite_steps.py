@@ -198,7 +198,7 @@ def rows(problems: int = PROBLEMS, shape: tuple[int, int, int] = SHAPE) -> list[
 
 def check_sgd_noise(p: Parameterization, *, key: int = 0) -> Verification:
     """Where SGD with batches of one ends, against the projection that its steps say."""
-    X, y = regression(p.shape, key, samples=max(2, p.shape[0] // 2))
+    X, y = regression(p.shape, key, samples=max(2, p.shape[0] // 4))
     flow = GradientFlow(INIT_SCALE)
     Chart.at(p, flow.init(p))  # refuses before the run
     unit = edge(p, X, flow.bregman_projection(p, X, y))
