@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from symbias.mechanisms import Langevin
 
 SGD_SHRINKS = (
-    "where all labels are fitted: every step multiplies the charge of u v by 1 - eta^2 g^2, noise "
-    "most, so larger steps end nearer to l1. GradientFlow.after(p, run, X) has the charges and the "
+    "where all labels are fitted: every step multiplies the charge of u v by 1 - eta^2 g^2. Noise "
+    "shrinks all of them, so small batches end nearer to l1. GradientFlow.after(p, run, X) has the charges and the "
     "start of a run, expected_after(p, X, y, rule) an estimate before it"
 )
 SGD_MOVES = (
