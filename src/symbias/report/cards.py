@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 SGD_SHRINKS = (
     "where all labels are fitted: every step multiplies the charge of u v by 1 - eta^2 g^2. Noise "
-    "shrinks all of them, so small batches end nearer to l1. GradientFlow.after(p, run, X) has the charges and the "
-    "start of a run, expected_after(p, X, y, rule) an estimate before it"
+    "shrinks all of them, so small batches end nearer to l1. GradientFlow.after(p, run, X) has the "
+    "charges and the start of a run, expected_after(p, X, y, rule) an estimate before it"
 )
 SGD_MOVES = (
     "where labels are not fitted it moves the gauge to its noise equilibrium (sb.equilibrium) and "
