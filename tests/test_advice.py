@@ -506,10 +506,10 @@ CASES = [
     ),
     Case(
         "Use replace=True, or no momentum",
-        lambda: foretold(sb.SGD(0.05, 2, momentum=0.5, replace=False)),
+        lambda: foretold(sb.SGD(0.05, 1, momentum=0.5, replace=False)),
         (
-            lambda: foretold(sb.SGD(0.05, 2, momentum=0.5)),
-            lambda: foretold(sb.SGD(0.05, 2, replace=False)),
+            lambda: foretold(sb.SGD(0.05, 1, momentum=0.5)),
+            lambda: foretold(sb.SGD(0.05, 1, replace=False)),
         ),
     ),
     Case(

@@ -113,7 +113,6 @@ def test_a_start_with_w_of_its_own_keeps_it_in_the_row_space() -> None:
 KINDS = {
     "a synthesis with a free level": sb.Synthesis(sb.CumulativeSum(), sb.Hadamard(11)),
     "groups of one": sb.GroupProduct(12, groups=np.arange(12)),
-    "parts": sb.Parts(12, [([0, *range(3, 12)], sb.Hadamard(10)), ([1, 2], sb.Plain(2))]),
     "two outputs": sb.Hadamard((6, 2)),
 }
 

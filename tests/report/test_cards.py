@@ -56,7 +56,7 @@ def test_sgd_noise_keeps_the_potential_and_moves_its_charges() -> None:
     assert series.status == "needs a run"
     assert "asinh(2 z / |c|) / 2" in series.penalty
     assert "expected_after" in series.note
-    for name in ("depth 3", "groups", "matrix", "linked", "radial", "sum"):
+    for name in ("depth 3", "groups", "matrix", "linked", "radial", "parts", "sum"):
         assert row(CARDS[name]).status == "refused"
         assert "where labels are fitted: " in row(CARDS[name]).note
     assert "steps of any size end where the flow does" in row(CARDS["plain"]).note

@@ -137,7 +137,7 @@ def card(
     rows = [_row(inner, sample, mechanism) for mechanism in mechanisms]
     rows += _langevin_rows(inner, sample, langevin)
     rows.append(_margin_row(p, inner, sample))
-    rows.append(_noise_row(inner, sample, gradient_flow or GradientFlow(1e-3)))
+    rows.append(_noise_row(p, sample, gradient_flow or GradientFlow(1e-3)))
     rows.append(Row("Adam", "none", "refused", ADAM))
     rows.append(Row("AdamW", "none", "refused", ADAMW))
     if behind:
@@ -169,14 +169,15 @@ def _margin_row(p: Parameterization, inner: Parameterization, sample: Parameteri
     return _row(inner, sample, mechanism)
 
 
-def _noise_row(inner: Parameterization, sample: Parameterization, flow: GradientFlow) -> Row:
+def _noise_row(p: Parameterization, sample: Parameterization, flow: GradientFlow) -> Row:
     """The potential of the flow with the charges of a run, where a step is known to keep them."""
     name = "SGD noise alone"
     try:
         Chart.at(sample, flow.init(sample))
+        Chart.at(p, GradientFlow(1.0).init(p))  # all of it, with what is around the sample's kind
     except (ValueError, TypeError) as error:
-        kind = type(inner).__name__
-        reason = str(error).replace(repr(sample), kind)
+        kind = type(p).__name__
+        reason = str(error).replace(repr(sample), kind).replace(repr(p), kind)
         return Row(name, "none", "refused", f"where labels are fitted: {reason}; {SGD_MOVES}")
     formula = f"{flow.induced(sample).formula}, with the charges c of its end"
     return Row(name, formula, "needs a run", f"{SGD_SHRINKS}; {SGD_MOVES}")
