@@ -146,6 +146,12 @@ class GradientFlow(Mechanism):
         """
         return Potential(p, self._start(p, theta0))(w)
 
+    def check_steps(self, p: Parameterization) -> None:
+        """Raise Refused where finite steps are not known to keep the form of the potential."""
+        from symbias.mechanisms.finite_steps import Chart
+
+        Chart.at(p, self.init(p))
+
     def after(
         self,
         p: Parameterization,

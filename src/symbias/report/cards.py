@@ -15,7 +15,6 @@ from symbias.mechanisms import (
     Preference,
     WeightDecay,
 )
-from symbias.mechanisms.finite_steps import Chart
 from symbias.parameterizations import Parameterization
 
 if TYPE_CHECKING:
@@ -173,8 +172,8 @@ def _noise_row(p: Parameterization, sample: Parameterization, flow: GradientFlow
     """The potential of the flow with the charges of a run, where a step is known to keep them."""
     name = "SGD noise alone"
     try:
-        Chart.at(sample, flow.init(sample))
-        Chart.at(p, GradientFlow(1.0).init(p))  # all of it, with what is around the sample's kind
+        flow.check_steps(sample)
+        GradientFlow(1.0).check_steps(p)  # all of it, with what is around the sample's kind
     except (ValueError, TypeError) as error:
         kind = type(p).__name__
         reason = str(error).replace(repr(sample), kind).replace(repr(p), kind)
