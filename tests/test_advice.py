@@ -80,6 +80,35 @@ def margin(p: sb.Parameterization, y: Any = None, start: Any = None) -> Any:
     return sb.MaxMargin().direction(p, X, SIDES if y is None else y, start=start)
 
 
+PAIR = np.array([[1.0, -1.0, 2.0, 0.5], [0.5, 1.5, 0.0, 1.0]])
+
+
+def foretold(rule: Any) -> Any:
+    return sb.GradientFlow(0.3).expected_after(sb.Hadamard(4), PAIR, np.ones(2), rule)
+
+
+def optax_rule() -> sb.Optax:
+    return sb.Optax(optax.adam(0.05))
+
+
+def drawn(key: Any, count: int) -> Any:
+    x = jax.random.normal(key, (count, 4))
+    return x, x[:, 0]
+
+
+def stepped_run(
+    steps: int = 8000, scale: float = 0.3, dtype: Any = np.float64, **options: Any
+) -> Any:
+    """A run of gradient descent on a pair of samples, and the potential after it."""
+    p, flow = sb.Hadamard(4), sb.GradientFlow(scale)
+    start = {k: v.astype(dtype) for k, v in flow.init(p).items()}
+    options = {"data": (PAIR, np.ones(2))} | options
+    made = sb.Problem(lambda t, x: x @ p(t), start, **options)
+    batch = None if made.data is not None else 1
+    run = sb.simulate(made, sb.SGD(0.1, batch), steps=steps, every=steps, progress=False)
+    return flow.after(p, run, PAIR)
+
+
 def settled(**options: Any) -> Any:
     start = {"u1": np.ones(1), "u2": np.ones(1)}
     rule = sb.SGD(0.1, batch_size=2, label_noise=0.1)
@@ -517,6 +546,40 @@ CASES = [
         "spectral steps are of matrices: take l2 for what has other shapes",
         lambda: ran(rule=sb.Optax(sb.steepest_descent("spectral"))),
         (lambda: ran(rule=sb.Optax(sb.steepest_descent("l2"))),),
+    ),
+    # finite steps
+    Case(
+        "is known for sb.SGD, with or without momentum",
+        lambda: foretold(optax_rule()),
+        (lambda: foretold(sb.SGD(0.05, momentum=0.5)),),
+    ),
+    Case(
+        "is known for heavy ball: use nesterov=False",
+        lambda: foretold(sb.SGD(0.05, momentum=0.5, nesterov=True)),
+        (lambda: foretold(sb.SGD(0.05, momentum=0.5)),),
+    ),
+    Case(
+        "Use replace=True, or no momentum",
+        lambda: foretold(sb.SGD(0.05, 1, momentum=0.5, replace=False)),
+        (
+            lambda: foretold(sb.SGD(0.05, 1, momentum=0.5)),
+            lambda: foretold(sb.SGD(0.05, 1, replace=False)),
+        ),
+    ),
+    Case(
+        "the run has no data set, and no interpolator: give Problem(..., data=)",
+        lambda: stepped_run(data=None, sampler=drawn),
+        (lambda: stepped_run(),),
+    ),
+    Case(
+        "it needs more steps, or a smaller learning rate",
+        lambda: stepped_run(steps=5),
+        (lambda: stepped_run(),),
+    ),
+    Case(
+        "rounding hides charges u^2 - v^2 of the run",
+        lambda: stepped_run(dtype=np.float32, scale=1e-3),
+        (lambda: stepped_run(scale=1e-3), lambda: stepped_run(dtype=np.float32, scale=1.0)),
     ),
     # evidence
     Case(

@@ -128,13 +128,14 @@ def test_the_readme_names_the_rooms_in_their_order() -> None:
 # A room's face is its __init__. Rooms with rooms inside have a face for each of those.
 INNER = {
     *("audit.advice", "audit.page", "report.cards", "report.page", "report.sections"),
-    *("report.snippets", "report.style", "solvers.margins", "solvers.reference", "studies.paper"),
-    *("symmetry.discovery", "symmetry.groups"),
+    *("report.snippets", "report.style", "solvers.margins", "solvers.program", "studies.paper"),
+    *("solvers.reference", "symmetry.discovery", "symmetry.groups"),
 }
 REACHES = {
     "audit:mechanisms.sgd",
     "mechanisms:dynamics.problem",
     *("studies:dynamics.problem", "studies:dynamics.rules", "studies:mechanisms.potentials"),
+    "studies:mechanisms.finite_steps",
 }
 
 

@@ -30,7 +30,7 @@ def test_every_row_has_a_penalty_or_a_reason(name: str) -> None:
     ]
     for row in card.rows:
         assert row.note
-        assert (row.value is None) == (row.status in ("refused", "no penalty"))
+        assert (row.value is None) == (row.status in ("refused", "needs a run"))
     assert [row.mechanism for row in card.rows[-2:]] == ["Adam", "AdamW"]
     assert len({len(line) for line in card.table()}) == 1
 
@@ -46,6 +46,20 @@ def test_values_are_those_of_the_formulas() -> None:
     langevin = rows["Langevin, against dw"]
     ones = np.ones(2)
     assert langevin(w) - langevin(ones) == pytest.approx(0.5 * np.log(np.abs(w)).sum())
+
+
+def test_sgd_noise_keeps_the_potential_and_moves_its_charges() -> None:
+    def row(p: sb.Parameterization):
+        return next(r for r in sb.card(p).rows if r.mechanism == "SGD noise alone")
+
+    series = row(CARDS["series"])
+    assert series.status == "needs a run"
+    assert "asinh(2 z / |c|) / 2" in series.penalty
+    assert "expected_after" in series.note
+    for name in ("depth 3", "groups", "matrix", "linked", "radial", "parts", "sum"):
+        assert row(CARDS[name]).status == "refused"
+        assert "where labels are fitted: " in row(CARDS[name]).note
+    assert "steps of any size end where the flow does" in row(CARDS["plain"]).note
 
 
 def test_classification_has_the_norm_of_weight_decay_where_all_is_of_one_degree() -> None:

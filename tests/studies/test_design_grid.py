@@ -36,7 +36,7 @@ def test_no_cell_is_empty_and_none_fails(grid: tuple[Path, dict]) -> None:
         for c in cells:
             assert c["verdict"] == "verified" or (c["verdict"] == "refused" and c["note"])
         verdicts[name] = [c["verdict"] for c in cells]
-    assert verdicts["u v"] == ["verified"] * 4 + ["refused"] * 2
+    assert verdicts["u v"] == ["verified"] * 5 + ["refused"]
     assert verdicts["s v, groups of 3"][2:4] == ["refused"] * 2
     assert json.loads((folder / "design-grid.json").read_text())["quick"] is True
     assert "<img" in (folder / "index.html").read_text()

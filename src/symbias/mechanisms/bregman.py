@@ -74,6 +74,17 @@ class Potential:
         return DualFlow.of(self.parameterization, self.theta0)
 
     @property
+    def charges(self) -> np.ndarray:
+        """u^2 - v^2 of every product of two numbers, flat.
+
+        Raises Refused where the coordinates are not such products.
+        """
+        if self.products is None or len(self.products.factors) != 2:
+            raise Refused(f"{self.parameterization!r} has no products of two numbers")
+        u, v = self.products.factors
+        return np.asarray((u - v) * (u + v))
+
+    @property
     def formula(self) -> str:
         """Read on the coordinates of w."""
         found = self.products

@@ -146,6 +146,92 @@ class GradientFlow(Mechanism):
         """
         return Potential(p, self._start(p, theta0))(w)
 
+    def check_steps(self, p: Parameterization) -> None:
+        """Raise Refused where finite steps are not known to keep the form of the potential."""
+        from symbias.mechanisms.finite_steps import Chart
+
+        Chart.at(p, self.init(p))
+
+    def after(
+        self,
+        p: Parameterization,
+        run: Any,
+        inputs: Any,
+        theta0: Mapping[str, Array] | None = None,
+        *,
+        replica: int = 0,
+    ) -> Potential:
+        r"""The potential that decided where a run of finite steps ended, for w = u v.
+
+        Its charges are those at the end of the run, and its start is moved by what
+        :math:`\eta \sum g_t - \sum \operatorname{atanh}(\eta g_t)` has outside of the row space of
+        the inputs, read from the factors at the end. So it says what a run did: its projection
+        is w of the run wherever the data are fitted. `expected_after` says what a run will do.
+
+        Parameters
+        ----------
+        p : Parameterization
+            Products of two numbers, with free coordinates or behind a synthesis.
+        run : Run
+            Of `simulate` with `SGD`, from the start of this flow, until its data are fitted.
+        inputs : array
+            Of the linear model, as for `bregman_projection`.
+        theta0 : dict of arrays, optional
+            The factors at the start of the run, instead of `init`.
+        replica : int
+
+        Raises
+        ------
+        Refused
+            For other products and rules, weight decay, label noise, and frozen signs.
+        ValueError
+            For a run that diverged, does not fit its data, is of another model, or whose charges
+            are lost in rounding.
+        """
+        from symbias.mechanisms.finite_steps import start_of_run
+
+        inputs = np.asarray(inputs, dtype=float)
+        check_inputs(inputs, p.shape)
+        rows = measurements(inputs, p.shape)
+        return Potential(p, start_of_run(p, self._start(p, theta0), run, rows, replica))
+
+    def expected_after(
+        self,
+        p: Parameterization,
+        inputs: Any,
+        y: Any,
+        rule: Any,
+        theta0: Mapping[str, Array] | None = None,
+    ) -> Potential:
+        r"""The potential with the charges that steps of a rule will leave, to leading order.
+
+        For the loss 1/(2n) sum (<inputs_i, w> - y_i)^2 along the flow, in t = k eta/(1 - beta),
+
+        .. math:: \frac{d\log c_j}{dt} = -\frac{\eta(1+\beta)}{(1-\beta)^2}\,g_j^2
+            - \frac{\eta}{1-\beta}\,\rho\,\Bigl(\frac1n \sum_i x_{ij}^2 r_i^2 - g_j^2\Bigr)
+
+        with the residuals r, the gradient g = X^T r/n, and rho = 1/B for batches of B drawn with
+        replacement, (n - B)/((n - 1) B) without, 0 for all data.
+
+        Parameters
+        ----------
+        p, inputs, y, theta0
+            As for `bregman_projection` and `after`.
+        rule : SGD
+            Its learning rate, batches and momentum (heavy ball).
+
+        Raises
+        ------
+        Refused
+            As for `after`, and for momentum on batches drawn without replacement.
+        ValueError
+            For data that no w fits.
+        """
+        from symbias.mechanisms.finite_steps import expected_start
+
+        rows, target, count = _data(p, inputs, y)
+        return Potential(p, expected_start(p, self._start(p, theta0), rows, target, count, rule))
+
     def bregman_projection(
         self,
         p: Parameterization,
@@ -156,6 +242,8 @@ class GradientFlow(Mechanism):
         tolerance: float = 1e-12,
     ) -> np.ndarray:
         """The w of least potential with <inputs_i, w> = y_i, in float64, without any flow.
+
+        With ``theta0=flow.after(p, run, inputs).theta0`` it is where a run of finite steps ended.
 
         Parameters
         ----------

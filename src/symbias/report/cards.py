@@ -22,11 +22,15 @@ from symbias.parameterizations import Parameterization
 if TYPE_CHECKING:
     from symbias.mechanisms import Langevin
 
-SGD_NOISE = (
-    "no penalty that is a function of w alone. It moves the gauge to its noise equilibrium "
-    "(sb.equilibrium) and the predictor as label noise would with (1/n) sum r_i^2 x_i x_i^T for "
-    "sigma^2 S, r the residuals, at first order in the learning rate; where all labels are fitted "
-    "it only shrinks the charges"
+SGD_SHRINKS = (
+    "where all labels are fitted: every step multiplies the charge of u v by 1 - eta^2 g^2. Noise "
+    "shrinks all of them, so small batches end nearer to l1. GradientFlow.after(p, run, X) has the "
+    "charges and the start of a run, expected_after(p, X, y, rule) an estimate before it"
+)
+SGD_MOVES = (
+    "where labels are not fitted it moves the gauge to its noise equilibrium (sb.equilibrium) and "
+    "the predictor as label noise would with (1/n) sum r_i^2 x_i x_i^T for sigma^2 S, r the "
+    "residuals, at first order in the learning rate"
 )
 
 
@@ -39,7 +43,7 @@ class Row:
 
     mechanism: str
     penalty: str
-    status: str  # "exact", "first order", "limit", "refused", "no penalty", "needs symbias[...]"
+    status: str  # "exact", "first order", "limit", "refused", "needs a run", "needs symbias[...]"
     note: str
     value: Preference | None = field(default=None, repr=False, compare=False)
 
@@ -127,7 +131,7 @@ def card(
     rows = [_row(inner, sample, mechanism) for mechanism in mechanisms]
     rows += _langevin_rows(inner, sample, langevin)
     rows.append(_margin_row(p, inner, sample))
-    rows.append(Row("SGD noise alone", "none", "no penalty", SGD_NOISE))
+    rows.append(_noise_row(p, sample, gradient_flow or GradientFlow(1e-3)))
     rows.append(_adam_row(p, inner, sample))
     rows.append(_row(inner, sample, adamw or AdamW(1.0)))
     if behind:
@@ -165,6 +169,20 @@ def _adam_row(p: Parameterization, inner: Parameterization, sample: Parameteriza
         return _row(inner, sample, Adam())
     note = f"trains the free coordinates {sorted(p.free)} too: no norm of what is inside is known"
     return Row(Adam.name, "none", "refused", note)
+
+
+def _noise_row(p: Parameterization, sample: Parameterization, flow: GradientFlow) -> Row:
+    """The potential of the flow with the charges of a run, where a step is known to keep them."""
+    name = "SGD noise alone"
+    try:
+        flow.check_steps(sample)
+        GradientFlow(1.0).check_steps(p)  # all of it, with what is around the sample's kind
+    except (ValueError, TypeError) as error:
+        kind = type(p).__name__
+        reason = str(error).replace(repr(sample), kind).replace(repr(p), kind)
+        return Row(name, "none", "refused", f"where labels are fitted: {reason}; {SGD_MOVES}")
+    formula = f"{flow.induced(sample).formula}, with the charges c of its end"
+    return Row(name, formula, "needs a run", f"{SGD_SHRINKS}; {SGD_MOVES}")
 
 
 def _row(inner: Parameterization, sample: Parameterization, mechanism: Mechanism) -> Row:

@@ -25,9 +25,9 @@ from symbias.penalties import (
     Spectral,
     TotalVariation,
 )
-from symbias.report.cards import SGD_NOISE
 from symbias.report.page import render
 from symbias.studies import flow_limits, label_shift
+from symbias.studies.finite_steps import check_sgd_noise
 from symbias.studies.grid_page import grid_section, limit_section, shift_section
 from symbias.studies.verification import (
     Verification,
@@ -158,7 +158,7 @@ def _langevin(entry: Entry, quick: bool) -> Verification:
 
 
 def _sgd_noise(entry: Entry, quick: bool) -> Verification:
-    return refused("SGD noise", SGD_NOISE)
+    return check_sgd_noise(entry.design)
 
 
 def _adamw(entry: Entry, quick: bool) -> Verification:
