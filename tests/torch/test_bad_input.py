@@ -256,6 +256,52 @@ def test_pruning_of_a_designed_weight(pruned: Any) -> None:
     assert int((net[0].weight == 0).sum()) == 24
 
 
+NORMS: dict[str, Any] = {
+    "weight_norm": nn.utils.parametrizations.weight_norm,
+    "orthogonal": nn.utils.parametrizations.orthogonal,
+    "old weight_norm": nn.utils.weight_norm,
+    "old spectral_norm": nn.utils.spectral_norm,
+    "two_tensors": lambda layer: nn.utils.parametrize.register_parametrization(
+        layer, "weight", TwoTensors(), unsafe=True
+    ),
+}
+
+
+class TwoTensors(nn.Module):
+    def forward(self, weight: torch.Tensor) -> Any:
+        return weight, weight
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.parametrize("kind", NORMS)
+def test_norms_of_a_designed_weight(kind: str) -> None:
+    net, x = network(), inputs()
+    st.apply(net, "0.weight", "l1")
+    before, keys, out = values(net), set(vars(net[0])), net(x)
+    said = rf"'weight' of Linear is designed: {kind.removeprefix('old ')} would re-parametrize"
+    with pytest.raises(st.AlreadyDesigned, match=said):
+        NORMS[kind](net[0])
+    assert same(values(net), before)
+    assert set(vars(net[0])) == keys
+    assert not net[0]._forward_pre_hooks
+    assert torch.equal(net(x), out)
+    st.collapse(net)
+    if kind != "two_tensors":
+        NORMS[kind](net[0])  # as it says
+    net(x).sum().backward()
+
+
+def test_a_spectral_norm_on_top_of_a_design() -> None:
+    net = network()
+    st.apply(net, "0.weight", "l1")
+    nn.utils.parametrizations.spectral_norm(net[0])
+    norm = torch.linalg.matrix_norm(net.eval()[0].weight, 2)
+    torch.testing.assert_close(norm, torch.ones(()), rtol=1e-2, atol=0)
+    net(inputs()).sum().backward()
+    st.collapse(net)
+    assert type(net[0]) is nn.Linear
+
+
 def test_a_design_of_what_is_pruned_already() -> None:
     """The name that PyTorch gives to what trains, with the mask on top."""
     net = network()

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from symbias.torch.errors import AlreadyDesigned
+from symbias.torch.factors import FactorList
 
 
-def attach(module: nn.Module, name: str, factors: parametrize.ParametrizationList) -> None:
+def attach(module: nn.Module, name: str, factors: FactorList) -> None:
     """Make ``module.name`` the weight of ``factors``, which may serve several modules."""
     order = tuple(module._parameters)
     del module._parameters[name]
@@ -26,6 +27,7 @@ def attach(module: nn.Module, name: str, factors: parametrize.ParametrizationLis
     if not hasattr(designed, "symbias_order"):
         designed.symbias_order = order
     designed[name] = factors
+    factors.place = f"{name!r} of {type(module).__name__}"
     _specialise(module, designed)
 
 
