@@ -99,7 +99,7 @@ class FactorList(ParametrizationList):
     """
 
     pinned: bool
-    place: str = "the weight"  # in words, of the first module that it serves
+    place: str = "the weight"  # in words, of a module that it serves
     in_loss: bool = False  # whether factor_penalty was taken of it
     replaced: Any = None  # weak reference to the weight that was here
 
@@ -124,9 +124,9 @@ class FactorList(ParametrizationList):
             with torch.no_grad():
                 mapped = module(self())
         except Exception as error:  # of weight_norm, which takes two tensors, or orthogonal
-            raise refusal(self.place, module) from error
+            raise refusal(self.place, type(module).__name__) from error
         if not isinstance(mapped, Tensor):
-            raise refusal(self.place, module)
+            raise refusal(self.place, type(module).__name__)
         return super().append(module)
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
@@ -181,9 +181,9 @@ class FactorList(ParametrizationList):
         watch(self, self.decayed())  # copies have no hooks
 
 
-def refusal(place: str, module: nn.Module) -> AlreadyDesigned:
+def refusal(place: str, kind: str) -> AlreadyDesigned:
     """The error for a parametrization that cannot be on top of a design."""
-    kind = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(module).__name__.lstrip("_")).lower()
+    kind = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.lstrip("_")).lower()
     return AlreadyDesigned(
         f"{place} is designed: {kind} would re-parametrize its factors; collapse it first"
     )
