@@ -196,6 +196,16 @@ def penalized(tensor: Tensor) -> Penalized | None:
     return _penalized.get(tensor)
 
 
+def refuse_penalized(name: str, weight: Tensor) -> None:
+    """Raise ValueError where a design would end a penalty."""
+    for tensor, made in _penalized.items():
+        if made.strength and any(one is weight for one in made.all_of(tensor)):
+            verb = "penalize" if made.partner is None else "penalize_channels"
+            raise ValueError(
+                f"{name!r} has a penalty; give {verb} a strength of 0 first, or leave the design out"
+            )
+
+
 def _replaced(weight: Tensor) -> str:
     before = penalized(weight)
     return (
