@@ -66,7 +66,7 @@ class TransposedWeight(UserWarning):
 
 
 class NothingTrains(UserWarning):
-    """An optimizer, or a wrapper for distributed training, holds parameters of no model."""
+    """An optimizer holds parameters of no model."""
 
 
 class AveragedFactors(UserWarning):
