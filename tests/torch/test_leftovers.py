@@ -166,7 +166,7 @@ def test_wrappers_that_run_on_after_a_collapse(tmp_path: Path) -> None:
             wrapper.eval()(x)
         wrapper.train()
         for _ in range(2):
-            with pytest.raises(st.WrappedModel, match="collapsed: .* Wrap the model again"):
+            with pytest.raises(st.WrappedModel, match=r"collapsed: .* Wrap the model again"):
                 wrapper(x)
         again = DistributedDataParallel(model)
         for _ in range(2):

@@ -43,8 +43,8 @@ def collapse(model: nn.Module, threshold: float = 0.0) -> Table:
         Where nothing is designed, the threshold is negative or not finite, or there is one and a
         weight is not finite, as after training that diverged.
     WrappedModel
-        Where a wrapper for distributed training holds the factors, or has sharded them. Later, where
-        a DistributedDataParallel that was around the model trains on, or has no buffers any more.
+        Where a wrapper for distributed training holds the factors, or has sharded them. Later,
+        where a DistributedDataParallel that was around the model trains on, or has no buffers left.
 
     Warns
     -----

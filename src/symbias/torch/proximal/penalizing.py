@@ -15,7 +15,7 @@ from symbias.mechanisms import WeightDecay
 from symbias.parameterizations import Parameterization
 from symbias.penalties import GroupLasso, Penalty
 from symbias.torch.errors import NoProximalStep, ShapeMismatch, UnknownParameter, Unreachable
-from symbias.torch.normalized import warn_normalized
+from symbias.torch.normalized import has_channels, warn_normalized
 from symbias.torch.owners import (
     as_patterns,
     check_patterns,
@@ -169,10 +169,9 @@ def penalize_channels(model: nn.Module, pattern: str | list[str], strength: floa
     refuse_wrapped(model)
     non_negative("strength", strength)
     patterns, rows = as_patterns(pattern), []
+    module: Any
     for name, module in model.named_modules():
-        if not isinstance(module, nn.modules.batchnorm._BatchNorm) or module.weight is None:
-            continue
-        if not matches(name, patterns):
+        if not (has_channels(module) and matches(name, patterns)):
             continue
         count = module.num_features
         penalty = GroupLasso(np.tile(np.arange(count), (2, 1)), weights=np.ones(count))
@@ -202,7 +201,8 @@ def refuse_penalized(name: str, weight: Tensor) -> None:
         if made.strength and any(one is weight for one in made.all_of(tensor)):
             verb = "penalize" if made.partner is None else "penalize_channels"
             raise ValueError(
-                f"{name!r} has a penalty; give {verb} a strength of 0 first, or leave the design out"
+                f"{name!r} has a penalty; give {verb} a strength of 0 first, or leave the design "
+                "out"
             )
 
 
