@@ -14,7 +14,13 @@ from symbias._core.numbers import non_negative
 from symbias.mechanisms import WeightDecay
 from symbias.parameterizations import Parameterization
 from symbias.penalties import GroupLasso, Penalty
-from symbias.torch.errors import NoProximalStep, ShapeMismatch, UnknownParameter, Unreachable
+from symbias.torch.errors import (
+    NoProximalStep,
+    ShapeMismatch,
+    UnknownParameter,
+    Unreachable,
+    user_level,
+)
 from symbias.torch.normalized import has_channels, warn_normalized
 from symbias.torch.owners import (
     as_patterns,
@@ -247,5 +253,5 @@ def _missed(parameter: Tensor) -> None:
             f"{made.name!r} is penalised, but no optimizer takes proximal steps for it: call "
             "symbias.torch.ProximalStep(optimizer) once, before training",
             NoProximalStep,
-            stacklevel=2,
+            stacklevel=user_level(),
         )
