@@ -140,6 +140,13 @@ def penalised(wish: Any, kind: Any = torch.optim.SGD, first: bool = True) -> Non
     st.ProximalStep(kind(model.parameters(), 0.1))
 
 
+def both(strength: float) -> None:
+    """A penalty and a design of one weight."""
+    model = torch.nn.Linear(3, 2)
+    st.penalize(model, "weight", "l1", strength)
+    st.apply(model, "weight", "l1")
+
+
 def channels() -> torch.nn.Module:
     kinds = torch.nn.Conv2d(1, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Conv2d(4, 2, 1)
     return torch.nn.Sequential(*kinds)
@@ -742,6 +749,11 @@ CASES = [
             lambda: st.penalize_channels(channels(), "*", 0.1),
             lambda: st.penalize(channels(), "2.weight", st.slices(1), 0.1),
         ),
+    ),
+    Case(
+        "a strength of 0 first, or leave the design out",
+        lambda: both(0.1),
+        (lambda: both(0), lambda: penalised("l1")),
     ),
     Case(
         "slices along axis 0 are its inputs, and outputs are axis 1",

@@ -256,12 +256,103 @@ def test_pruning_of_a_designed_weight(pruned: Any) -> None:
     assert int((net[0].weight == 0).sum()) == 24
 
 
-def test_a_design_of_what_is_pruned_already() -> None:
+NORMS: dict[str, Any] = {
+    "weight_norm": nn.utils.parametrizations.weight_norm,
+    "orthogonal": nn.utils.parametrizations.orthogonal,
+    "old weight_norm": nn.utils.weight_norm,
+    "old spectral_norm": nn.utils.spectral_norm,
+    "two_tensors": lambda layer: nn.utils.parametrize.register_parametrization(
+        layer, "weight", TwoTensors(), unsafe=True
+    ),
+}
+
+
+class TwoTensors(nn.Module):
+    def forward(self, weight: torch.Tensor) -> Any:
+        return weight, weight
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.parametrize("kind", NORMS)
+def test_norms_of_a_designed_weight(kind: str) -> None:
+    net, x = network(), inputs()
+    st.apply(net, "0.weight", "l1")
+    before, keys, out = values(net), set(vars(net[0])), net(x)
+    said = rf"'weight' of Linear is designed: {kind.removeprefix('old ')} would re-parametrize"
+    with pytest.raises(st.AlreadyDesigned, match=said):
+        NORMS[kind](net[0])
+    assert same(values(net), before)
+    assert set(vars(net[0])) == keys
+    assert not net[0]._forward_pre_hooks
+    assert torch.equal(net(x), out)
+    st.collapse(net)
+    if kind != "two_tensors":
+        NORMS[kind](net[0])  # as it says
+    net(x).sum().backward()
+
+
+def test_a_spectral_norm_on_top_of_a_design() -> None:
+    net = network()
+    st.apply(net, "0.weight", "l1")
+    nn.utils.parametrizations.spectral_norm(net[0])
+    norm = torch.linalg.matrix_norm(net.eval()[0].weight, 2)
+    torch.testing.assert_close(norm, torch.ones(()), rtol=1e-2, atol=0)
+    net(inputs()).sum().backward()
+    st.collapse(net)
+    assert type(net[0]) is nn.Linear
+
+
+TAKEN: dict[str, tuple[Any, Any]] = {
+    "is pruned by a mask; .*prune.remove": (
+        lambda layer: prune.l1_unstructured(layer, "weight", 0.5), prune.remove),
+    "has a weight_norm; .*remove_weight_norm": (
+        nn.utils.weight_norm, nn.utils.remove_weight_norm),
+    "has a spectral_norm; .*remove_spectral_norm": (
+        nn.utils.spectral_norm, nn.utils.remove_spectral_norm),
+    "has another parametrization; .*remove_parametrizations": (
+        nn.utils.parametrizations.weight_norm, nn.utils.parametrize.remove_parametrizations),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.parametrize("said", TAKEN)
+@pytest.mark.parametrize("name", ["0.weight", "0.w*t"])
+def test_a_wish_for_what_is_parametrized_by_pytorch(said: str, name: str) -> None:
+    wrap, unwrap = TAKEN[said]
+    asked = [
+        lambda net: st.apply_matching(net, name, "l1"),
+        lambda net: st.penalize(net, name, "l1", 0.1),
+    ] + [lambda net: st.apply(net, name, "l1")] * ("*" not in name)
+    for call in asked:
+        net = network()
+        wrap(net[0])
+        with pytest.raises(st.AlreadyDesigned, match=f"'0.weight' {said}"):
+            call(net)
+        unwrap(net[0], "weight")
+        call(net)
+
+
+def test_a_design_of_what_has_a_penalty() -> None:
+    net = nn.Sequential(nn.Linear(6, 8), nn.GELU(), nn.BatchNorm1d(8))
+    st.penalize(net, "0.bias", "l1", 0.1)
+    st.penalize_channels(net, "*", 0.1)
+    for name, verb in (("0.bias", "penalize"), ("2.weight", "_channels"), ("2.bias", "_channels")):
+        with pytest.raises(ValueError, match=f"'{name}' has a penalty; give .*{verb} a strength"):
+            st.apply(net, name, "l1")
+    table = st.apply_matching(net, "0.*", "l1")
+    assert table.touched() == ["0.weight"]
+    assert "has a penalty" in str(table)
+    st.collapse(net)
+    st.ProximalStep(torch.optim.SGD(net.parameters(), 0.1))  # holds them as before
+    st.penalize(net, "0.bias", "l1", 0)
+    st.penalize_channels(net, "*", 0)
+    st.apply_matching(net, "*", "l1")
+
+
+def test_a_design_under_the_mask_of_pruning() -> None:
     """The name that PyTorch gives to what trains, with the mask on top."""
     net = network()
     prune.l1_unstructured(net[0], "weight", 0.5)
-    with pytest.raises(st.UnknownParameter, match=r"nearest:.*'0.weight_orig'"):
-        st.apply(net, "0.weight", "l1")
     before, x = net(inputs()), inputs()
     st.apply(net, "0.weight_orig", "l1")
     torch.testing.assert_close(net(x), before, rtol=1e-6, atol=1e-6)

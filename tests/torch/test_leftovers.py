@@ -151,6 +151,7 @@ def test_averages_of_collapsed_copies_are_those_of_the_weights() -> None:
     not (torch.distributed.is_available() and torch.distributed.is_gloo_available()),
     reason="this PyTorch has no gloo backend",
 )
+@pytest.mark.filterwarnings("ignore:.*broadcast_buffers:FutureWarning")
 def test_wrappers_that_run_on_after_a_collapse(tmp_path: Path) -> None:
     method = f"file://{tmp_path / 'group'}"
     torch.distributed.init_process_group("gloo", init_method=method, rank=0, world_size=1)
@@ -164,11 +165,19 @@ def test_wrappers_that_run_on_after_a_collapse(tmp_path: Path) -> None:
             wrapper(x)
             wrapper.eval()(x)
         wrapper.train()
-        with pytest.warns(st.NothingTrains, match="does not average the gradients"):
-            wrapper(x)
-        wrapper(x)  # once
+        for _ in range(2):
+            with pytest.raises(st.WrappedModel, match=r"collapsed: .* Wrap the model again"):
+                wrapper(x)
         again = DistributedDataParallel(model)
-        again(x)
+        for _ in range(2):
+            again(x).sum().backward()
+        bare = designed()  # where all buffers were the design's, PyTorch has an internal assertion
+        wrapper, quiet = (DistributedDataParallel(bare, broadcast_buffers=b) for b in (True, False))
+        wrapper(x)
+        st.collapse(bare)
+        with torch.no_grad(), pytest.raises(st.WrappedModel, match="Wrap the model again"):
+            wrapper.eval()(x)
+        torch.testing.assert_close(quiet.eval()(x), bare(x))
         sharded = designed()
         torch.distributed.fsdp.fully_shard(sharded)
         with pytest.raises(st.WrappedModel, match=r"'0.weight' are sharded: load its full state"):

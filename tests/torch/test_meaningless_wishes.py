@@ -30,6 +30,17 @@ class Of(nn.Module):
         return self.do(self, x)
 
 
+class Outer(nn.Module):
+    """A layer and its normalisation in a container, and a forward that may reach into it."""
+
+    def __init__(self, forward: Callable[[Any, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.both, self.do = chain(nn.Linear(5, 4), nn.BatchNorm1d(4)), forward
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.do(self, x)
+
+
 class Frozen(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x
@@ -86,6 +97,10 @@ CASES: dict[str, tuple[Callable[[], nn.Module], str, Tensor]] = {
     "control flow above": (Deep, "blocks.0.0.weight", ROWS),
     "embedding": (
         lambda: chain(nn.Embedding(7, 4), nn.LayerNorm(4)), "0.weight", torch.arange(7)),
+    "linear between": (
+        lambda: chain(nn.Linear(5, 4), nn.Linear(4, 4, bias=False), nn.LayerNorm(4)),
+        "0.weight", ROWS),
+    "in a loop": (lambda: Outer(lambda m, x: m.both[1](m.both[0](x))), "both.0.weight", ROWS),
     # not in front of one, or not alone
     "behind": (lambda: chain(conv(), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1)), "2.weight", IMAGE),
     "norm itself": (lambda: chain(conv(), nn.BatchNorm2d(4)), "1.weight", IMAGE),
@@ -98,6 +113,14 @@ CASES: dict[str, tuple[Callable[[], nn.Module], str, Tensor]] = {
         lambda: Of(lambda m, x: (y := m.layer(x)) + m.norm(y)), "layer.weight", ROWS),
     "a layer before": (
         lambda: Of(lambda m, x: m.norm(m.late(m.layer(x)).sigmoid())), "layer.weight", ROWS),
+    "a bias between": (
+        lambda: chain(nn.Linear(5, 4), nn.Linear(4, 4), nn.LayerNorm(4)), "0.weight", ROWS),
+    "past its container": (
+        lambda: Outer(lambda m, x: m.both(x) + m.both[0](x)), "both.0.weight", ROWS),
+    "the weight itself": (
+        lambda: Of(lambda m, x: m.norm(m.layer(x)) @ m.layer.weight), "layer.weight", ROWS),
+    "the weight of one inside": (
+        lambda: Outer(lambda m, x: m.both(x) @ m.both[0].weight), "both.0.weight", ROWS),
     "plain": (networks.mlp, "0.weight", torch.randn(6, 6)),
 }  # fmt: skip
 
@@ -137,7 +160,7 @@ def test_warned_where_the_size_is_divided_out(case: str) -> None:
     assert vars(model).keys() == state.keys()
     assert torch.equal(random, torch.get_rng_state())
     designed = said(lambda: st.apply(copy.deepcopy(model), name, "l1"), st.ScaleInvariant)
-    matching = said(lambda: st.apply_matching(model, name, "l1"), st.ScaleInvariant)
+    matching = said(lambda: st.apply_matching(copy.deepcopy(model), name, "l1"), st.ScaleInvariant)
     assert [len(penalised), len(designed), len(matching)] == 3 * [int(wanted)]
     if wanted:
         assert f"{name!r} by " in penalised[0]
@@ -176,12 +199,35 @@ def test_a_forward_that_writes_into_its_module_leaves_no_trace() -> None:
             return self.norm(self.last)
 
     model = Noted()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", st.ScaleInvariant)
-        st.penalize(model, "layer.weight", "l1", 0.1)
+    st.penalize(model, "layer.weight", "l1", 0.1)  # and no warning: a loss may read what is kept
     assert model.last is None
     assert model.all == []
     assert float(model.calls) == 0
+
+
+def test_statistics_that_are_constants_divide_nothing_out() -> None:
+    model = chain(conv(), nn.BatchNorm2d(4))
+    call = lambda: st.penalize(model, "0.weight", st.slices(0), 0.1)  # noqa: E731
+    assert len(said(call, st.ScaleInvariant)) == 1
+    model[1].eval()
+    assert said(call, st.ScaleInvariant) == []
+    model.eval()  # as a loaded model is, before it trains
+    assert len(said(call, st.ScaleInvariant)) == 1
+    layer = chain(nn.Linear(5, 4), nn.LayerNorm(4).eval())
+    call = lambda: st.penalize(layer, "0.weight", "l1", 0.1)  # noqa: E731
+    assert len(said(call, st.ScaleInvariant)) == 1
+
+
+def test_channels_without_scales_are_not_advised() -> None:
+    norm = nn.BatchNorm2d(4, affine=False)
+    model = chain(conv(), norm)
+    (message,) = said(lambda: st.penalize(model, "0.weight", "l1", 0.1), st.ScaleInvariant)
+    assert message.endswith("Instead, penalise what reads the normalisation")
+    with pytest.raises(st.UnknownParameter):
+        st.penalize_channels(model, "*", 0.1)
+    norm.weight = nn.Parameter(torch.ones(4))  # a scale and no shift
+    with pytest.raises(st.UnknownParameter, match="a scale and a shift"):
+        st.penalize_channels(model, "*", 0.1)
 
 
 def test_report_says_it_of_designs_too() -> None:
@@ -210,6 +256,13 @@ TURNED: dict[str, tuple[Callable[[], nn.Module], str, Any, str | None]] = {
     "embedding": (gpt2, "wte.weight", st.slices(0), None),
     "deconvolution": (
         networks.Concatenated, "up.weight", st.slices(0), "'up.weight' of ConvTranspose2d"),
+    "depthwise": (lambda: nn.ConvTranspose2d(8, 8, 3, groups=8), "weight", st.slices(0), None),
+    "grouped": (
+        lambda: nn.ConvTranspose2d(4, 6, 3, groups=2), "weight", st.slices(0),
+        "axis 0 are its inputs, and a slice of axis 1 is one output of each of its groups"),
+    "grouped outputs": (
+        lambda: nn.ConvTranspose2d(4, 6, 3, groups=2), "weight", st.slices(1),
+        "axis 1 are its outputs, one output of each of its groups in a slice"),
     "convolution": (networks.Concatenated, "a.weight", st.slices(0), None),
     "linear": (networks.mlp, "0.weight", st.slices(0), None),
 }  # fmt: skip
@@ -238,6 +291,12 @@ def test_the_axes_that_are_named_are_those_of_the_layer() -> None:
         y = module(x)
         channel = y[:, 2]
         torch.testing.assert_close(channel, module.bias[2].expand_as(channel))
+    grouped = nn.ConvTranspose2d(4, 6, 3, groups=2)
+    with torch.no_grad():
+        grouped.weight[:, 1] = 0
+        y = grouped(torch.randn(1, 4, 5, 5)) - grouped.bias[:, None, None]
+    dead = [k for k in range(6) if float(y[:, k].abs().max()) == 0]
+    assert dead == [1, 4]  # one of each group
     call = lambda: st.penalize(gpt2(), "h.*.c_*.weight", st.slices(0), 0.1)  # noqa: E731
     (message,) = said(call, st.TransposedWeight)
     assert "and 1 more of Conv1D are stored" in message

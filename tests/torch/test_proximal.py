@@ -284,8 +284,10 @@ def test_it_is_said_where_no_proximal_step_is_taken() -> None:
     model = small()
     st.penalize(model, "0.weight", "l1", 0.1)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    with pytest.warns(st.NoProximalStep, match=r"'0.weight' is penalised.*ProximalStep\(optimizer"):
+    said = r"'0.weight' is penalised.*ProximalStep\(optimizer"
+    with pytest.warns(st.NoProximalStep, match=said) as told:
         go(model, optimizer, 4)
+    assert [w.filename for w in told] == [__file__]  # the line that trains
     with pytest.raises(ValueError, match="SGD holds no penalised weight"):
         st.ProximalStep(torch.optim.SGD(model[2].parameters(), 0.1))
     with pytest.raises(ValueError, match="SGD maximises"):

@@ -145,6 +145,7 @@ def test_decoupled_decay_is_noticed_at_the_first_gradient(case: int) -> None:
             net(inputs()).square().mean().backward()
             optimizer.step()
     assert [w.category for w in caught] == warned
+    assert {w.filename for w in caught} <= {__file__}  # the line that trains
     if st.DecoupledDecay in warned:
         with pytest.warns(st.DecoupledDecay, match="factor_penalty"):
             st.check_optimizer(net, optimizer)

@@ -43,15 +43,15 @@ def collapse(model: nn.Module, threshold: float = 0.0) -> Table:
         Where nothing is designed, the threshold is negative or not finite, or there is one and a
         weight is not finite, as after training that diverged.
     WrappedModel
-        Where a wrapper for distributed training holds the factors, or has sharded them.
+        Where a wrapper for distributed training holds the factors, or has sharded them. Later,
+        where a DistributedDataParallel that was around the model trains on, or has no buffers left.
 
     Warns
     -----
     AveragedFactors
         For factors of an ``AveragedModel`` that has averaged some.
     NothingTrains
-        Later, where an optimizer of the factors takes a step, or a DistributedDataParallel that
-        was around the model trains on.
+        Later, where an optimizer of the factors takes a step.
     """
     non_negative("threshold", threshold)
     refuse_wrapped(model, COLLAPSE)

@@ -34,6 +34,7 @@ from symbias.torch.owners import (
     refuse_held,
     refuse_wrapped,
 )
+from symbias.torch.proximal import refuse_penalized
 from symbias.torch.starting import check_start
 from symbias.torch.surgery import attach
 from symbias.torch.table import Row, Table
@@ -82,8 +83,8 @@ def apply(
     ------
     UnknownParameter, ShapeMismatch, AlreadyDesigned, UnsupportedTensor, Unreachable,
     StaleOptimizer, WrappedModel
-        See `symbias.torch.errors`; and ValueError where no design reaches a penalty. The model is
-        then as it was.
+        See `symbias.torch.errors`; and ValueError where no design reaches a penalty, or the weight
+        has one from `penalize`. The model is then as it was.
 
     Warns
     -----
@@ -251,6 +252,7 @@ def _plan(
     name, weight = places[0].name, places[0].module._parameters[places[0].leaf]
     assert weight is not None
     check_tensor(name, weight)
+    refuse_penalized(name, weight)
     if any(getattr(place.module, "sparse", False) for place in places):
         raise UnsupportedTensor(f"{name!r} has sparse gradients: factors need sparse=False")
     non_negative("charge", charge)

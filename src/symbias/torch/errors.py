@@ -1,8 +1,11 @@
 """What can be wrong with a request, each under its own name; raised before anything is changed."""
 
+import sys
 import warnings
 
 from torch.optim import Optimizer
+
+INSIDE = ("torch", "symbias")
 
 
 class UnknownParameter(ValueError):
@@ -66,7 +69,7 @@ class TransposedWeight(UserWarning):
 
 
 class NothingTrains(UserWarning):
-    """An optimizer, or a wrapper for distributed training, holds parameters of no model."""
+    """An optimizer holds parameters of no model."""
 
 
 class AveragedFactors(UserWarning):
@@ -75,6 +78,17 @@ class AveragedFactors(UserWarning):
 
 class NotLoadable(UserWarning):
     """A file of factors is saved, which a model without the design does not read."""
+
+
+def user_level() -> int:
+    """The stacklevel, where this is called, of the first line outside of PyTorch and symbias.
+
+    Hooks of gradients run below ``backward``; on a thread of their own there is no such line.
+    """
+    frame, level = sys._getframe(1), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in INSIDE:
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def warn_missed(optimizer: Optimizer) -> None:
@@ -91,7 +105,7 @@ def warn_missed(optimizer: Optimizer) -> None:
         "or Adam with (coupled) weight_decay, or set weight_decay=0 on the factors and add "
         "symbias.torch.factor_penalty(model, strength) to the loss",
         DecoupledDecay,
-        stacklevel=3,
+        stacklevel=user_level(),
     )
 
 
@@ -105,4 +119,4 @@ def warn_count(optimizer: str, *, twice: bool) -> None:
         "the loss: there is no penalty. Build the groups with "
         "symbias.torch.factor_parameters(model, weight_decay)"
     )
-    warnings.warn(fault, NoPenalty, stacklevel=4)
+    warnings.warn(fault, NoPenalty, stacklevel=user_level())

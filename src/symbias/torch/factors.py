@@ -12,6 +12,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.utils.parametrize import ParametrizationList
 
 from symbias.parameterizations import Parameterization
+from symbias.torch.errors import AlreadyDesigned
 from symbias.torch.optimizers import watch
 from symbias.torch.saving import warn_saved
 
@@ -98,6 +99,7 @@ class FactorList(ParametrizationList):
     """
 
     pinned: bool
+    place: str = "the weight"  # in words, of a module that it serves
     in_loss: bool = False  # whether factor_penalty was taken of it
     replaced: Any = None  # weak reference to the weight that was here
 
@@ -115,6 +117,17 @@ class FactorList(ParametrizationList):
     def decayed(self) -> list[nn.Parameter]:
         """The factors that weight decay is for: all but the free coordinates."""
         return [t for n, t in self.named().items() if n not in self.factors.design.free]
+
+    def append(self, module: nn.Module) -> Any:
+        """Take a map of the weight on top; what replaces the weight is refused."""
+        try:
+            with torch.no_grad():
+                mapped = module(self())
+        except Exception as error:  # of weight_norm, which takes two tensors, or orthogonal
+            raise refusal(self.place, type(module).__name__) from error
+        if not isinstance(mapped, Tensor):
+            raise refusal(self.place, type(module).__name__)
+        return super().append(module)
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
@@ -166,6 +179,14 @@ class FactorList(ParametrizationList):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         watch(self, self.decayed())  # copies have no hooks
+
+
+def refusal(place: str, kind: str) -> AlreadyDesigned:
+    """The error for a parametrization that cannot be on top of a design."""
+    kind = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.lstrip("_")).lower()
+    return AlreadyDesigned(
+        f"{place} is designed: {kind} would re-parametrize its factors; collapse it first"
+    )
 
 
 def _cosines(k: int, count: int) -> Tensor:

@@ -1,7 +1,7 @@
 """What still holds parameters that a model has no more: said when it is used, not before.
 
 An optimizer that is dropped after `collapse` or `shrink` is as it should be; one that steps on, or
-a wrapper for distributed training that runs on, trains nothing without an error.
+a wrapper for distributed training that runs on, trains nothing, or fails in PyTorch's words.
 """
 
 import warnings
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
-from symbias.torch.errors import AveragedFactors, NothingTrains
+from symbias.torch.errors import AveragedFactors, NothingTrains, WrappedModel
 from symbias.torch.optimizers import held, living
 
 # of each optimizer: what it holds for nothing, and a way to find out whether it still does
@@ -61,7 +61,7 @@ def _warner(verb: str) -> Callable[..., None]:
 
 
 def watch_wrappers(modules: Iterable[nn.Module]) -> None:
-    """Warn with `NothingTrains` when a DistributedDataParallel around any of these trains on.
+    """Have a DistributedDataParallel around any of these raise `WrappedModel` where it must fail.
 
     Without a process group there is none, and nothing is searched.
     """
@@ -70,24 +70,17 @@ def watch_wrappers(modules: Iterable[nn.Module]) -> None:
     ours = set(map(id, modules))
     for wrapper in living(DistributedDataParallel):
         if not ours.isdisjoint(map(id, wrapper.modules())):
-            wrapper.register_forward_pre_hook(_once())
+            wrapper.register_forward_pre_hook(_refuse_wrapper)
 
 
-def _once() -> Callable[..., None]:
-    said: list[bool] = []
-
-    def hook(wrapper: nn.Module, *_: Any) -> None:
-        if wrapper.training and torch.is_grad_enabled() and not said:
-            said.append(True)
-            warnings.warn(
-                f"{type(wrapper).__name__} wrapped factors that are collapsed: it does not average "
-                "the gradients of the weights in their place, and processes drift apart. Wrap the "
-                "model again to train on",
-                NothingTrains,
-                stacklevel=4,
-            )
-
-    return hook
+def _refuse_wrapper(wrapper: Any, *_: Any) -> None:
+    """PyTorch waits for gradients of factors that are gone, and broadcasts their constants."""
+    empty = wrapper.will_sync_module_buffers() and next(wrapper.module.buffers(), None) is None
+    if empty or (wrapper.training and torch.is_grad_enabled()):
+        raise WrappedModel(
+            f"{type(wrapper).__name__} wrapped factors that are collapsed: it does not know the "
+            "weights in their place, and cannot average their gradients. Wrap the model again"
+        )
 
 
 def warn_averaged(factors: Iterable[nn.Module], stacklevel: int) -> None:

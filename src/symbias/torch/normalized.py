@@ -23,7 +23,8 @@ NORM = re.compile("(Batch|Layer|Group|Instance|RMS)Norm")
 NORM_FUNCTIONS = {
     *("batch_norm", "instance_norm", "layer_norm", "group_norm", "rms_norm", "normalize"),
 }
-MAKERS = (nn.Linear, nn.modules.conv._ConvNd, nn.Embedding)
+LINEAR = (nn.Linear, nn.modules.conv._ConvNd)
+MAKERS = (*LINEAR, nn.Embedding)
 # what gives c y for c x, c > 0: a normalisation behind it divides c out as well
 HOMOGENEOUS = re.compile(
     "((Alpha|Feature)?Dropout|Identity|ReLU|LeakyReLU|PReLU|(Adaptive)?(Max|Avg)Pool|Flatten|"
@@ -52,7 +53,8 @@ def warn_normalized(root: nn.Module, weights: Iterable[Sequence[Owner]], stackle
     found = [f"{name!r} by {norm}" for name, norm in behind.items()]
     more = f" and {len(found) - 3} more" if len(found) > 3 else ""
     instead = "penalise what reads the normalisation"
-    if any("BatchNorm" in norm for norm in behind.values()):
+    named = {norm.split("'")[1] for norm in behind.values() if norm.startswith("'")}
+    if any(has_channels(root.get_submodule(name)) for name in named):
         instead = (
             "penalise the channels themselves, symbias.torch.penalize_channels(model, '*', "
             "strength), or what reads them"
@@ -91,6 +93,8 @@ class _Sight:
         found: set[str] = set()
         inside, _, _ = place.name.rpartition(".")
         target = ""
+        if self._reached(inside):
+            return found
         while inside:
             inside, _, part = inside.rpartition(".")
             target = f"{part}.{target}".rstrip(".")
@@ -106,6 +110,23 @@ class _Sight:
             found.discard(OUTPUT)
             target = ""
         return set()
+
+    def _reached(self, layer: str) -> bool:
+        """Whether a forward further out takes the weight, or the layer's output past its container.
+
+        What it takes to a normalisation is no matter.
+        """
+        parts = layer.split(".")
+        for k in range(len(parts)):
+            inside, rest = ".".join(parts[:k]), ".".join(parts[k:])
+            for node in self._nodes(inside):
+                if node.op == "get_attr" and node.target.startswith(f"{rest}."):
+                    return True
+                if node.op == "call_module" and node.target == rest and k < len(parts) - 1:
+                    ends = self._ends(inside, node)
+                    if not ends or OUTPUT in ends:
+                        return True
+        return False
 
     def _ends(self, path: str, node: Any) -> set[str] | None:
         """Where a value ends, in the module at ``path``; None where its size may matter."""
@@ -132,9 +153,10 @@ class _Sight:
     def _through(self, path: str, call: Any) -> set[str] | None:
         inner = f"{path}.{call.target}".lstrip(".")
         module = self.root.get_submodule(inner)
-        if _normalizes(module):
+        if _normalizes(module) and not self._frozen(module):
             return {f"{inner!r} ({_kind(module).__name__})"}
-        if HOMOGENEOUS.match(_kind(module).__name__):
+        linear = isinstance(module, LINEAR) and module.bias is None
+        if linear or HOMOGENEOUS.match(_kind(module).__name__):
             return self._ends(path, call)
         start = next((n for n in self._nodes(inner) if n.op == "placeholder"), None)
         ends = self._ends(inner, start) if start is not None and len(module._modules) else None
@@ -142,6 +164,11 @@ class _Sight:
             return ends
         later = self._ends(path, call)
         return None if later is None else (ends - {OUTPUT}) | later
+
+    def _frozen(self, norm: nn.Module) -> bool:
+        """Whether its statistics are constants in training."""
+        constant = getattr(norm, "running_mean", None) is not None
+        return constant and self.root.training and not norm.training
 
     def _nodes(self, path: str) -> list[Any]:
         if path not in self._graphs:
@@ -151,7 +178,7 @@ class _Sight:
 
 def _nodes(module: nn.Module) -> list[Any]:
     """The operations of a module's own forward; none where it cannot be traced."""
-    from torch.fx import Tracer
+    from torch.fx import Proxy, Tracer
 
     class OneLevel(Tracer):
         proxy_buffer_attributes = True
@@ -167,7 +194,13 @@ def _nodes(module: nn.Module) -> list[Any]:
     try:
         with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             warnings.simplefilter("ignore")
-            return list(OneLevel().trace(twin, defaults or None).nodes)
+            graph = OneLevel().trace(twin, defaults or None)
+            for value in vars(twin).values():  # what it keeps, others may read
+                held = value.values() if isinstance(value, dict) else value
+                for item in held if isinstance(value, dict | list | tuple | set) else [value]:
+                    if isinstance(item, Proxy):
+                        graph.call_function(setattr, (item.node,))
+            return list(graph.nodes)
     except Exception:  # control flow, or whatever a forward does with what is no tensor
         return []
 
@@ -180,6 +213,12 @@ def _kind(module: nn.Module) -> type[nn.Module]:
     """The class before a parametrization."""
     kind = type(module)
     return kind.__bases__[0] if "parametrizations" in module._modules else kind
+
+
+def has_channels(module: nn.Module) -> bool:
+    """Whether it has a scale and a shift for each channel, for `penalize_channels`."""
+    scaled = isinstance(module, nn.modules.batchnorm._BatchNorm)
+    return scaled and module.weight is not None and module.bias is not None
 
 
 def _computes(module: nn.Module) -> bool:

@@ -101,11 +101,10 @@ def find(root: nn.Module, name: str) -> list[Owner]:
         raise unknown(root, name) from None
     if is_parametrized(module, leaf):
         ours = isinstance(module.parametrizations[leaf], FactorList)  # type: ignore[index]
-        raise AlreadyDesigned(
-            f"{name!r} is designed already; collapse it first"
+        raise (
+            AlreadyDesigned(f"{name!r} is designed already; collapse it first")
             if ours
-            else f"{name!r} has another parametrization; take it off first, with "
-            "torch.nn.utils.parametrize.remove_parametrizations"
+            else (unknown(root, name))
         )
     parameter = module._parameters.get(leaf)
     if parameter is None:
@@ -125,11 +124,35 @@ def _refuse_inside(root: nn.Module, name: str, path: str) -> None:
             raise TypeError(f"{name!r} is in a ScriptModule: take the module before scripting")
 
 
-def unknown(root: nn.Module, name: str) -> UnknownParameter:
-    """The error for a name or pattern that no parameter has."""
+def unknown(root: nn.Module, name: str) -> ValueError:
+    """The error for a name or pattern that no parameter has, or none has any more."""
+    for path, module in root.named_modules():
+        for leaf, what, off in _taken(module):
+            if fnmatchcase(full := f"{path}.{leaf}".lstrip("."), name):
+                return AlreadyDesigned(f"{full!r} {what}; take it off first, with {off}")
     names = [owner.name for owner, _ in owners(root)]
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.0)
     return UnknownParameter(f"no parameter {name!r} in {type(root).__name__}; nearest: {near}")
+
+
+def _taken(module: nn.Module) -> Iterator[tuple[str, str, str]]:
+    """Weights that PyTorch has re-parametrized: the name, by what, and what takes that off."""
+    utils = "torch.nn.utils"
+    for leaf, factors in getattr(module, "parametrizations", {}).items():
+        if not isinstance(factors, FactorList):
+            yield (
+                leaf,
+                "has another parametrization",
+                f"{utils}.parametrize.remove_parametrizations",
+            )
+    for name in module._parameters:
+        leaf, _, end = name.rpartition("_")
+        if end == "orig" and f"{leaf}_mask" in module._buffers:
+            yield leaf, "is pruned by a mask", f"{utils}.prune.remove"
+        elif end == "orig" and f"{leaf}_u" in module._buffers:
+            yield leaf, "has a spectral_norm", f"{utils}.remove_spectral_norm"
+        elif end == "g" and f"{leaf}_v" in module._parameters:
+            yield leaf, "has a weight_norm", f"{utils}.remove_weight_norm"
 
 
 _FIRST = "design it first"

@@ -5,16 +5,17 @@ a class of its own, so that what is done to one never reaches another, and modul
 """
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from symbias.torch.errors import AlreadyDesigned
+from symbias.torch.factors import FactorList, refusal
 
 
-def attach(module: nn.Module, name: str, factors: parametrize.ParametrizationList) -> None:
+def attach(module: nn.Module, name: str, factors: FactorList) -> None:
     """Make ``module.name`` the weight of ``factors``, which may serve several modules."""
     order = tuple(module._parameters)
     del module._parameters[name]
@@ -26,6 +27,8 @@ def attach(module: nn.Module, name: str, factors: parametrize.ParametrizationLis
     if not hasattr(designed, "symbias_order"):
         designed.symbias_order = order
     designed[name] = factors
+    factors.place = f"{name!r} of {type(module).__name__}"
+    _hold(module, module._parameters)
     _specialise(module, designed)
 
 
@@ -43,8 +46,36 @@ def detach(module: nn.Module, name: str, weight: nn.Parameter) -> None:
     known = [n for n in order if n in module._parameters]
     rest = [n for n in module._parameters if n not in known]
     parameters = {n: module._parameters[n] for n in [*known, *rest]}
-    module._parameters.clear()
-    module._parameters.update(parameters)
+    _hold(module, parameters)
+
+
+def _hold(module: nn.Module, parameters: Mapping[str, Any]) -> None:
+    """Give a module its parameters, beside the designs that it has."""
+    lists = getattr(module, "parametrizations", {}).items()
+    places = {name: one.place for name, one in lists if isinstance(one, FactorList)}
+    module._parameters = _Parameters(parameters, places) if places else dict(parameters)
+
+
+class _Parameters(dict[str, Any]):
+    """Those of a module with designs; PyTorch's old norms look here for what they replace."""
+
+    def __init__(self, parameters: Mapping[str, Any], places: dict[str, str]) -> None:
+        super().__init__(parameters)
+        self.places = places  # of designed weights, in words
+
+    def __missing__(self, name: str) -> Any:
+        raise self._refusal(name, "spectral_norm")
+
+    def __delitem__(self, name: str) -> None:
+        if name not in self:
+            raise self._refusal(name, "weight_norm")
+        super().__delitem__(name)
+
+    def __reduce__(self) -> Any:
+        return _Parameters, (dict(self), self.places)
+
+    def _refusal(self, name: str, kind: str) -> Exception:
+        return refusal(self.places[name], kind) if name in self.places else KeyError(name)
 
 
 def base_class(module: nn.Module) -> type[nn.Module]:

@@ -24,18 +24,22 @@ def warn_transposed(wishes: Iterable[tuple[Owner, Form]], stacklevel: int) -> No
 
     ``wishes``: a place of each weight, and the form of what is wished of it.
     """
-    found: dict[int, list[Owner]] = {}
+    found: dict[tuple[int, bool], list[Owner]] = {}
     for place, form in wishes:
-        axis = sliced_axis(form)
-        if axis is not None:
-            found.setdefault(axis, []).append(place)
-    for axis, places in sorted(found.items()):
+        axis, groups = sliced_axis(form), getattr(place.module, "groups", 1)
+        depthwise = groups > 1 and groups == getattr(place.module, "in_channels", None)
+        if axis is not None and not (axis == 0 and depthwise):  # inputs, and what they make
+            found.setdefault((axis, groups > 1), []).append(place)
+    for (axis, grouped), places in sorted(found.items()):
         names = ", ".join(repr(place.name) for place in places[:3])
         more = f" and {len(places) - 3} more" if len(places) > 3 else ""
         kind = next(k.__name__ for k in type(places[0].module).__mro__ if "Conv" in k.__name__)
         kind = kind.removeprefix("Parametrized")
         are = "is" if len(places) == 1 else "are"
         here = {0: "inputs, and outputs are axis 1", 1: "outputs, and inputs are axis 0"}
+        if grouped:
+            one = "one output of each of its groups"
+            here = {0: f"inputs, and a slice of axis 1 is {one}", 1: f"outputs, {one} in a slice"}
         warnings.warn(
             f"{names}{more} of {kind} {are} stored as (in, out), the transpose of nn.Linear and "
             f"nn.Conv: slices along axis {axis} are its {here.get(axis, 'offsets')}",

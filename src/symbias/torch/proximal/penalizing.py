@@ -14,8 +14,14 @@ from symbias._core.numbers import non_negative
 from symbias.mechanisms import WeightDecay
 from symbias.parameterizations import Parameterization
 from symbias.penalties import GroupLasso, Penalty
-from symbias.torch.errors import NoProximalStep, ShapeMismatch, UnknownParameter, Unreachable
-from symbias.torch.normalized import warn_normalized
+from symbias.torch.errors import (
+    NoProximalStep,
+    ShapeMismatch,
+    UnknownParameter,
+    Unreachable,
+    user_level,
+)
+from symbias.torch.normalized import has_channels, warn_normalized
 from symbias.torch.owners import (
     as_patterns,
     check_patterns,
@@ -169,10 +175,9 @@ def penalize_channels(model: nn.Module, pattern: str | list[str], strength: floa
     refuse_wrapped(model)
     non_negative("strength", strength)
     patterns, rows = as_patterns(pattern), []
+    module: Any
     for name, module in model.named_modules():
-        if not isinstance(module, nn.modules.batchnorm._BatchNorm) or module.weight is None:
-            continue
-        if not matches(name, patterns):
+        if not (has_channels(module) and matches(name, patterns)):
             continue
         count = module.num_features
         penalty = GroupLasso(np.tile(np.arange(count), (2, 1)), weights=np.ones(count))
@@ -194,6 +199,17 @@ def penalize_channels(model: nn.Module, pattern: str | list[str], strength: floa
 def penalized(tensor: Tensor) -> Penalized | None:
     """The penalty of a weight, if it has one."""
     return _penalized.get(tensor)
+
+
+def refuse_penalized(name: str, weight: Tensor) -> None:
+    """Raise ValueError where a design would end a penalty."""
+    for tensor, made in _penalized.items():
+        if made.strength and any(one is weight for one in made.all_of(tensor)):
+            verb = "penalize" if made.partner is None else "penalize_channels"
+            raise ValueError(
+                f"{name!r} has a penalty; give {verb} a strength of 0 first, or leave the design "
+                "out"
+            )
 
 
 def _replaced(weight: Tensor) -> str:
@@ -237,5 +253,5 @@ def _missed(parameter: Tensor) -> None:
             f"{made.name!r} is penalised, but no optimizer takes proximal steps for it: call "
             "symbias.torch.ProximalStep(optimizer) once, before training",
             NoProximalStep,
-            stacklevel=2,
+            stacklevel=user_level(),
         )
