@@ -25,7 +25,9 @@ def separable(count: int, charge: float) -> list[tuple[np.ndarray, np.ndarray, s
     return found
 
 
-@pytest.mark.parametrize("charge", [1e-8, 1e-14, 1e-28])
+@pytest.mark.parametrize(
+    "charge", [1e-14, *(pytest.param(c, marks=pytest.mark.slow) for c in (1e-8, 1e-28))]
+)
 def test_order_and_times(charge: float) -> None:
     """Order exact and times within 2% on 20 problems whose events are 5% apart; the median .2%."""
     errors = []
@@ -38,6 +40,7 @@ def test_order_and_times(charge: float) -> None:
     assert np.median(errors) < 0.002
 
 
+@pytest.mark.slow
 def test_the_limit_comes_as_the_logarithm_of_the_charge() -> None:
     medians = []
     for charge in (1e-8, 1e-14, 1e-28, 1e-56):
@@ -165,6 +168,7 @@ def test_descent_with_small_steps_learns_in_that_order() -> None:
     assert loss[at] == pytest.approx(law.loss_at(middle), rel=0.1)
 
 
+@pytest.mark.slow
 def test_the_quick_study(tmp_path: Path) -> None:
     result = study.run(tmp_path, quick=True, progress=False)
     assert [row["charge"] for row in result["rows"]] == list(study.CHARGES)

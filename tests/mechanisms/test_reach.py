@@ -47,7 +47,12 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+QUICK = ("u v", "P Q")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in QUICK)) for n in CASES]
+)
 def test_it_is_the_least_over_the_factors(name: str) -> None:
     """Equal to the dense Hessian at the factors that are given; no other gauge has less."""
     p = CASES[name]
@@ -96,11 +101,9 @@ def test_the_balanced_point_is_not_the_least_for_a_matrix_product() -> None:
     assert sb.reachable(p, w, 0.1, x).sharpness < 0.99 * balanced
 
 
-@pytest.mark.parametrize(
-    ("name", "white"),
-    [("u v", False), *(pytest.param(n, white, marks=pytest.mark.slow) for n, white in
-                       (("u v", True), ("P Q", False), ("P Q", True)))],
-)  # fmt: skip
+@pytest.mark.slow
+@pytest.mark.parametrize("white", [True, False])
+@pytest.mark.parametrize("name", ["u v", "P Q"])
 def test_descent_settles_below_the_edge_and_not_above(name: str, white: bool) -> None:
     """From 1e-3 beside the flattest factors of ten problems (u v) and four (P Q): all and none."""
     p, ends = CASES[name], []

@@ -48,6 +48,7 @@ def test_values_are_those_of_the_formulas() -> None:
     assert langevin(w) - langevin(ones) == pytest.approx(0.5 * np.log(np.abs(w)).sum())
 
 
+@pytest.mark.slow
 def test_sgd_noise_keeps_the_potential_and_moves_its_charges() -> None:
     def row(p: sb.Parameterization):
         return next(r for r in sb.card(p).rows if r.mechanism == "SGD noise alone")
