@@ -155,6 +155,7 @@ def test_a_gauge_design_has_the_penalty_as_its_log_volume(penalty) -> None:
     assert T * volume == pytest.approx(-float(penalty(w)), rel=1e-9)
 
 
+@pytest.mark.slow
 def test_the_log_penalty_is_the_law_against_dw() -> None:
     import jax.numpy as jnp
 

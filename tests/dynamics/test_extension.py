@@ -24,7 +24,7 @@ from tests.dynamics.test_store import PROBLEM, content, go, watch
         pytest.param((130, 437), 10, marks=pytest.mark.slow),
         pytest.param((40, 2000), 10, marks=pytest.mark.slow),
         pytest.param((55, 57, 90), 10, marks=pytest.mark.slow),
-        ((55, 60, 65), 10),
+        pytest.param((55, 60, 65), 10, marks=pytest.mark.slow),
     ],
 )
 def test_an_extended_run_is_the_long_one(tmp_path: Path, lengths, every: int) -> None:

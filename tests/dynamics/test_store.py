@@ -190,6 +190,7 @@ def test_a_full_disk_keeps_the_last_good_state(
     xr.testing.assert_equal(resumed.trace.load(), go(None).trace)
 
 
+@pytest.mark.slow
 def test_a_file_size_limit_of_the_system_is_reported(tmp_path: Path) -> None:
     """A real refusal by the kernel, while writing the trace."""
     code = f"""

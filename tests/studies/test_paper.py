@@ -36,6 +36,7 @@ from symbias.studies.story import Setup, Story, in_single
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
+@pytest.mark.slow
 def test_frozen_charges_predict_relu_ratios_where_balance_does_not() -> None:
     run = relu_balance.summary(relu_balance.train(0, 20_000))
     ratio, predicted = run["ratio"], run["predicted"]
@@ -70,6 +71,7 @@ def test_attention_charges() -> None:
     assert run["ratio"].shape == (101, 8)
 
 
+@pytest.mark.slow
 def test_weight_decay_finds_the_least_nuclear_norm_and_a_large_start_does_not() -> None:
     data = in_single(matrix_completion.draw, 1, 0.6)
     truth, seen = data["truth"].astype(float), data["seen"].astype(float)
@@ -106,6 +108,7 @@ def test_flow_and_weight_decay_end_where_predicted(study: Any) -> None:
     assert data.error(optimum) < 0.02 < data.error(z) + 0.02
 
 
+@pytest.mark.slow
 def test_label_noise_ends_near_the_optimum_of_its_penalty() -> None:
     """At 1% of the noise's strength the optimum is further away than the bound."""
     data, setting = sparse_spectrum.draw(1), sparse_spectrum.SETTING
@@ -259,6 +262,7 @@ def test_the_page_fits_a_phone(tmp_path: Path) -> None:
         browser.close()
 
 
+@pytest.mark.slow
 def test_the_eager_loop_takes_the_same_step() -> None:
     """What is timed is the same training: one step of each, full batch, agrees."""
     pytest.importorskip("torch")
