@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from symbias.report.page import Section
@@ -44,6 +45,7 @@ def runs(quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
             rows += own
             summary.append(summarised(own))
             say(", ".join(margin_cells(summary[-1])))
+            jax.clear_caches()  # a program for each run: a process may map only so many
     steps, seeds = (adaptive.BOX_STEPS // 10, 2) if quick else (adaptive.BOX_STEPS, BOX_SEEDS)
     for boxed in adaptive.BOXED:
         for betas in adaptive.BETAS[:1] if quick else adaptive.BETAS:
@@ -51,6 +53,7 @@ def runs(quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
             boxes += own
             box_summary.append(box_summarised(own))
             say(", ".join(box_cells(box_summary[-1])))
+            jax.clear_caches()
     return {
         "margins": rows,
         "margin_summary": summary,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from symbias._core.files import replace_file
@@ -50,6 +51,7 @@ def run(out: str | Path, quick: bool = False, progress: bool = True) -> dict[str
             rows += own
             summary.append(summarised(own))
             say(", ".join(summary_cells(summary[-1])))
+            jax.clear_caches()  # a program for each run: a process may map only so many
     result: dict[str, Any] = {
         "symbias": __version__,
         "quick": quick,
