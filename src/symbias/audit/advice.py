@@ -89,6 +89,10 @@ def _is_dead(row: Row) -> bool:
     return bool(row.dead) and not row.thin and whole
 
 
+def _idle(dead: int) -> str:
+    return "1 dimension carries nothing" if dead == 1 else f"{dead:,} dimensions carry nothing"
+
+
 def _is_partly_dead(row: Row) -> bool:
     return bool(row.dead) and not row.thin and not _is_dead(row)
 
@@ -100,8 +104,7 @@ def _partly(row: Row) -> str:
 def _all_partly(rows: Sequence[Row]) -> str:
     dead = sum(row.dead or 0 for row in rows)
     most = f"{place(rows[0])}: {rows[0].dead} of {rows[0].size}"
-    what = f"{dead:,} dimension{'s' * (dead > 1)} carry nothing ({most})"
-    return f"{what}; no part of one head can be cut"
+    return f"{_idle(dead)} ({most}); no part of one head can be cut"
 
 
 def _without_dead(row: Row) -> float:
@@ -119,8 +122,7 @@ def _dead(row: Row) -> str:
 def _all_dead(rows: Sequence[Row]) -> str:
     dead, fewer = sum(row.dead or 0 for row in rows), sum(map(_without_dead, rows))
     most = f"{place(rows[0])}: {rows[0].dead} of {rows[0].size}"
-    what = f"{dead:,} dimension{'s' * (dead > 1)} carry nothing"
-    return f"{what}, at least {fewer:,.0f} numbers fewer without ({most})"
+    return f"{_idle(dead)}, at least {fewer:,.0f} numbers fewer without ({most})"
 
 
 def _is_thick(row: Row) -> bool:

@@ -13,22 +13,13 @@ if TYPE_CHECKING:
     from symbias.cli.command import app
 
 __all__ = ["app", "main"]
-
-
 COMMANDS = ("fit", "audit", "balance", "truncate", "design", "studies")  # in the order of --help
 
 
 def __getattr__(name: str) -> Any:
     if name != "app":
         raise AttributeError(f"module 'symbias.cli' has no attribute {name!r}")
-    for commands in (
-        "fit",
-        "audit",
-        "balance",
-        "truncate",
-        "design",
-        "studies",
-    ):  # in the order of --help
+    for commands in COMMANDS:
         import_module(f"symbias.cli.{commands}")
     return import_module("symbias.cli.command").app
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -103,7 +104,7 @@ def depth_near_l1(mechanism: "GradientFlow") -> int:
 
 def _contrast(mechanism: "GradientFlow", depth: int) -> float:
     """The potential of 1 over that of .1 from w(0) = 0, in the mechanism's charges."""
-    return type(mechanism)(mechanism.init_scale).induced(Hadamard(1, depth)).contrast
+    return replace(mechanism, start=None).induced(Hadamard(1, depth)).contrast
 
 
 def link_of(scalar: Scalar) -> Link:

@@ -19,6 +19,7 @@ from symbias._core.extras import needed_by
 from symbias._core.numbers import positive
 from symbias.mechanisms.base import Mechanism
 from symbias.mechanisms.bregman import Potential, in_tables
+from symbias.mechanisms.finite_steps import Chart, expected_start, start_of_run
 from symbias.mechanisms.linked_mirror import mirror_of
 from symbias.mechanisms.potentials import synthesis_matrix
 from symbias.parameterizations import (
@@ -148,8 +149,6 @@ class GradientFlow(Mechanism):
 
     def check_steps(self, p: Parameterization) -> None:
         """Raise Refused where finite steps are not known to keep the form of the potential."""
-        from symbias.mechanisms.finite_steps import Chart
-
         Chart.at(p, self.init(p))
 
     def after(
@@ -188,8 +187,6 @@ class GradientFlow(Mechanism):
             For a run that diverged, does not fit its data, is of another model, or whose charges
             are lost in rounding.
         """
-        from symbias.mechanisms.finite_steps import start_of_run
-
         inputs = np.asarray(inputs, dtype=float)
         check_inputs(inputs, p.shape)
         rows = measurements(inputs, p.shape)
@@ -227,8 +224,6 @@ class GradientFlow(Mechanism):
         ValueError
             For data that no w fits.
         """
-        from symbias.mechanisms.finite_steps import expected_start
-
         rows, target, count = _data(p, inputs, y)
         return Potential(p, expected_start(p, self._start(p, theta0), rows, target, count, rule))
 

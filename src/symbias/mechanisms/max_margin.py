@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from symbias._core.arrays import Array
+from symbias._core.arrays import Array, Shape
 from symbias._core.refusal import Refused
 from symbias.mechanisms.base import Induced, Mechanism
 from symbias.mechanisms.classes import Labelled, labelled, not_separable
@@ -60,6 +60,22 @@ class Margin:
     least: bool
     n_iter: int
     reason: str
+
+    @classmethod
+    def of(
+        cls, shape: Shape, data: Labelled, w: np.ndarray, found: MarginSolution, *, least: bool
+    ) -> "Margin":
+        """What a solver found in the coordinates of w, flat."""
+        return cls(
+            w.reshape(shape),
+            data.margins(w),
+            found.value,
+            data.per_sample(found.multipliers),
+            found.gap,
+            least,
+            found.n_iter,
+            found.reason,
+        )
 
     @property
     def support(self) -> np.ndarray:
@@ -167,7 +183,8 @@ class MaxMargin(Mechanism):
             raise not_separable(data, error.alpha) from None
         for piece, part in zip(form.pieces, form.split(found.c), strict=True):
             _check_rank(p, piece.sizes.of(part), getattr(piece.sizes, "rank", None))
-        return _margin(p, data, np.asarray(columns @ found.c), found, exponent)
+        w = np.asarray(columns @ found.c)
+        return Margin.of(p.shape, data, w, found, least=exponent >= 1)
 
 
 def degree(p: Parameterization) -> float:
@@ -230,18 +247,3 @@ def _check_rank(p: Parameterization, sizes: np.ndarray, rank: int | None) -> Non
             f"the least R has rank {found}, above the inner dimension {rank} of {p!r}: among "
             f"matrices of rank {rank} the problem is not convex. Take a rank of {found} or more"
         )
-
-
-def _margin(
-    p: Parameterization, data: Labelled, w: np.ndarray, found: MarginSolution, exponent: float
-) -> Margin:
-    return Margin(
-        w.reshape(p.shape),
-        data.margins(w),
-        found.value,
-        data.per_sample(found.multipliers),
-        found.gap,
-        exponent >= 1,
-        found.n_iter,
-        found.reason,
-    )

@@ -20,7 +20,7 @@ from symbias._core.refusal import Refused
 from symbias.mechanisms.label_noise import _gradients
 from symbias.mechanisms.potentials import synthesis_matrix
 from symbias.parameterizations import Parameterization, Products, check_inputs, measurements
-from symbias.solvers.program import Program, Term
+from symbias.solvers.program import Program, Term, triangle
 from symbias.symmetry import GeneralLinear, Rescaling, act
 
 
@@ -134,7 +134,7 @@ def _of_gauge(
     fixed = sum((g @ g.T for g in free), np.zeros((count, count)))
     program = Program()
     t = program.variables(1, cost=1.0)
-    i, j = _triangle(count)
+    i, j = triangle(count)
     scale = np.where(i == j, 1.0, np.sqrt(2))
     terms = [Term(t, sp.csc_array((i == j).astype(float)[:, None]))]
     one = program.variables(1)
@@ -161,16 +161,9 @@ def _of_gauge(
     return float(solution[t]), {k: np.asarray(v) for k, v in moved.items()}
 
 
-def _triangle(side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of the upper triangle, column by column."""
-    i, j = np.triu_indices(side)
-    order = np.lexsort((i, j))
-    return i[order], j[order]
-
-
 def _pair(program: Program, size: int) -> int:
     """Variables of [[T, 1], [1, S]] >= 0, so that T >= S^-1: where its triangle starts."""
-    i, j = _triangle(2 * size)
+    i, j = triangle(2 * size)
     start = program.variables(len(i))
     at = np.flatnonzero((i < size) & (j >= size))
     pick = sp.csc_array((np.ones(len(at)), (np.arange(len(at)), at)), shape=(len(at), len(i)))
@@ -182,7 +175,7 @@ def _pair(program: Program, size: int) -> int:
 def _linear(x: np.ndarray, y: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
     """Entries (i, j) of the kernel as a linear map of the triangle of [[T, 1], [1, S]]."""
     size = x.shape[1]
-    a, b = _triangle(2 * size)
+    a, b = triangle(2 * size)
     found = np.zeros((len(i), len(a)))
     for side, block in ((0, x), (size, y)):  # gradients at vector ends by T, at covector ends by S
         inside = np.flatnonzero((a >= side) & (a < side + size) & (b >= side) & (b < side + size))
@@ -196,7 +189,7 @@ def _linear(x: np.ndarray, y: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.nd
 
 def _element(group: Any, solution: np.ndarray, at: list[int], size: int, heads: int) -> np.ndarray:
     """g with g^T g = S."""
-    i, j = _triangle(2 * size)
+    i, j = triangle(2 * size)
     gauges = []
     for start in at:
         whole = np.zeros((2 * size, 2 * size))

@@ -141,6 +141,10 @@ class _Flow:
         size = np.ones_like(w) if self.limit else np.abs(w)
         return np.log(4 * size / self.charge) / 2
 
+    def _nu(self, on: dict[int, float], w: np.ndarray) -> np.ndarray:
+        """nu of the entries that are on."""
+        return np.array(list(on.values())) * self.height(w[list(on)])
+
     def lines(
         self, on: dict[int, float], spent: dict[int, float], w: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -149,7 +153,7 @@ class _Flow:
         past = self.H[:, off] @ np.array([spent[i] for i in off])
         if not S:
             return np.zeros_like(self.b), self.b
-        nu = np.array([on[i] for i in S]) * self.height(w[S])
+        nu = self._nu(on, w)
         inverse = np.linalg.inv(self.H[np.ix_(S, S)])
         at = self.H[:, S] @ inverse @ (nu + past[S]) - past
         return at, self.b - self.H[:, S] @ inverse @ self.b[S]
@@ -162,8 +166,7 @@ class _Flow:
         S, off = list(on), list(spent)
         total[off] = list(spent.values())
         if S:
-            nu = np.array([on[i] for i in S]) * self.height(w[S])
-            rest = time * self.b[S] - nu - self.H[np.ix_(S, off)] @ total[off]
+            rest = time * self.b[S] - self._nu(on, w) - self.H[np.ix_(S, off)] @ total[off]
             total[S] = np.linalg.solve(self.H[np.ix_(S, S)], rest)
         return total
 

@@ -13,18 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from array_api_compat import array_namespace
-
 from symbias._core.arrays import Array
-from symbias._core.norms import as_norm
+from symbias._core.norms import VALUES, as_norm
 from symbias._core.refusal import Refused
 from symbias.mechanisms.base import Induced, Mechanism
 from symbias.mechanisms.classes import labelled, not_separable
 from symbias.mechanisms.max_margin import Margin
 from symbias.parameterizations import Parameterization
-from symbias.solvers.margins import NotSeparable, least_norm
-
-_LARGEST_SIDE = 60  # rows + columns of the semidefinite program: seconds
+from symbias.solvers.margins import LARGEST_SIDE, NotSeparable, least_norm
 
 
 @dataclass(frozen=True)
@@ -128,33 +124,23 @@ class SignDescent(SteepestDescent):
 def norm_of_w(p: Parameterization, norm: str, who: str) -> Induced:
     """A norm as a preference among w; refused as `norm_margin` is."""
     _check_plain(p, norm, who)
-    value, formula = _VALUES[norm]
-    return Induced(value, p.shape, formula)
+    return Induced(VALUES[norm], p.shape, _FORMULAS[norm])
 
 
 def norm_margin(p: Parameterization, X: Any, y: Any, norm: str, who: str) -> Margin:
     """The certified margin of a norm of w, for the training that ``who`` names."""
     _check_plain(p, norm, who)
-    if norm == "spectral" and sum(p.shape) > _LARGEST_SIDE:
+    if norm == "spectral" and sum(p.shape) > LARGEST_SIDE:
         raise Refused(
             f"w has {sum(p.shape)} rows and columns together, and the semidefinite program of the "
-            f"spectral norm is solved for {_LARGEST_SIDE} at most"
+            f"spectral norm is solved for {LARGEST_SIDE} at most"
         )
     data = labelled(p.shape, X, y)
     try:
         found = least_norm(data.rows, norm, p.shape)
     except NotSeparable as error:
         raise not_separable(data, error.alpha) from None
-    return Margin(
-        found.c.reshape(p.shape),
-        data.margins(found.c),
-        found.value,
-        data.per_sample(found.multipliers),
-        found.gap,
-        True,
-        found.n_iter,
-        found.reason,
-    )
+    return Margin.of(p.shape, data, found.c, found, least=True)
 
 
 def _check_plain(p: Parameterization, norm: str, who: str) -> None:
@@ -172,29 +158,9 @@ def _check_plain(p: Parameterization, norm: str, who: str) -> None:
         )
 
 
-def _l1(w: Array) -> Array:
-    xp = array_namespace(w)
-    return xp.sum(xp.abs(w))
-
-
-def _l2(w: Array) -> Array:
-    xp = array_namespace(w)
-    return xp.sqrt(xp.sum(w * w))
-
-
-def _linf(w: Array) -> Array:
-    xp = array_namespace(w)
-    return xp.max(xp.abs(w))
-
-
-def _spectral(w: Array) -> Array:
-    xp = array_namespace(w)
-    return xp.max(xp.linalg.svdvals(w))
-
-
-_VALUES = {
-    "l1": (_l1, "sum |w_i|"),
-    "l2": (_l2, "|w|_2"),
-    "linf": (_linf, "max |w_i|"),
-    "spectral": (_spectral, "sigma_1(w)"),
+_FORMULAS = {
+    "l1": "sum |w_i|",
+    "l2": "|w|_2",
+    "linf": "max |w_i|",
+    "spectral": "sigma_1(w)",
 }

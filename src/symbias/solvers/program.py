@@ -19,6 +19,13 @@ class Term(NamedTuple):
     matrix: Any
 
 
+def triangle(side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the upper triangle of a matrix, column by column: as cones have it."""
+    i, j = np.triu_indices(side)
+    order = np.lexsort((i, j))
+    return i[order], j[order]
+
+
 class Program:
     """Variables, costs and constraints, as they are added."""
 
@@ -79,9 +86,7 @@ class Program:
         """
         rows, cols = shape
         side = rows + cols
-        i, j = np.triu_indices(side)
-        order = np.lexsort((i, j))  # column by column
-        i, j = i[order], j[order]
+        i, j = triangle(side)
         z = self.variables(len(i), cost=np.where(i == j, cost / 2, 0.0))
         at = np.flatnonzero((i < rows) & (j >= rows))
         pick = sp.csc_array((np.ones(len(at)), (np.arange(len(at)), at)), shape=(len(at), len(i)))

@@ -19,7 +19,7 @@ from symbias.dynamics import (
     simulate,
     steepest_descent,
 )
-from symbias.mechanisms import Adam, AdamW, Margin, SteepestDescent
+from symbias.mechanisms import Adam, AdamW, SteepestDescent
 from symbias.parameterizations import GroupProduct, Hadamard, Parameterization, Plain
 from symbias.studies.margins import angle, separable
 
@@ -34,8 +34,7 @@ class Setting(NamedTuple):
 
     name: str
     transformation: Callable[[], optax.GradientTransformation]
-    direction: Callable[[Parameterization, np.ndarray, np.ndarray], Margin]
-    norm: Callable[[np.ndarray], float]
+    mechanism: Adam | SteepestDescent
     loss: Callable[..., Any] = log_logistic_loss
 
 
@@ -47,28 +46,15 @@ def _adam(beta: float, eps: float = 0.0) -> Callable[[], optax.GradientTransform
     return lambda: optax.adam(_falling(0.3), b1=0.9, b2=beta, eps=eps)
 
 
-def _steepest(norm: str, of: Callable[[np.ndarray], float]) -> Setting:
+def _steepest(norm: str) -> Setting:
     mechanism = SteepestDescent(norm)
-    return Setting(mechanism.label, lambda: steepest_descent(norm), mechanism.direction, of)
-
-
-def _linf(w: np.ndarray) -> float:
-    return float(np.abs(w).max())
+    return Setting(mechanism.label, lambda: steepest_descent(norm), mechanism)
 
 
 SETTINGS = (
-    *(Setting(f"Adam, beta_2 = {b2}", _adam(b2), Adam().direction, _linf) for _, b2 in BETAS),
-    Setting(
-        "Adam on the loss itself, eps = 1e-8",
-        _adam(0.999, 1e-8),
-        Adam().direction,
-        _linf,
-        logistic_loss,
-    ),
-    _steepest("linf", _linf),
-    _steepest("l1", lambda w: float(np.abs(w).sum())),
-    _steepest("l2", lambda w: float(np.linalg.norm(w))),
-    _steepest("spectral", lambda w: float(np.linalg.norm(w, 2))),
+    *(Setting(f"Adam, beta_2 = {b2}", _adam(b2), Adam()) for _, b2 in BETAS),
+    Setting("Adam on the loss itself, eps = 1e-8", _adam(0.999, 1e-8), Adam(), logistic_loss),
+    *map(_steepest, ("linf", "l1", "l2", "spectral")),
 )
 
 
@@ -86,7 +72,7 @@ def margin_row(setting: Setting, size: int, samples: int, seed: int, steps: int 
     X, y = separable(size, samples, seed)
     shape = (size // 5, 5) if "spectral" in setting.name else (size,)
     p, inputs = Plain(shape), X.reshape(-1, *shape)
-    found = setting.direction(p, inputs, y)
+    found = setting.mechanism.direction(p, inputs, y)
     rival = SteepestDescent("linf" if setting.name.endswith("l2") else "l2")
     w = trained(p, X, y, setting.transformation(), steps, seed, setting.loss)
     return {
@@ -97,7 +83,9 @@ def margin_row(setting: Setting, size: int, samples: int, seed: int, steps: int 
         "steps": steps,
         "angle": angle(w, found.w),
         "rival_angle": angle(w, rival.direction(p, inputs, y).w),
-        "ratio": float(np.min(y * (X @ w.ravel()))) / setting.norm(w) * found.R,
+        "ratio": float(np.min(y * (X @ w.ravel())))
+        / float(setting.mechanism.induced(p)(w))
+        * found.R,
         "gap": found.gap,
     }
 

@@ -64,19 +64,7 @@ def runs(quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
 
 def summarised(rows: Sequence[Row]) -> Row:
     """Problems of one setting and size."""
-    angles = [row["angle"] for row in rows]
-    return {
-        "setting": rows[0]["setting"],
-        "features": rows[0]["features"],
-        "samples": rows[0]["samples"],
-        "problems": len(rows),
-        "median_angle": float(np.median(angles)),
-        "largest_angle": max(angles),
-        "least_rival_angle": min(row["rival_angle"] for row in rows),
-        "least_ratio": min(row["ratio"] for row in rows),
-        "told_apart": sum(row["angle"] < row["rival_angle"] for row in rows),
-        "largest_gap": max(row["gap"] for row in rows),
-    }
+    return margins.told_apart(rows) | {"least_ratio": min(row["ratio"] for row in rows)}
 
 
 def box_summarised(rows: Sequence[Row]) -> Row:

@@ -1,7 +1,6 @@
 """Every parameterization under every mechanism: verified, or refused with the reason."""
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +26,7 @@ from symbias.penalties import (
 )
 from symbias.report.page import render
 from symbias.studies import flow_limits, label_shift
+from symbias.studies.clock import Clock
 from symbias.studies.finite_steps import check_sgd_noise
 from symbias.studies.grid_page import grid_section, limit_section, shift_section
 from symbias.studies.verification import (
@@ -93,9 +93,8 @@ def run(out: str | Path, quick: bool = False, progress: bool = True) -> dict[str
     progress : bool
         A line for every cell.
     """
-    folder = Path(out)
+    folder, clock = Path(out), Clock(progress)
     folder.mkdir(parents=True, exist_ok=True)
-    begun = time.monotonic()
     entries = (*ENTRIES[:4], ENTRIES[-1]) if quick else ENTRIES
     grid: dict[str, list[Verification]] = {}
     for entry in entries:
@@ -103,10 +102,8 @@ def run(out: str | Path, quick: bool = False, progress: bool = True) -> dict[str
         for mechanism in MECHANISMS:
             cell = attempt(mechanism, partial(CHECKS[mechanism], entry, quick))
             grid[entry.name].append(cell)
-            if progress:
-                number = f"{cell.quantity} {cell.value:.2g}" if cell.quantity else cell.note
-                passed = f"[{time.monotonic() - begun:5.0f} s]"
-                print(f"{passed} {entry.name}, {mechanism}: {cell.verdict}; {number}", flush=True)
+            number = f"{cell.quantity} {cell.value:.2g}" if cell.quantity else cell.note
+            clock.say(f"{entry.name}, {mechanism}: {cell.verdict}; {number}")
     result: dict[str, Any] = {
         "symbias": __version__,
         "quick": quick,
@@ -121,7 +118,7 @@ def run(out: str | Path, quick: bool = False, progress: bool = True) -> dict[str
             shift_section(result["shifts"]),
             limit_section(result["limits"], result["descent"]),
         ]
-    result["seconds"] = time.monotonic() - begun
+    result["seconds"] = clock.seconds
     footer = f"Made by symbias {__version__}. This page is self-contained."
     intro = "What each way of training makes of each parameterization, computed and checked."
     (folder / "index.html").write_text(render("symbias: the design grid", intro, sections, footer))

@@ -1,7 +1,6 @@
 """Predictions against simulations: charges, equilibria, laws, and the judge itself."""
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from symbias._core.files import replace_file
 from symbias.studies import evidence_page, settings, tables
+from symbias.studies.clock import Clock
 from symbias.studies.networks import NETWORKS
 
 # weight decay -> learning rate: equilibria take 1/(2 eta lam) steps, or 1/eta^2 without decay
@@ -30,14 +30,9 @@ def run(out: str | Path, quick: bool = False, progress: bool = True) -> dict[str
     progress : bool
         Lines on standard output, table by table.
     """
-    folder = Path(out)
+    folder, clock = Path(out), Clock(progress)
     folder.mkdir(parents=True, exist_ok=True)
-    begun = time.monotonic()
-
-    def say(line: str) -> None:
-        if progress:
-            print(f"[{time.monotonic() - begun:5.0f} s] {line}", flush=True)
-
+    say = clock.say
     result: dict[str, Any] = {"quick": quick}
     result["identity"] = tables.identity_rows([make() for make in NETWORKS])
     for row in result["identity"]:
@@ -73,7 +68,7 @@ def run(out: str | Path, quick: bool = False, progress: bool = True) -> dict[str
     result["calibration"] = [
         {k: v for k, v in row.items() if k != "p_values"} for row in calibration
     ]
-    result["seconds"] = time.monotonic() - begun
+    result["seconds"] = clock.seconds
     replace_file(folder / "evidence.json", json.dumps(result, indent=1) + "\n")
     figures = {n: (folder / f"{n}.svg").read_text() for n in ("equilibria", "laws", "calibration")}
     replace_file(folder / "index.html", evidence_page.page(result, figures))

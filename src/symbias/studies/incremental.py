@@ -1,7 +1,6 @@
 """Incremental learning: order and times of what is learned, and the staircase of the loss."""
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from symbias.dynamics import SGD, Problem, simulate
 from symbias.mechanisms import GradientFlow, Incremental, incremental
 from symbias.parameterizations import Hadamard
 from symbias.report.page import Section, render
+from symbias.studies.clock import Clock
 
 Row = dict[str, Any]
 CHARGES = (1e-8, 1e-14, 1e-28, 1e-56)
@@ -126,14 +126,12 @@ def run(out: str | Path, quick: bool = False, progress: bool = True) -> dict[str
     progress : bool
         Lines on standard output, as in the documentation.
     """
-    folder = Path(out)
+    folder, clock = Path(out), Clock(progress)
     folder.mkdir(parents=True, exist_ok=True)
-    begun = time.monotonic()
     rows = []
     for charge in CHARGES:
         rows.append(charge_row(charge, 4 if quick else PROBLEMS))
-        if progress:
-            print(f"[{time.monotonic() - begun:5.0f} s] " + ", ".join(_cells(rows[-1])), flush=True)
+        clock.say(", ".join(_cells(rows[-1])))
     result = {"symbias": __version__, "quick": quick, "rows": rows, "staircase": staircase()}
     replace_file(folder / "incremental.json", json.dumps(result) + "\n")
     replace_file(folder / "index.html", page(result))

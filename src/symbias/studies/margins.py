@@ -131,6 +131,22 @@ def descended(
     return {name: a[0] for name, a in run.final.items()}
 
 
+def told_apart(rows: Sequence[Row]) -> Row:
+    """Angles on problems of one setting and size, and on how many the norm is told apart.
+
+    It is where the run is nearer to its own margin than to the rival's.
+    """
+    angles = [row["angle"] for row in rows]
+    return {name: rows[0][name] for name in ("setting", "features", "samples")} | {
+        "problems": len(rows),
+        "median_angle": float(np.median(angles)),
+        "largest_angle": max(angles),
+        "least_rival_angle": min(row["rival_angle"] for row in rows),
+        "told_apart": sum(row["angle"] < row["rival_angle"] for row in rows),
+        "largest_gap": max(row["gap"] for row in rows),
+    }
+
+
 def rate_rows(decades: int = 6, size: int = 20, samples: int = 30, seed: int = 0) -> list[Row]:
     """Plain gradient descent on w: the angle to the l2 margin falls as 1/log t.
 

@@ -1,7 +1,6 @@
 """The study of margins: its runs, its tables, and the page that shows them."""
 
 import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from symbias._core.files import replace_file
 from symbias._version import __version__
 from symbias.report.page import Section, render
 from symbias.studies import adaptive_page, margins
+from symbias.studies.clock import Clock
 from symbias.studies.margins import Row
 
 SEEDS = 10
@@ -35,14 +35,9 @@ def run(out: str | Path, quick: bool = False, progress: bool = True) -> dict[str
     progress : bool
         Lines on standard output, as in the documentation.
     """
-    folder = Path(out)
+    folder, clock = Path(out), Clock(progress)
     folder.mkdir(parents=True, exist_ok=True)
-    begun = time.monotonic()
-
-    def say(line: str) -> None:
-        if progress:
-            print(f"[{time.monotonic() - begun:5.0f} s] {line}", flush=True)
-
+    say = clock.say
     problems, seeds = (margins.PROBLEMS[:1], 2) if quick else (margins.PROBLEMS, SEEDS)
     rows, summary = [], []
     for setting in margins.SETTINGS:
@@ -65,32 +60,19 @@ def run(out: str | Path, quick: bool = False, progress: bool = True) -> dict[str
         say(f"plain descent, {row['steps']:.0e} steps: " + ", ".join(_logarithmic(row)))
     for row in result["path"]:
         say(f"path of {row['setting']}, {row['strength']:.0e}: " + ", ".join(_logarithmic(row)))
-    result["seconds"] = time.monotonic() - begun
+    result["seconds"] = clock.seconds
     replace_file(folder / "margins.json", json.dumps(result, indent=1) + "\n")
     replace_file(folder / "index.html", page(result))
     return result
 
 
 def summarised(rows: Sequence[Row]) -> Row:
-    """Problems of one setting and size: angles, excesses, and on how many the norm is told apart.
-
-    It is where the run is nearer to its own margin than to the rival's.
-    """
-    angles = [row["angle"] for row in rows]
-    return {
-        "setting": rows[0]["setting"],
-        "features": rows[0]["features"],
-        "samples": rows[0]["samples"],
-        "problems": len(rows),
-        "median_angle": float(np.median(angles)),
-        "largest_angle": max(angles),
-        "within_a_degree": sum(angle < 1 for angle in angles),
-        "least_rival_angle": min(row["rival_angle"] for row in rows),
+    """Problems of one setting and size: what tells the norm apart, and excesses."""
+    return margins.told_apart(rows) | {
+        "within_a_degree": sum(row["angle"] < 1 for row in rows),
         "largest_excess": max(row["excess"] for row in rows),
         "least_rival_excess": min(row["rival_excess"] for row in rows),
         "median_rival_excess": float(np.median([row["rival_excess"] for row in rows])),
-        "told_apart": sum(row["angle"] < row["rival_angle"] for row in rows),
-        "largest_gap": max(row["gap"] for row in rows),
     }
 
 

@@ -24,6 +24,7 @@ from symbias.studies import (
     speed,
     total_variation,
 )
+from symbias.studies.clock import Clock
 from symbias.studies.story import Setup, Story
 
 PAPER: dict[str, Callable[[Setup], Story]] = {
@@ -81,12 +82,7 @@ def run_studies(
     seeds = (QUICK_SEEDS if quick else SEEDS) if seeds is None else seeds
     if seeds < 1:
         raise ValueError(f"seeds must be at least 1, got {seeds}")
-    begun = time.monotonic()
-
-    def say(line: str) -> None:
-        if progress:
-            print(f"[{time.monotonic() - begun:5.0f} s] {line}", flush=True)
-
+    say = Clock(progress).say
     with locked(out):
         found = {name: _one(name, out / name, quick, seeds, say) for name in names}
         sections = _sections(found, out)

@@ -100,12 +100,9 @@ def find(root: nn.Module, name: str) -> list[Owner]:
     except AttributeError:
         raise unknown(root, name) from None
     if is_parametrized(module, leaf):
-        ours = isinstance(module.parametrizations[leaf], FactorList)  # type: ignore[index]
-        raise (
-            AlreadyDesigned(f"{name!r} is designed already; collapse it first")
-            if ours
-            else (unknown(root, name))
-        )
+        if isinstance(module.parametrizations[leaf], FactorList):  # type: ignore[index]
+            raise AlreadyDesigned(f"{name!r} is designed already; collapse it first")
+        raise unknown(root, name)
     parameter = module._parameters.get(leaf)
     if parameter is None:
         raise unknown(root, name)
