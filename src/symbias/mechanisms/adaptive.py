@@ -19,8 +19,9 @@ from symbias._core.arrays import Array
 from symbias._core.numbers import number, positive
 from symbias._core.refusal import Refused
 from symbias.mechanisms.base import Induced, Mechanism
-from symbias.mechanisms.box import Box, BoxPoint, box_point
+from symbias.mechanisms.box import Box, BoxPoint, box_point, implied_box
 from symbias.mechanisms.max_margin import Margin
+from symbias.mechanisms.potentials import synthesis_matrix
 from symbias.mechanisms.steepest import norm_margin, norm_of_w
 from symbias.parameterizations import Parameterization, check_inputs, measurements
 
@@ -98,22 +99,14 @@ class AdamW(Mechanism):
         inputs: Array | None = None,
         loss: Callable[[Array], Array] | None = None,
     ) -> Box:
-        """The box of w that |theta_i| <= 1/lambda implies.
+        """The box of w, or of z where w = A z, that |theta_i| <= 1/lambda implies.
 
         Raises
         ------
         Refused
             Where the image of the box is not known; `kkt` holds there all the same.
         """
-        image = p.box_image()
-        power = "" if image.degree == 1 else f"^{image.degree}"
-        formula = f"max |w_i| <= {image.factor} / lam{power}"
-        return Box(
-            image.factor * self.wall**image.degree,
-            p.shape,
-            f"0 where {formula}, else inf" if image.whole else f"contained in {formula}",
-            image.whole,
-        )
+        return implied_box(p, self.wall)
 
     def kkt(self, p: Parameterization, theta: Mapping[str, np.ndarray], gradient: Any) -> BoxPoint:
         """How far factors are from a KKT point of the loss in the box.
@@ -155,8 +148,8 @@ class AdamW(Mechanism):
         box = self.induced(p)
         if not box.whole:
             raise Refused(
-                f"the w of {p!r} with factors in their box are only contained in max |w_i| <= "
-                f"{box.bound:.4g}: the least loss among them is not known. Take AdamW.kkt to judge "
+                f"the w of {p!r} with factors in their box are only contained in another, of "
+                f"{np.max(box.bound):.4g}: the least loss there is not known. Take AdamW.kkt to judge "
                 "a run, or sb.Plain, sb.Hadamard or sb.GroupProduct, which fill the box"
             )
         X, y = np.asarray(X, dtype=float), np.asarray(y, dtype=float)
@@ -164,8 +157,9 @@ class AdamW(Mechanism):
         rows = measurements(X, p.shape)
         if y.shape != (len(rows),) or not np.all(np.isfinite(y)):
             raise ValueError(f"y must be finite and of shape ({len(rows)},), got {y.shape}")
-        found = lsq_linear(rows, y, (-box.bound, box.bound), method="bvls", tol=1e-14)
-        return np.asarray(found.x).reshape(p.shape)
+        A = synthesis_matrix(p)
+        found = lsq_linear(rows @ A, y, (box.low, box.bound), method="bvls", tol=1e-14)
+        return (A @ np.asarray(found.x)).reshape(p.shape)
 
 
 @dataclass(frozen=True)

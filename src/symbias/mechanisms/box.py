@@ -8,36 +8,78 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace
 
-from symbias._core.arrays import Array, Shape, effective
+from symbias._core.arrays import Array, Shape, constant, effective
 from symbias._core.extras import needed_by
+from symbias._core.refusal import Refused
 from symbias.parameterizations import Parameterization, jacobian
 
 
 @dataclass(frozen=True, eq=False)
 class Box:
-    """0 for w with entries of at most ``bound``, infinite for all others.
+    """0 for w whose coordinates z are from ``low`` to ``bound``, infinite for all others.
 
     Attributes
     ----------
-    bound : float
-    shape : tuple
-        Of w.
+    p : Parameterization
+        w = A z behind a linear map, and otherwise z = w.
+    bound, low : float, or array of one for each z
+        `low` is -bound, or 0 where there are no others.
     formula : str
     whole : bool
         Whether factors in their own box reach every w of this one; otherwise w is contained in it.
     """
 
-    bound: float
-    shape: Shape
+    p: Parameterization
+    bound: float | np.ndarray
+    low: float | np.ndarray
     formula: str
     whole: bool
 
+    @property
+    def shape(self) -> Shape:
+        return self.p.shape
+
     def __call__(self, w: Array) -> Array:
         """0 or inf, a scalar; raises ValueError for another shape than `shape`."""
-        w = effective(w, self.shape)
-        xp = array_namespace(w)
-        zero = xp.zeros((), dtype=w.dtype)
-        return xp.where(xp.max(xp.abs(w)) <= self.bound, zero, zero + math.inf)
+        z = self.p.flat_coordinates(effective(w, self.shape))
+        xp = array_namespace(z)
+        low, high = (constant(np.broadcast_to(a, z.shape), z) for a in (self.low, self.bound))
+        inside = xp.all((low <= z) & (z <= high))
+        zero = xp.zeros((), dtype=z.dtype)
+        return xp.where(inside, zero, zero + math.inf)
+
+
+def implied_box(p: Parameterization, wall: float) -> Box:
+    """The w of factors with |theta_i| <= wall, through the coordinates of the normal form.
+
+    Raises
+    ------
+    Refused
+        For a core whose image is not known, and where w has more coordinates than entries.
+    """
+    form = p.normal_form()
+    images = [core.design.box_image() for core in form.cores]
+    free = form.linear.free.shape[1]
+    sizes = [free, *(core.size for core in form.cores)]
+    if sum(sizes) != math.prod(p.shape):
+        raise Refused(
+            f"{p!r}: one w has many coordinates, and the w that factors in a box reach are not "
+            "known. Take AdamW.kkt to judge a run"
+        )
+    whole = all(image.whole for image in images)
+    bound: float | np.ndarray
+    low: float | np.ndarray
+    if form.cores[0].design is p:
+        bound = images[0].reach(wall)
+        low = -bound * p.signed
+        said = f"max |w_i| <= {images[0].formula}" if p.signed else f"0 <= w_i <= {images[0].formula}"
+    else:
+        bound = np.repeat([wall, *(image.reach(wall) for image in images)], sizes)
+        low = -bound * np.repeat([True, *(core.design.signed for core in form.cores)], sizes)
+        each = dict.fromkeys([*(["1 / lam"] * bool(free)), *(image.formula for image in images)])
+        said = f"w = A z and |z_i| <= {' or '.join(each)}"
+    said = f"0 where {said}, else inf" if whole else f"contained in {said}"
+    return Box(p, bound, low, said, whole)
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,8 @@ def reachable(
       :math:`L |w_j|^{2 - 2/L}`, each the least of its own;
     * for one bond, as of matrix products of depth 2 and groups, by a semidefinite program in the
       gauge S: gradients at one side are weighted by S, at the other by its inverse. The balanced
-      point is not the least, unless the inputs are white.
+      point is not the least, unless the inputs are white;
+    * for w itself, and behind rotations alone, it is the same at all factors.
 
     Parameters
     ----------
@@ -116,10 +117,11 @@ def _of_gauge(
     p: Parameterization, theta: dict[str, np.ndarray], rows: np.ndarray
 ) -> tuple[float, dict[str, np.ndarray]]:
     """The least over one gauge for each bond, and the factors there."""
-    bonds = list(p.symmetry)
+    bonds = [bond for bond in p.symmetry if not bond.group.compact]  # rotations change no norm
     names = [name for bond in bonds for name in bond.arrays]
     known = all(isinstance(bond.group, GeneralLinear | Rescaling) for bond in bonds)
-    if len(set(names)) < len(names) or not bonds or not known:
+    single = bool(list(p.symmetry)) or p.is_identity
+    if len(set(names)) < len(names) or not known or not single:
         raise Refused(
             f"{p!r}: the least sharpness is known for products of numbers and for bonds that share "
             "no array; over the gauges of several coupled ones it is not"
@@ -132,6 +134,8 @@ def _of_gauge(
     count = len(rows)
     free = [g.reshape(count, -1) for name, g in grads.items() if name not in names]
     fixed = sum((g @ g.T for g in free), np.zeros((count, count)))
+    if not bonds:
+        return float(np.linalg.eigvalsh(fixed)[-1]), theta
     program = Program()
     t = program.variables(1, cost=1.0)
     i, j = triangle(count)

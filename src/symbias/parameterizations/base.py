@@ -250,7 +250,7 @@ class Parameterization(ABC):
         return numerical_gradients(self, w, inputs)
 
     def box_image(self) -> BoxImage:
-        """The w of factors with |theta_i| <= b: how their largest entry grows with b.
+        """The w of factors with |theta_i| <= b, of a core: how their largest entry grows with b.
 
         Raises
         ------

@@ -110,7 +110,7 @@ class GroupProduct(Parameterization):
 
     def box_image(self) -> BoxImage:
         """All of |w_i| <= b^2: by scales of b."""
-        return BoxImage(2)
+        return BoxImage.power(2)
 
     def least_gradients(self, w: Array, inputs: Array) -> Array:
         """sum_g 2 sqrt(tr S_g) sqrt(w_g^T S_g w_g), S_g the block of the sum of a a^T."""

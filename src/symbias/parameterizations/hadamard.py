@@ -84,7 +84,7 @@ class Hadamard(Parameterization):
 
     def box_image(self) -> BoxImage:
         """All of |w_i| <= b^L: by factors of one size."""
-        return BoxImage(self.depth)
+        return BoxImage.power(self.depth)
 
     def least_gradients(self, w: Array, inputs: Array) -> Array:
         """sum_j S_jj L |w_j|^(2 - 2 / L), S the sum of a a^T."""

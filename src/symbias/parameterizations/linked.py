@@ -10,7 +10,7 @@ from symbias._core.refusal import Refused
 from symbias.maps import Link, check_link
 from symbias.parameterizations.base import Parameterization
 from symbias.parameterizations.inputs import whole
-from symbias.parameterizations.normal import Products
+from symbias.parameterizations.normal import BoxImage, Products
 from symbias.penalties import Form, Piece, Through
 from symbias.symmetry import Symmetry
 
@@ -31,7 +31,7 @@ class Linked(Parameterization):
 
     def __init__(self, inner: Parameterization, link: Link) -> None:
         self.inner, self.link = inner, check_link(link)
-        self.shape, self.free = inner.shape, inner.free
+        self.shape, self.free, self.signed = inner.shape, inner.free, inner.signed
         self.balanced_section = inner.balanced_section
 
     def __repr__(self) -> str:
@@ -65,6 +65,15 @@ class Linked(Parameterization):
         z = self.link.inverse(w)
         return self.inner.least_gradients(
             z, whole(inputs, self.shape) * self.link.slope(z)[None, ...]
+        )
+
+    def box_image(self) -> BoxImage:
+        """h of the inner one: h is odd and increasing."""
+        inside = self.inner.box_image()
+        return BoxImage(
+            lambda b: float(self.link.forward(np.asarray(inside.reach(b)))),
+            f"h({inside.formula})",
+            inside.whole,
         )
 
     def within_tables(self, w: Array) -> Array:

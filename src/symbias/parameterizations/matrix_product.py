@@ -103,7 +103,7 @@ class MatrixProduct(Parameterization):
 
     def box_image(self) -> BoxImage:
         """rank^(L - 1) b^L is the entry of factors full of b; other corners are cut off."""
-        return BoxImage(self.depth, self.rank ** (self.depth - 1), whole=False)
+        return BoxImage.power(self.depth, self.rank ** (self.depth - 1), whole=False)
 
     def least_gradients(self, w: Array, inputs: Array) -> Array | None:
         """2 sqrt(m tr S) nuclear(S^(1/2) w) for x @ w with m columns, S the sum of x x^T.

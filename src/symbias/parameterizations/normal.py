@@ -1,7 +1,7 @@
 """The normal form of a parameterization: a linear map of cores that are trained."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -80,11 +80,26 @@ class NormalForm:
 
 
 class BoxImage(NamedTuple):
-    """The w of factors with |theta_i| <= b: within |w_i| <= factor b^degree, or all of that."""
+    """The w of factors with abs(theta_i) <= b: within abs(w_i) <= reach(b), or all of that.
 
-    degree: int
-    factor: int = 1
+    Attributes
+    ----------
+    reach : callable
+    formula : str
+        reach(1 / lam), to be read.
+    whole : bool
+        Whether every such w (of w >= 0, where there are no others) has factors in their box.
+    """
+
+    reach: Callable[[float], float]
+    formula: str
     whole: bool = True
+
+    @classmethod
+    def power(cls, degree: int, factor: int = 1, whole: bool = True) -> "BoxImage":
+        """reach(b) = factor b^degree."""
+        power = "" if degree == 1 else f"^{degree}"
+        return cls(lambda b: factor * b**degree, f"{factor} / lam{power}", whole)
 
 
 class Scales(NamedTuple):

@@ -100,6 +100,14 @@ class Parts(Parameterization):
         linear = [f.linear.placed(i, size) for f, i in zip(inside, self.parts, strict=True)]
         return _side_by_side(linear, inside)
 
+    def flat_coordinates(self, w: Array) -> Array:
+        free, rest = [], []
+        for part, p in self._cut(w):
+            z, count = p.flat_coordinates(part), p.normal_form().linear.free.shape[1]
+            free.append(z[:count])
+            rest.append(z[count:])
+        return array_namespace(w).concat([*free, *rest])
+
     def least_gradients(self, w: Array, inputs: Array) -> Array | None:
         xp = array_namespace(w, inputs)
         full = whole(inputs, self.shape)

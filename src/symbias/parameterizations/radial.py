@@ -11,7 +11,7 @@ from symbias._core.refusal import Refused
 from symbias.maps import Link, PowerLink, check_link
 from symbias.parameterizations.base import Parameterization
 from symbias.parameterizations.inputs import second_moments
-from symbias.parameterizations.normal import Products
+from symbias.parameterizations.normal import BoxImage, Products
 from symbias.symmetry import Bond, Orthogonal, Symmetry
 
 
@@ -79,6 +79,13 @@ class Radial(Parameterization):
         """sum_j S_jj h'(|x_j|)^2: the same everywhere on the sphere."""
         slope = self.link.slope(self.link.inverse(w))
         return array_namespace(w, inputs).sum(second_moments(inputs, w) * slope**2)
+
+    def box_image(self) -> BoxImage:
+        """All of 0 <= w_i <= h(sqrt(n) b): |x_i| is longest in a corner."""
+        longest = math.sqrt(self.n)
+        return BoxImage(
+            lambda b: float(self.link.forward(np.asarray(longest * b))), f"h(sqrt({self.n}) / lam)"
+        )
 
     @property
     def gradients_formula(self) -> str:
