@@ -40,8 +40,10 @@ check: $(DEV)
 test: $(DEV)
 	$(PYTEST) -m "not slow"
 
+# in two runs: a process may map only 65,530 areas of memory, some tens for each program of JAX
 test-slow: $(DEV)
-	$(PYTEST) -m slow
+	$(PYTEST) -m slow tests/studies
+	$(PYTEST) -m slow --ignore tests/studies
 
 # computes the gallery of cards: a minute and a half
 docs: $(DEV)

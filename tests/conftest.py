@@ -4,17 +4,12 @@
 `make test-slow` those.
 """
 
-import sys
 from collections import defaultdict
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import settings
-
-MOST_AREAS = 20_000  # of mapped memory; each program that JAX compiles takes some tens
 
 settings.register_profile("symbias", derandomize=True, deadline=None, print_blob=True)
 settings.load_profile("symbias")
@@ -54,15 +49,6 @@ def _same_draws(request: pytest.FixtureRequest) -> None:
     """What a test draws from its module's generator depends on no other test."""
     for generator in _generators(request.module):
         generator.bit_generator.state = _drawn[id(generator)]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _few_programs() -> Iterator[None]:
-    """JAX forgets compiled programs before the system's 65,530 mapped areas of a process are up."""
-    yield
-    areas = Path("/proc/self/maps")
-    if "jax" in sys.modules and areas.exists() and areas.read_text().count("\n") > MOST_AREAS:
-        sys.modules["jax"].clear_caches()
 
 
 def _generators(module: Any) -> list[np.random.Generator]:

@@ -12,7 +12,6 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from symbias._core.arrays import Shape, as_shape
 from symbias.designs import design
@@ -305,30 +304,3 @@ def _curvature(p: Parameterization, w: Any) -> float:
     with jax.enable_x64(True):
         slopes = jacobian(p, p.section(jnp.asarray(w, float)))
         return float(np.linalg.norm(np.asarray(slopes), 2) ** 2)
-
-
-def adaptive_gap(p: Parameterization, strength: float, penalty: Penalty, *, key: int = 0) -> float:
-    """How far above the optimum AdamW on the factors ends, relative to it."""
-    X, y = regression(p.shape, key)
-    model = DesignedRegressor(penalty, strength, fit_intercept=False).fit(X, y)
-    mask = {name: name not in p.free for name in p.shapes}
-    optimizer = optax.adamw(
-        optax.cosine_decay_schedule(0.05, 4000), weight_decay=strength, mask=mask
-    )
-
-    def loss(theta: Any) -> Any:
-        return jnp.sum((X @ p(theta) - y) ** 2) / (2 * len(X))
-
-    with jax.enable_x64(True):
-        theta = {k: jnp.asarray(v) for k, v in p.section(np.zeros(p.shape), charge=0.5).items()}
-
-        def step(carry: Any, _: None) -> Any:
-            theta, state = carry
-            updates, state = optimizer.update(jax.grad(loss)(theta), state, theta)
-            return (optax.apply_updates(theta, updates), state), None
-
-        start = (theta, optimizer.init(theta))
-        end = jax.jit(lambda s: jax.lax.scan(step, s, length=4000)[0])(start)[0]
-        w = np.asarray(p(end))
-        reached = float(loss(end)) + strength * float(penalty(w))
-    return reached / float(np.sum(model.objective_)) - 1

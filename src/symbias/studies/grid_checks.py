@@ -1,0 +1,202 @@
+"""Checks of a parameterization in classification, under Adam, step sizes and small starts."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from symbias._core.refusal import Refused
+from symbias.dynamics import Optax, Problem, log_logistic_loss, simulate
+from symbias.mechanisms import Adam, AdamW, MaxMargin, incremental, reachable
+from symbias.mechanisms.max_margin import degree
+from symbias.mechanisms.potentials import synthesis_matrix
+from symbias.parameterizations import Parameterization
+from symbias.studies.incremental import measured
+from symbias.studies.margins import angle, descended
+from symbias.studies.sharpness import SHARES, descent
+from symbias.studies.verification import Verification
+
+EXCESS = 0.01  # of R of a run over that predicted, relative
+SAME = 0.01  # distance from w, of the end of a run that settles there
+RATIO = 0.98  # of the largest margin at norm 1
+TIMES = 0.02  # relative errors of the times of incremental learning
+CHARGE = 1e-14
+KKT = 1e-4  # residual of a run of AdamW
+BETAS = (0.9, 0.95)
+STEPS = {"max margin": 300_000, "Adam": 100_000, "AdamW": 200_000, "step size": 20_000}
+
+
+def _separable(p: Parameterization, key: int) -> tuple[np.ndarray, np.ndarray]:
+    """Few samples, labelled by a w of two entries."""
+    rng = np.random.default_rng(key)
+    X = rng.normal(size=(6, int(np.prod(p.shape))))
+    truth = np.zeros(X.shape[1])
+    truth[:2] = [2.0, -1.0]
+    X[::2] *= np.where(X[::2] @ truth > 0, 1, -1)[:, None]  # both classes, half of each
+    X[1::2] *= np.where(X[1::2] @ truth > 0, -1, 1)[:, None]
+    return X, np.where(X @ truth > 0, 1.0, -1.0)
+
+
+def check_max_margin(p: Parameterization, *, key: int = 0) -> Verification:
+    """Direction of normalised descent from a random start, against the least R."""
+    mechanism, power = MaxMargin(), degree(p)
+    mechanism.induced(p)  # refuses before the run
+    X, y = _separable(p, key)
+    w = np.asarray(p(descended(p, X, y, power, STEPS["max margin"], key)))
+    start = w if power > 2 else None
+    found = mechanism.direction(p, X.reshape(-1, *p.shape), y, start=start)
+    scaled = w / np.min(y * (X @ w.ravel()))
+    excess = float(p.balanced_norm(scaled)) / found.R - 1
+    kind = "the least R" if found.least else "a stationary point on the support of the run"
+    return Verification(
+        "max margin",
+        "R at margin 1, less that predicted",
+        excess,
+        EXCESS,
+        "verified" if abs(excess) <= EXCESS else "failed",
+        f"{kind}; {angle(w, found.w):.2g} degrees from its w",
+        (found.w.ravel(), scaled.ravel()),
+    )
+
+
+def check_adam(p: Parameterization, *, key: int = 0) -> Verification:
+    """Margin of a run of Adam at norm 1, over the largest."""
+    mechanism = Adam(BETAS)
+    norm = mechanism.induced(p)  # refuses before the run
+    X, y = _separable(p, key)
+    rule = optax.adam(lambda step: 0.3 / jnp.sqrt(1.0 + step), b1=BETAS[0], b2=BETAS[1], eps=0.0)
+    w = _trained(p, X, y, rule, STEPS["Adam"], 0.01, log_logistic_loss, key=key)[1]
+    found = mechanism.direction(p, X.reshape(-1, *p.shape), y)
+    ratio = float(np.min(y * (X @ w.ravel())) / float(norm(w)) * found.R)
+    return Verification(
+        "Adam",
+        "share of the largest margin",
+        ratio,
+        RATIO,
+        "verified" if ratio >= RATIO else "failed",
+        "at max |w_i| = 1",
+        (found.w.ravel(), (w / float(norm(w)) * found.R).ravel()),
+    )
+
+
+def check_adamw(p: Parameterization, *, key: int = 0) -> Verification:
+    """KKT residual of a run of AdamW on least squares; the least of all where the box is known."""
+    rng = np.random.default_rng(key)
+    size = int(np.prod(p.shape))
+    X = np.linalg.qr(rng.normal(size=(4 * size, size)))[0] * np.sqrt(4 * size)
+    X = X @ np.linalg.inv(synthesis_matrix(p))  # white in the coordinates of w
+    theta = {name: rng.uniform(-2, 2, shape) for name, shape in p.shapes.items()}
+    y = X @ np.asarray(p(theta)).ravel()  # by factors of which half are outside of the box
+    mechanism = AdamW(1.0, BETAS)
+    rule = optax.adamw(
+        lambda step: 0.1 / (1 + step / 100), b1=BETAS[0], b2=BETAS[1], weight_decay=1.0
+    )
+    theta, w = _trained(p, X, y, rule, STEPS["AdamW"], 0.5, key=key)
+    gradient = (X.T @ (X @ w.ravel() - y) / len(y)).reshape(p.shape)
+    at = mechanism.kkt(p, theta, gradient)
+    worst = max(at.residual, at.largest - mechanism.wall)
+    note = f"{sum(int(np.sum(np.abs(a) > 1 - 1e-6)) for a in theta.values())} factors on the wall"
+    points = None
+    if mechanism.induced(p).whole:
+        least = mechanism.least_squares(p, X.reshape(-1, *p.shape), y)
+        losses = [float(np.sum((X @ v.ravel() - y) ** 2)) for v in (w, least)]
+        note += f"; loss {losses[0] / losses[1] - 1:.1g} above the least in the box of w"
+        points = least.ravel(), w.ravel()
+    else:
+        clipped = {k: np.clip(a, -1, 1) for k, a in theta.items()}
+        points = np.asarray(p(clipped)).ravel(), w.ravel()
+    return Verification(
+        "AdamW", "KKT residual", worst, KKT, "verified" if worst <= KKT else "failed", note, points
+    )
+
+
+def check_step_size(p: Parameterization, *, key: int = 0) -> Verification:
+    """Descent from beside the flattest factors of a w, at rates below and above the largest."""
+    rng = np.random.default_rng(key)
+    size = int(np.prod(p.shape))
+    w = rng.standard_normal(p.shape)
+    w = (np.sign(w) if p.signed else 1.0) * (0.5 + np.abs(w))
+    X = rng.standard_normal((size // 2, size))
+    flattest = reachable(p, w, 1.0, X.reshape(-1, *p.shape))
+    near = {k: v + 1e-3 * rng.standard_normal(v.shape) for k, v in flattest.theta.items()}
+    y, away, steps = X @ w.ravel(), [], STEPS["step size"]
+    for share in SHARES:
+        run = descent(p, near, X, y, share * flattest.largest_rate(), steps, steps)
+        end = np.asarray(p({k: a[0] for k, a in run.final.items()}))
+        lost = run.diverged[0] >= 0
+        away.append(np.inf if lost else float(np.abs(end - w).max() / np.abs(w).max()))
+    right = away[0] <= SAME < away[1]
+    above = "diverges" if np.isinf(away[1]) else f"ends {away[1]:.2g} of |w| away"
+    return Verification(
+        "step size",
+        f"distance of the end from w at {SHARES[0]:g} of the largest rate",
+        away[0],
+        SAME,
+        "verified" if right else "failed",
+        f"at {SHARES[1]:g} of it the run {above}",
+    )
+
+
+def _trained(
+    p: Parameterization,
+    X: np.ndarray,
+    y: np.ndarray,
+    rule: optax.GradientTransformation,
+    steps: int,
+    scale: float,
+    *loss: Any,
+    key: int,
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Factors and w after so many full batches, from a random start of this scale."""
+
+    def predict(theta: Any, x: Any) -> Any:
+        return jnp.matmul(x, jnp.reshape(p(theta), (-1,)))
+
+    problem = Problem(predict, p.init(key, scale), *loss, data=(X, y))
+    run = simulate(problem, Optax(rule), steps=steps, every=steps, progress=False)
+    theta = {name: a[0] for name, a in run.final.items()}
+    return theta, np.asarray(p(theta))
+
+
+def check_small_start(p: Parameterization, *, key: int = 0) -> Verification:
+    """Times at which entries switch on along the flow, against the law of incremental learning."""
+    A = _of_products(p)
+    size = len(A)
+    rng, law = np.random.default_rng(key), None
+    while law is None or not all(event.separable for event in law.events):
+        X = rng.standard_normal((5 * size, size))
+        y = X @ (2 * rng.standard_normal(size)) + rng.standard_normal(len(X))
+        law = incremental(X @ A, y, charge=CHARGE)
+    on = np.array([event.time for event in law.events if event.on])
+    times = measured(law, X @ A, y)
+    error = float(np.max(np.abs(on / times - 1)))
+    right = error <= TIMES and bool(np.all(np.diff(times) > 0))
+    return Verification(
+        "small start",
+        "largest relative error of the times",
+        error,
+        TIMES,
+        "verified" if right else "failed",
+        f"{len(on)} entries in order, charge {CHARGE:.0e}",
+        (on, times),
+    )
+
+
+def _of_products(p: Parameterization) -> np.ndarray:
+    """A where w = A (u v); refused for what is learned in another way."""
+    found = p.products({k: np.asarray(v) for k, v in p.section(0.1 * np.ones(p.shape)).items()})
+    if p.free or (found is not None and found.plain.size):
+        raise Refused(
+            "plain parameters are learned from the start, at rates that do not depend on its size"
+        )
+    if found is None:
+        raise Refused("the direction inside a group turns while it waits: no law is known")
+    if len(found.factors) > 2:
+        raise Refused(
+            f"a product of {len(found.factors)} numbers waits for a power of the start's size, "
+            "not for its logarithm (Gissin, Shalev-Shwartz, Daniely 2020)"
+        )
+    if found.link is not None:
+        raise Refused("behind a link the growth depends on how large an entry is: no law is known")
+    return synthesis_matrix(p)
