@@ -1,4 +1,4 @@
-r"""Function space: what weight decay of a two-layer ReLU network of one input prefers among functions.
+r"""Function space: the functions that weight decay of a two-layer ReLU network prefers.
 
 References
 ----------
@@ -108,9 +108,9 @@ class FunctionSpace(Mechanism):
     `FunctionFit.band`, and training may end at each. With decayed biases the minimiser has as few
     knots as can be, between data.
 
-    The least norm on an *orbit* (`induced_norm`, ``WeightDecay.induced``) is another number: one
-    function has many networks that no symmetry of the weights connects, such as with one neuron
-    split into two, or with (x)_+ - (-x)_+ for x.
+    `induced_norm`, the least norm on an *orbit*, is another number and never smaller: one function
+    has many networks that no symmetry of the weights connects, as x is both (x)_+ - (-x)_+ and a
+    skip. ``WeightDecay.induced(p)`` decays every array of p.
 
     Parameters
     ----------
@@ -205,8 +205,7 @@ class FunctionSpace(Mechanism):
         options = {"skip": self.skip, "decayed": self.decayed_biases}
         if self.skip and not self.decayed_biases:
             signal = Series(means, order=2, times=at, weights=share).solve(self.strength).signal
-            ends = np.diff(signal)[[0, -1]] / np.diff(at)[[0, -1]]
-            f = PiecewiseLinear(at, signal, *ends)
+            f = PiecewiseLinear.through(at, signal)
             rho = dual_point(f, at, means, share, self.strength, self.skip)
             found = certified(f, at, means, share, rho, self.strength, **options)
         else:

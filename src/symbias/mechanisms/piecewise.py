@@ -25,7 +25,7 @@ def network(theta: Mapping[str, Array], x: Array) -> Array:
     -------
     array (n,)
     """
-    xp = array_namespace(x)
+    xp = array_namespace(theta["u"])
     hidden = x[:, None] * theta["u"] + theta["b"]
     active = xp.where(hidden > 0, hidden, xp.zeros_like(hidden))
     out = xp.sum(active * theta["v"], axis=1) + theta["c"]
@@ -38,12 +38,12 @@ class PiecewiseLinear:
 
     Parameters
     ----------
-    knots : array (k,)
-        Increasing; at least one.
-    values : array (k,)
-        Of the function at the knots.
-    left, right : float
-        Slopes before the first knot and after the last.
+    knots, changes : array (k,)
+        Increasing points, and by how much the slope changes there.
+    left : float
+        Slope before the first knot.
+    value, origin : float
+        f(origin) = value.
 
     Raises
     ------
@@ -52,49 +52,59 @@ class PiecewiseLinear:
     """
 
     knots: np.ndarray
-    values: np.ndarray
-    left: float
-    right: float
+    changes: np.ndarray
+    left: float = 0.0
+    value: float = 0.0
+    origin: float = 0.0
 
     def __post_init__(self) -> None:
-        knots, values = (np.asarray(a, dtype=float) for a in (self.knots, self.values))
-        if knots.ndim != 1 or not knots.size or values.shape != knots.shape:
+        knots, changes = (np.asarray(a, dtype=float) for a in (self.knots, self.changes))
+        if knots.ndim != 1 or changes.shape != knots.shape:
             raise ValueError(
-                f"knots and values must be of one shape (k,), got {knots.shape}, {values.shape}"
+                f"knots and changes must be of one shape (k,), got {knots.shape}, {changes.shape}"
             )
-        if not np.all(np.isfinite([*knots, *values, self.left, self.right])):
-            raise ValueError("knots, values and slopes must be finite")
+        if not np.all(np.isfinite([*knots, *changes, self.left, self.value, self.origin])):
+            raise ValueError("knots, changes, slope, value and origin must be finite")
         if not np.all(np.diff(knots) > 0):
             raise ValueError("knots must increase, each given once")
         object.__setattr__(self, "knots", knots)
-        object.__setattr__(self, "values", values)
+        object.__setattr__(self, "changes", changes)
+
+    @classmethod
+    def through(cls, x: np.ndarray, values: np.ndarray) -> "PiecewiseLinear":
+        """The chords between points, with x increasing, and the first and last of them extended."""
+        slopes = np.diff(values) / np.diff(x)
+        return cls(x[1:-1], np.diff(slopes), float(slopes[0]), float(values[0]), float(x[0]))
 
     @classmethod
     def of_network(cls, theta: Mapping[str, Any]) -> "PiecewiseLinear":
-        """The function of a `network`, exactly: its knots are -b/u."""
+        """The function of a `network`, exactly: its slope changes by v |u| at -b/u."""
         theta = {k: np.asarray(v, dtype=float) for k, v in theta.items()}
         u, v, b = (theta[k] for k in "uvb")
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            knots = np.unique(-b / u)
-        knots = knots[np.isfinite(knots)]
-        knots = knots if knots.size else np.zeros(1)
-        skip = float(theta.get("a", 0.0))
-        left, right = (skip + float(np.sum((u * v)[side])) for side in (u < 0, u > 0))
-        return cls(knots, network(theta, knots), left, right)
+            at = -b / u
+        bent = np.isfinite(at)
+        knots, of = np.unique(at[bent], return_inverse=True)
+        changes = np.bincount(of, (v * np.abs(u))[bent], len(knots))
+        left = float(theta.get("a", 0.0)) + float(np.sum((u * v)[bent & (u < 0)]))
+        return cls(knots, changes, left, float(network(theta, np.zeros(1))[0]))
 
     def __call__(self, x: Any) -> np.ndarray:
-        x = np.asarray(x, dtype=float)
-        inside = np.interp(x, self.knots, self.values)
-        before, after = x - self.knots[0], x - self.knots[-1]
-        return inside + self.left * np.minimum(before, 0) + self.right * np.maximum(after, 0)
+        away = np.asarray(x, dtype=float) - self.origin
+        before = self.knots <= self.origin
+        slope = self.left + float(self.changes[before].sum())
+        after = _bent(away, self.knots[~before] - self.origin, self.changes[~before])
+        back = (self.origin - self.knots[before])[::-1]
+        return self.value + slope * away + after + _bent(-away, back, self.changes[before][::-1])
 
     @property
-    def slopes(self) -> np.ndarray:
-        """Of the pieces from left to right, shape (k + 1,)."""
-        between = np.diff(self.values) / np.diff(self.knots)
-        return np.concatenate([[self.left], between, [self.right]])
+    def right(self) -> float:
+        """Slope after the last knot."""
+        return self.left + float(self.changes.sum())
 
-    @property
-    def changes(self) -> np.ndarray:
-        """f'' at the knots: the changes of slope, shape (k,)."""
-        return np.diff(self.slopes)
+
+def _bent(away: np.ndarray, distances: np.ndarray, changes: np.ndarray) -> np.ndarray:
+    """sum of changes (away - distances)_+, with distances that increase: far knots count last."""
+    first, second = (np.concatenate([[0.0], np.cumsum(c)]) for c in (changes, changes * distances))
+    passed = np.searchsorted(distances, away)
+    return away * first[passed] - second[passed]

@@ -29,7 +29,7 @@ BROKEN = 1e-9  # excess of |q| over its bound, relative, that makes a knot
 
 
 class Bent(NamedTuple):
-    """A function, its objective (without a loss: its cost R), and how far that is from the least."""
+    """A function, its objective (its cost R where there is no loss), and the duality gap."""
 
     function: PiecewiseLinear
     objective: float
@@ -69,10 +69,10 @@ def least_cost(
         knots, sizes = _largest(x, rho, decayed)
         rho = rho * min(1.0, bound / float(sizes.max(initial=0.0) or 1.0))
         found = certified(f, x, y, a, rho, strength, skip=skip, decayed=decayed)
-        new = np.setdiff1d(knots[sizes > bound * (1 + BROKEN)], f.knots)
+        new = np.setdiff1d([*f.knots, *knots[sizes > bound * (1 + BROKEN)]], nodes)
         if not decayed or found.gap <= GAP * found.objective or not new.size:
             break
-        nodes = np.union1d(f.knots, new)
+        nodes = np.union1d(nodes, new)  # all are kept: they pin rho where the function is bent
     return found
 
 
@@ -146,10 +146,7 @@ def _merged(f: PiecewiseLinear, x: np.ndarray) -> PiecewiseLinear:
     knots = np.concatenate([x, np.bincount(of.ravel(), m * t, groups.shape[1]) / mass])
     changes = np.concatenate([f.changes[np.isin(f.knots, x)], mass])
     order = np.argsort(knots)
-    knots, slopes = knots[order], f.left + np.cumsum(changes[order])
-    values = np.concatenate([[0.0], np.cumsum(slopes[:-1] * np.diff(knots))])
-    values += f(x[:1]) - values[np.searchsorted(knots, x[0])]
-    return PiecewiseLinear(knots, values, f.left, float(slopes[-1]))
+    return PiecewiseLinear(knots[order], changes[order], f.left, f.value, f.origin)
 
 
 def _solved(
@@ -166,28 +163,26 @@ def _solved(
     at, w = np.searchsorted(nodes, x), weights(nodes, decayed)
     run, rise, level = float(np.ptp(x)), float(np.ptp(y)) or 1.0, float(y.mean())
     places, heights = (nodes - x[0]) / run, (y - level) / rise  # units that the solver likes
-    square, linear = np.zeros((2, count))
+    price = 1.0 if strength is None else strength / (rise * run)
+    unit = min(price, 1.0)  # of cost: a strength that is small leaves the solver's tolerances alone
+    values, slopes = program.variables(count), program.variables(count + 1)
+    pick = sp.csc_array((np.ones(len(x)), (np.arange(len(x)), at)), shape=(len(x), count))
+    terms = [Term(values, pick)]
     if strength is not None:
-        square[at], linear[at] = a, -a * heights
-    values = program.variables(count, cost=linear, square=square)
-    slopes = program.variables(count + 1)
-    if strength is None:
-        pick = sp.csc_array((np.ones(len(x)), (np.arange(len(x)), at)), shape=(len(x), count))
-        program.equal([Term(values, pick)], heights)
+        terms.append(Term(program.variables(len(x), square=a / unit), sp.eye_array(len(x))))
+    program.equal(terms, heights)
     up = sp.diags_array([-1.0, 1.0], offsets=[0, 1], shape=(count - 1, count))
     along = sp.diags_array([np.diff(places)], offsets=[1], shape=(count - 1, count + 1))
     program.equal([Term(values, up), Term(slopes, -along)], np.zeros(count - 1))
-    _add_cost(program, slopes, w, 1.0 if strength is None else strength / (rise * run), skip)
+    _add_cost(program, slopes, w, price / unit, skip)
     primal, multipliers = program.solve_both()
     s = primal[slopes : slopes + count + 1] * rise / run
-    seen = level + rise * primal[values : values + count]
-    f = PiecewiseLinear(nodes, seen, float(s[0]), float(s[-1]))
-    return f, multipliers[: len(x)] / run if strength is None else a * (f(x) - y)
+    value = level + rise * primal[values + at[0]]
+    f = PiecewiseLinear(nodes, np.diff(s), float(s[0]), float(value), float(x[0]))
+    return f, multipliers[: len(x)] * unit * (1 / run if strength is None else rise)
 
 
-def _add_cost(
-    program: Program, slopes: int, w: np.ndarray, strength: float, skip: bool
-) -> None:
+def _add_cost(program: Program, slopes: int, w: np.ndarray, strength: float, skip: bool) -> None:
     """strength R: without a skip the larger of sum w |change| and sum (w - 1) |change| + |sum|."""
     count = len(w)
     sizes = program.variables(count, cost=strength * w if skip else 0.0)
