@@ -6,6 +6,7 @@ import pytest
 import scipy.optimize
 
 import symbias as sb
+from symbias.mechanisms.slope_program import least_cost
 
 KINDS = [(skip, decayed) for skip in (True, False) for decayed in (False, True)]
 every_kind = pytest.mark.parametrize(("skip", "decayed"), KINDS)
@@ -123,7 +124,7 @@ def test_far_scales_keep_their_certificate() -> None:
         assert found.gap < 1e-6 * found.objective
 
 
-@pytest.mark.parametrize("slope", [0.0, 2.0])
+@pytest.mark.parametrize("slope", [0.0, 2.0, -2.0])
 @pytest.mark.parametrize("skip", [True, False])
 def test_the_band_holds_the_minimisers_and_no_more(skip: bool, slope: float) -> None:
     """A bend between two points costs nothing up to the band's edge, and something beyond it."""
@@ -149,15 +150,25 @@ def test_the_band_holds_the_minimisers_and_no_more(skip: bool, slope: float) -> 
     if skip or slope == 0:
         assert low == pytest.approx(high, abs=1e-6)
         return
-    for side, beyond in enumerate(high - low):
-        assert beyond > 0.1
-        nodes = np.sort(np.append(x, outside[side]))
-        sign = (1, -1)[side]  # slopes fall towards zero at both ends
-        for extra, free in ((0.0, True), (0.05, False), (-0.05, False)):
-            level = (high[side] if sign > 0 else low[side]) + sign * extra
-            values = np.insert(found.values, 0 if side == 0 else len(x), level)
+    chords = sb.PiecewiseLinear.through(x, found.values)(outside)
+    for side, chord in enumerate(chords):
+        ends = np.array([low[side], high[side]])
+        assert np.abs(ends - chord).min() < 1e-9
+        edge = ends[np.abs(ends - chord).argmax()]
+        nodes, at = np.sort(np.append(x, outside[side])), (0, len(x))[side]
+        for share, free in ((1.0, True), (1.2, False), (0.8, False)):
+            values = np.insert(found.values, at, chord + share * (edge - chord))
             off = m.norm(sb.PiecewiseLinear.through(nodes, values)) - found.norm
             assert (off < 1e-6) == free
+
+
+@every_kind
+def test_the_least_norm_through_points_is_certified(skip: bool, decayed: bool) -> None:
+    x, y = data(slope=2.0)
+    x, y = np.sort(x[2:]), y[np.argsort(x[2:]) + 2]
+    found = least_cost(x, y, np.full(len(x), 0.1), None, skip=skip, decayed=decayed)
+    assert found.function(x) == pytest.approx(y, abs=1e-8)
+    assert found.gap < 1e-8 * found.objective
 
 
 def net(x: np.ndarray, width: int = 12, skip: bool = True) -> sb.Parameterization:
@@ -167,7 +178,7 @@ def net(x: np.ndarray, width: int = 12, skip: bool = True) -> sb.Parameterizatio
 
 @every_kind
 def test_what_is_induced_on_values_is_the_limit_of_weak_decay(skip: bool, decayed: bool) -> None:
-    x, y = data(slope=1.0)
+    x, y = data(slope=4.0)
     x, y = x[2:], y[2:]
     m = sb.FunctionSpace(0.5, skip, decayed)
     induced = m.induced(net(x, skip=skip), inputs=x)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from symbias.mechanisms.adaptive import Adam, AdamW
     from symbias.mechanisms.bregman import Potential
     from symbias.mechanisms.densities import effective_loss
-    from symbias.mechanisms.function_space import FunctionFit, FunctionSpace
+    from symbias.mechanisms.function_fit import FunctionFit
+    from symbias.mechanisms.function_space import FunctionSpace
     from symbias.mechanisms.gradient_flow import GradientFlow
     from symbias.mechanisms.label_noise import least_gradients
     from symbias.mechanisms.langevin import Langevin, noise_drift
@@ -37,7 +38,7 @@ _LAZY = {
     "Adam": "adaptive",
     "AdamW": "adaptive",
     "Event": "staircase",
-    "FunctionFit": "function_space",
+    "FunctionFit": "function_fit",
     "FunctionSpace": "function_space",
     "GradientFlow": "gradient_flow",
     "Incremental": "staircase",

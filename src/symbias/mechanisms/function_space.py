@@ -20,72 +20,13 @@ from symbias._core.arrays import Array, concrete
 from symbias._core.numbers import positive
 from symbias._core.refusal import Refused
 from symbias.mechanisms.base import Induced, Mechanism
+from symbias.mechanisms.function_fit import FunctionFit, extremes
 from symbias.mechanisms.piecewise import PiecewiseLinear, network
 from symbias.mechanisms.slope_program import certified, cost, dual_point, least_cost
 from symbias.parameterizations import Parameterization
 from symbias.solvers import Series
 
 _SAME = 1e-8  # relative difference of a parameterization to the network that it should be
-_CHANGE = 1e-6  # of range(y)/range(x): a change of slope that counts as a knot
-
-
-@dataclass(frozen=True, eq=False)
-class FunctionFit:
-    """The function that `FunctionSpace` predicts for data.
-
-    Attributes
-    ----------
-    function : PiecewiseLinear
-        One of the minimisers: of an undecayed bias the one with its knots at data.
-    objective : float
-        Its loss, 1/(2n) sum (f(x_i) - y_i)^2, plus strength times its norm.
-    norm : float
-        Its representation cost, `FunctionSpace.norm`.
-    gap : float
-        Duality gap: no function has an objective that is smaller by more, to rounding.
-    x, values : array (m,)
-        Distinct inputs in order, and the function there: the same for all minimisers.
-    """
-
-    function: PiecewiseLinear
-    objective: float
-    norm: float
-    gap: float
-    x: np.ndarray
-    values: np.ndarray
-    _scale: float
-    _extremes: np.ndarray | None
-
-    def __call__(self, x: Any) -> np.ndarray:
-        """The function at points x."""
-        return self.function(x)
-
-    @property
-    def knots(self) -> np.ndarray:
-        """Where the slope changes, by more than 1e-6 range(y)/range(x)."""
-        return self.function.knots[np.abs(self.function.changes) > _CHANGE * self._scale]
-
-    def band(self, x: Any) -> tuple[np.ndarray, np.ndarray]:
-        """The least and the largest value at points x of all functions that are minimisers.
-
-        They agree at data. Between two neighbours where the slope turns twice to one side, any
-        convex (concave) piece serves, from the chord to the two lines beyond it; without a skip
-        the slopes at both ends may share what they are bent by. Decayed biases leave one function.
-        """
-        x = np.asarray(x, dtype=float)
-        if self._extremes is None:
-            return self(x), self(x)
-        at, slopes, last = np.searchsorted(self.x, x), self._extremes, len(self.x) - 1
-        i = np.clip(at, 1, last)  # the piece between i - 1 and i that x is in, or next to
-        chord = self.values[i - 1] + slopes[i] * (x - self.x[i - 1])
-        left = self.values[i - 1] + slopes[i - 1] * (x - self.x[i - 1])
-        right = self.values[i] + slopes[i + 1] * (x - self.x[i])
-        turns = np.sign(np.diff(slopes))
-        same = turns[i - 1] * turns[i] > 0
-        beyond = np.where(turns[i] > 0, np.maximum(left, right), np.minimum(left, right))
-        other = np.where(same, beyond, chord)
-        other = np.where(at == 0, left, np.where(at > last, right, other))
-        return np.minimum(chord, other), np.maximum(chord, other)
 
 
 @dataclass(frozen=True)
@@ -105,8 +46,8 @@ class FunctionSpace(Mechanism):
 
     Some minimiser has its knots at data, without a skip at the first and the last one too: to
     replace f' by its means between data raises none of the terms. There are others, see
-    `FunctionFit.band`, and training may end at each. With decayed biases the minimiser has as few
-    knots as can be, between data.
+    `FunctionFit.band`, and training may end at each. With decayed biases knots lie between data,
+    at most one between two neighbours for each side that it may turn to: w is strictly convex.
 
     `induced_norm`, the least norm on an *orbit*, is another number and never smaller: one function
     has many networks that no symmetry of the weights connects, as x is both (x)_+ - (-x)_+ and a
@@ -212,10 +153,10 @@ class FunctionSpace(Mechanism):
             found = least_cost(at, means, share, self.strength, **options)
         spread = float(np.mean((labels - means[inverse]) ** 2) / 2)  # at repeated x
         f, values = found.function, found.function(at)
-        extremes = None if self.decayed_biases else _extremes(at, values, self.skip)
+        furthest = None if self.decayed_biases else extremes(at, values, self.skip)
         scale = float(np.ptp(labels) / np.ptp(at))
         objective = found.objective + spread
-        return FunctionFit(f, objective, self.norm(f), found.gap, at, values, scale, extremes)
+        return FunctionFit(f, objective, self.norm(f), found.gap, at, values, scale, furthest)
 
     def induced(
         self,
@@ -270,14 +211,6 @@ class FunctionSpace(Mechanism):
             return bend
         ends = xp.abs(slopes[0] + slopes[-1])
         return (bend + xp.where(bend > ends, bend, ends)) / 2
-
-
-def _extremes(x: np.ndarray, values: np.ndarray, skip: bool) -> np.ndarray:
-    """Slopes between data, and before and after them the furthest that a minimiser may have."""
-    slopes = np.diff(values) / np.diff(x)
-    ends = 0.0 if skip else slopes[0] + slopes[-1]
-    bent = max(0.0, abs(ends) - float(np.abs(np.diff(slopes)).sum())) / 2 * np.sign(ends)
-    return np.concatenate([[slopes[0] - bent], slopes, [slopes[-1] - bent]])
 
 
 def _checked(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
