@@ -192,7 +192,7 @@ def check_function_space(mechanism: FunctionSpace, x: np.ndarray, *, key: int = 
 def picture(setting: Setting, starts: int = 6) -> Row:
     """Points of a parabola, whose minimisers are many, and networks from several starts."""
     x = np.array([-2.0, -1.2, -0.3, 0.5, 1.1, 2.0])
-    y, at = x**2 / 2 + setting.slope * x, np.linspace(-2.6, 2.6, 801)
+    y, at = x**2 / 2 + setting.slope * x, np.linspace(-2.6, 2.6, 401)
     foretold = setting.mechanism.fit(x, y)
     run = trained(setting.mechanism, x, y, replicas=starts)
     low, high = foretold.band(at)
