@@ -80,6 +80,11 @@ def margin(p: sb.Parameterization, y: Any = None, start: Any = None) -> Any:
     return sb.MaxMargin().direction(p, X, SIDES if y is None else y, start=start)
 
 
+def network(x: np.ndarray, width: int) -> sb.Parameterization:
+    shapes = dict.fromkeys("uvb", (width,)) | dict.fromkeys("ac", ())
+    return sb.Parameterization.of(lambda theta: sb.FunctionSpace.network(theta, x), shapes)
+
+
 PAIR = np.array([[1.0, -1.0, 2.0, 0.5], [0.5, 1.5, 0.0, 1.0]])
 
 
@@ -817,6 +822,21 @@ CASES = [
             lambda: trained(sb.GroupLasso([[0, 0], [1, 1], [2, 2]]), 3, 2),
             lambda: trained("l1", 3, 2),
         ),
+    ),
+    Case(
+        "prefers the least norm on its orbit: take sb.WeightDecay(strength)",
+        lambda: sb.FunctionSpace(0.1).induced(sb.Hadamard(12), inputs=TIMES),
+        (lambda: sb.WeightDecay(0.1).induced(sb.Hadamard(12)),),
+    ),
+    Case(
+        "points: take a width of",
+        lambda: sb.FunctionSpace(0.1).induced(network(TIMES, 9), inputs=TIMES),
+        (lambda: sb.FunctionSpace(0.1).induced(network(TIMES, 10), inputs=TIMES),),
+    ),
+    Case(
+        "functions are seen at points: give inputs, an array of them",
+        lambda: sb.FunctionSpace(0.1).induced(network(TIMES, 10)),
+        (lambda: sb.FunctionSpace(0.1).induced(network(TIMES, 10), inputs=TIMES)(Y),),
     ),
     Case(
         "total variation is along the first one",

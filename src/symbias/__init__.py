@@ -100,6 +100,7 @@ _ROOMS: dict[str, tuple[str, ...]] = {
     "mechanisms": (
         "Adam",
         "AdamW",
+        "FunctionSpace",
         "GradientFlow",
         "Incremental",
         "LabelNoise",
@@ -108,6 +109,7 @@ _ROOMS: dict[str, tuple[str, ...]] = {
         "Margin",
         "MaxMargin",
         "Mechanism",
+        "PiecewiseLinear",
         "Potential",
         "Reach",
         "SignDescent",

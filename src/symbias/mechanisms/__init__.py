@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from symbias.mechanisms.adaptive import Adam, AdamW
     from symbias.mechanisms.bregman import Potential
     from symbias.mechanisms.densities import effective_loss
+    from symbias.mechanisms.function_fit import FunctionFit
+    from symbias.mechanisms.function_space import FunctionSpace
     from symbias.mechanisms.gradient_flow import GradientFlow
     from symbias.mechanisms.label_noise import least_gradients
     from symbias.mechanisms.langevin import Langevin, noise_drift
     from symbias.mechanisms.law import Law
     from symbias.mechanisms.max_margin import Margin, MaxMargin
+    from symbias.mechanisms.piecewise import PiecewiseLinear
     from symbias.mechanisms.potentials import flow_bracket
     from symbias.mechanisms.reach import Reach, reachable
     from symbias.mechanisms.sgd import (
@@ -35,6 +38,8 @@ _LAZY = {
     "Adam": "adaptive",
     "AdamW": "adaptive",
     "Event": "staircase",
+    "FunctionFit": "function_fit",
+    "FunctionSpace": "function_space",
     "GradientFlow": "gradient_flow",
     "Incremental": "staircase",
     "incremental": "staircase",
@@ -42,6 +47,7 @@ _LAZY = {
     "Law": "law",
     "Margin": "max_margin",
     "MaxMargin": "max_margin",
+    "PiecewiseLinear": "piecewise",
     "Potential": "bregman",
     "Reach": "reach",
     "SignDescent": "steepest",
@@ -61,6 +67,8 @@ __all__ = [
     "Adam",
     "AdamW",
     "Event",
+    "FunctionFit",
+    "FunctionSpace",
     "GradientFlow",
     "Incremental",
     "Induced",
@@ -70,6 +78,7 @@ __all__ = [
     "Margin",
     "MaxMargin",
     "Mechanism",
+    "PiecewiseLinear",
     "Potential",
     "Preference",
     "Reach",

@@ -14,12 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from symbias._core.arrays import Shape, as_shape
+from symbias._core.refusal import Refused
 from symbias.designs import design
 from symbias.estimators import DesignedRegressor
 from symbias.evidence import compare
-from symbias.mechanisms import GradientFlow, LabelNoise, WeightDecay
+from symbias.mechanisms import FunctionSpace, GradientFlow, LabelNoise, WeightDecay
 from symbias.parameterizations import Parameterization, jacobian
-from symbias.penalties import Penalty, as_penalty
+from symbias.penalties import Penalty, TrendFilter, as_penalty
 from symbias.studies.flow_limits import limit_row
 from symbias.studies.label_shift import shift_row
 from symbias.studies.tables import TEMPERATURE, WELL, law_samples
@@ -74,13 +75,19 @@ def verify(
     * `GradientFlow`: the flow's interpolator (stiff solver) against the Bregman projection.
     * `Langevin`: samples of w against the law; for gauge designs T log volume against the penalty,
       and samples of one entry against the law against dw, which is another.
+    * `FunctionSpace`, which nothing is designed for: a ReLU network of width 100 trained at as many
+      points as ``shape`` says, against the trend filter.
 
     Raises
     ------
+    Refused
+        Of `FunctionSpace` for any penalty but `TrendFilter`, or without its assumptions.
     ValueError, TypeError
         Where `design` refuses, or training under label noise does not settle.
     """
     penalty, shape = as_penalty(penalty), as_shape(shape)
+    if isinstance(mechanism, FunctionSpace):
+        return _verify_function(penalty, mechanism, shape, key)
     p = design(penalty, mechanism, shape=shape)
     if isinstance(mechanism, WeightDecay):
         return check_weight_decay(penalty, mechanism.strength, shape, key=key)
@@ -95,6 +102,28 @@ def verify(
     if mechanism.reference == "ambient":
         return check_gauge(p, single, penalty, mechanism.temperature, key=key)
     return check_langevin(single, key=key)
+
+
+def _verify_function(
+    penalty: Penalty, mechanism: FunctionSpace, shape: Shape, key: int
+) -> Verification:
+    """A network at points of the spacing of a trend filter."""
+    from symbias.studies.function_space import check_function_space
+
+    if not isinstance(penalty, TrendFilter) or penalty.joint or len(shape) != 1 or shape[0] < 3:
+        raise Refused(
+            f"{mechanism!r} is a penalty on functions, seen at three points or more: with a skip "
+            f"sb.TrendFilter() of their values, and never {penalty!r} of shape {shape}"
+        )
+    if not mechanism.skip or mechanism.decayed_biases:
+        raise Refused(
+            f"{mechanism!r} is not trend filtering but {mechanism.formula}. "
+            "symbias.studies.function_space.check_function_space(mechanism, x) verifies that"
+        )
+    penalty(np.zeros(shape))  # refuses another number of spaces
+    spacing = np.ones(shape[0] - 1) if penalty.spacing is None else np.asarray(penalty.spacing)
+    x = np.concatenate([[0.0], np.cumsum(spacing)])
+    return check_function_space(mechanism, x - x.mean(), key=key)
 
 
 def refused(mechanism: str, reason: str) -> Verification:

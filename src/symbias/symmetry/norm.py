@@ -19,6 +19,9 @@ def induced_norm(symmetry: Symmetry, params: Params) -> Array:
     ``X^T Y``, one ``Rescaling`` the sum of ``|x_i| |y_i|``. Coupled bonds are balanced, in float64
     on the host; the derivative is exact, because the balanced point is stationary.
 
+    A predictor may have parameters on other orbits too, which cost less: of the functions of
+    two-layer ReLU networks `FunctionSpace` has the least over all of them.
+
     Works under ``jax.jit``, ``jax.grad``, ``jax.vmap`` and ``torch.func``. First derivatives only.
 
     Raises
