@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # name -> what it shows
 STUDIES = {
     "evidence": "Charges, equilibria and stationary laws: predictions against simulated training.",
-    "design-grid": "Every parameterization under every mechanism: verified, or refused.",
+    "mechanisms": "Every mechanism: theorem, prediction and runs, for every parameterization.",
     "incremental": "Incremental learning: which entry of w = u v is learned when, and the loss.",
     "margins": "Classification: where training goes on separable data, against certified margins.",
     "paper": "All studies of arXiv 2601.06597, on one page.",
@@ -41,11 +41,11 @@ def study(name: str) -> Callable[..., dict[str, Any]]:
     It writes JSON and figures to a folder, and gives back what the JSON holds.
     """
     with needed_by(f"the study {name}"):
-        from symbias.studies import design_grid, evidence, incremental, margins_page, paper
+        from symbias.studies import evidence, incremental, margins_page, mechanisms, paper
 
     own = {
         "evidence": evidence.run,
-        "design-grid": design_grid.run,
+        "mechanisms": mechanisms.run,
         "incremental": incremental.run,
         "margins": margins_page.run,
     }

@@ -15,7 +15,8 @@ from symbias.mechanisms import GradientFlow
 from symbias.mechanisms.finite_steps import Chart, start_of_steps
 from symbias.mechanisms.potentials import synthesis_matrix
 from symbias.parameterizations import Hadamard, Parameterization
-from symbias.studies.claims import Claim, in_range
+from symbias.report.page import Section
+from symbias.studies.claims import Claim, in_range, tables
 from symbias.studies.verification import Verification, regression
 
 Row = dict[str, Any]
@@ -248,3 +249,38 @@ def claims(found: Sequence[Row]) -> list[Claim]:
         said = f"{name}, momentum {MOMENTUM}: drift of charges, estimated over measured"
         made.append(in_range(said, ratio, 0.98, 1.02, theory=True))
     return made
+
+
+def measure(quick: bool = False) -> list[Row]:
+    """`rows` of all problems; ``quick``: of one small problem."""
+    return rows(1, (10, 30, 3)) if quick else rows()
+
+
+def section(found: Sequence[Row]) -> Section:
+    """Distances, estimates and sparseness with their verdicts, for a page."""
+    header = ["batches", "share of the edge", *_COLUMNS.values()]
+    body = []
+    for name, _, share in FOLLOWED:
+        own = [r for r in found if (r["setting"], r["share"], r["momentum"]) == (name, share, 0)]
+        medians = [f"{np.median([r[k] for r in own]):.2g}" for k in _COLUMNS]
+        body.append([name, f"{share:g}", *medians])
+    judged = [claim.to_dict() for claim in claims(found)]
+    closest = max(r["steps"] for r in found if "steps" in r)
+    return Section(
+        "Runs of finite steps on u v",
+        "Distance of w at the end from four projections, relative to |w|; charges estimated before "
+        "the run along the flow; l1 norm and distance from the truth over those of the flow.",
+        answer=f"Final charges and moved start together name the end to {closest:.1g}.",
+        tables=[("Medians over problems.", [header, *body]), *tables(judged)],
+    )
+
+
+_COLUMNS = {
+    "first": "first charges",
+    "final": "final charges",
+    "steps": "final charges, moved start",
+    "before": "estimated before",
+    "error": "error of log charges",
+    "l1": "l1 norm",
+    "from_truth": "from the truth",
+}

@@ -3,7 +3,7 @@
 Runs know the loss, the weights and their decay alone; the prediction knows functions alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +13,8 @@ import optax
 
 from symbias.dynamics import Optax, Problem, Run, simulate
 from symbias.mechanisms import FunctionSpace, PiecewiseLinear
-from symbias.studies.claims import Claim, in_range
+from symbias.report.page import Section
+from symbias.studies.claims import Claim, in_range, tables
 from symbias.studies.verification import Verification
 
 Row = dict[str, Any]
@@ -220,6 +221,35 @@ def figure(pictures: Sequence[Row]) -> str:
         first.set(ylabel="f(x)")
         first.legend()
         return svg(drawn)
+
+
+def measure(quick: bool = False) -> dict[str, list[Row]]:
+    """`rows`, and pictures with and without a skip; ``quick``: one problem of the first setting."""
+    if quick:
+        return {"rows": [row(SETTINGS[0], 0)], "pictures": []}
+    return {"rows": rows(), "pictures": [picture(setting) for setting in SETTINGS[:2]]}
+
+
+def section(found: Mapping[str, Sequence[Row]]) -> Section:
+    """Predictions, networks and verdicts, for a page."""
+    header = ["network", "excess of the objective", "largest", "distance at data", "largest",
+              "to the nearest rival", "outside of the band"]  # fmt: skip
+    body = []
+    for name in dict.fromkeys(r["setting"] for r in found["rows"]):
+        own = {k: np.array([r[k] for r in found["rows"] if r["setting"] == name])
+               for k in ("excess", "away", "rival", "outside")}  # fmt: skip
+        numbers = [f"{g(own[k]):.1g}" for k in ("excess", "away") for g in (np.median, np.max)]
+        body.append([name, *numbers, f"{own['rival'].min():.2g}", f"{own['outside'].max():.1g}"])
+    worst = max(r["excess"] for r in found["rows"])
+    drawn = [("Functions of trained networks in the band of all minimisers.",
+              figure(found["pictures"]))] if found["pictures"] else []  # fmt: skip
+    return Section(
+        "Networks of width 100",
+        "Distances over the deviation of the function.",
+        answer=f"No objective ends more than {worst:.1g} above the least of all functions.",
+        figures=drawn,
+        tables=[("", [header, *body]), *tables([c.to_dict() for c in claims(found["rows"])])],
+    )
 
 
 def _distance(a: np.ndarray, b: np.ndarray) -> float:

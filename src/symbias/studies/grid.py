@@ -81,15 +81,15 @@ ENTRIES = (
 )
 
 
-def fill(quick: bool, say: Callable[[str], None]) -> dict[str, list[Verification]]:
-    """The cells of every row, in the order of `CHECKS`; ``quick`` takes half of the rows."""
+def fill(quick: bool, say: Callable[[str], None]) -> dict[str, dict[str, Verification]]:
+    """A cell for every row and mechanism, in the order of `CHECKS`; ``quick``: half of the rows."""
     entries = (*ENTRIES[:4], ENTRIES[-1]) if quick else ENTRIES
-    grid: dict[str, list[Verification]] = {}
+    grid: dict[str, dict[str, Verification]] = {}
     for entry in entries:
-        grid[entry.name] = []
+        grid[entry.name] = {}
         for mechanism, check in CHECKS.items():
             cell = attempt(mechanism, partial(check, entry, quick))
-            grid[entry.name].append(cell)
+            grid[entry.name][mechanism] = cell
             number = f"{cell.quantity} {cell.value:.2g}" if cell.quantity else cell.note
             say(f"{entry.name}, {mechanism}: {cell.verdict}; {number}")
         jax.clear_caches()  # programs of its own for each cell: a process may map only so many

@@ -6,23 +6,23 @@ from typing import Any
 import numpy as np
 
 from symbias.report.page import Section
-from symbias.studies.theorems import THEOREMS, Theorem
+from symbias.studies.theorems import Theorem
 from symbias.studies.verification import Verification
 
+Grid = Mapping[str, Mapping[str, Verification]]  # parameterization -> mechanism -> cell
 _VERDICTS = ("verified", "failed", "refused")
-_DRAWN = tuple(t.mechanism for t in THEOREMS if t.mechanism not in ("Adam", "step size"))
+_NOT_DRAWN = ("Adam", "step size")  # one number for each cell
 
 
-def overview(grid: Mapping[str, list[Verification]], figure: str) -> Section:
+def overview(grid: Grid, figure: str) -> Section:
     """All verdicts."""
-    counts = {v: sum(c.verdict == v for cells in grid.values() for c in cells) for v in _VERDICTS}
-    rows = [["parameterization", *(t.mechanism for t in THEOREMS)]]
-    rows += [[name, *(c.verdict for c in cells)] for name, cells in grid.items()]
+    cells = [cell.verdict for row in grid.values() for cell in row.values()]
+    counts = {verdict: cells.count(verdict) for verdict in _VERDICTS}
+    rows = [["parameterization", *next(iter(grid.values()))]]
+    rows += [[name, *(c.verdict for c in row.values())] for name, row in grid.items()]
     return Section(
         title="Parameterization by mechanism",
-        answer=f"{sum(counts.values())} cells: "
-        + ", ".join(f"{n} {v}" for v, n in counts.items())
-        + ".",
+        answer=f"{len(cells)} cells: " + ", ".join(f"{n} {v}" for v, n in counts.items()) + ".",
         lead="Each cell was trained and held against a computation that knows no run, or refused "
         "with the reason.",
         figures=[("Predicted (across) against measured (up); for laws, samples and law.", figure)],
@@ -31,7 +31,7 @@ def overview(grid: Mapping[str, list[Verification]], figure: str) -> Section:
 
 
 def column(theorem: Theorem, cells: Mapping[str, Verification]) -> Section:
-    """A mechanism: its theorem, and prediction and run for each parameterization."""
+    """A mechanism: its theorem, and prediction and run for each parameterization, if any."""
     judged = [c for c in cells.values() if c.verdict != "refused"]
     right = sum(c.verdict == "verified" for c in judged)
     rows = [["parameterization", "verdict", "what", "value", "bound", "notes"]]
@@ -43,8 +43,8 @@ def column(theorem: Theorem, cells: Mapping[str, Verification]) -> Section:
     return Section(
         title=theorem.mechanism[0].upper() + theorem.mechanism[1:],
         lead=f"{theorem.says} ({theorem.source}.)",
-        answer=f"{right} of {len(judged)} parameterizations verified{rest}.",
-        tables=[("", rows)],
+        answer=f"{right} of {len(judged)} parameterizations verified{rest}." if cells else "",
+        tables=[("", rows)] if cells else [],
     )
 
 
@@ -55,21 +55,21 @@ def svg_of(figure: str) -> str:
     return svg_text(figure)
 
 
-def figure(grid: Mapping[str, list[Verification]]) -> str:
+def figure(grid: Grid) -> str:
     """Predicted against measured numbers of all cells that have them, as a data URI."""
     from matplotlib.figure import Figure
 
     from symbias.report.style import svg
 
-    places = [k for k, t in enumerate(THEOREMS) if t.mechanism in _DRAWN]
-    drawn = Figure(figsize=(1.45 * len(places), 1.3 * len(grid)), layout="constrained")
-    axes = drawn.subplots(len(grid), len(places), squeeze=False)
-    for ax, place in zip(axes[0], places, strict=True):
-        ax.set_title(THEOREMS[place].mechanism, fontsize=9)
+    shown = [name for name in next(iter(grid.values())) if name not in _NOT_DRAWN]
+    drawn = Figure(figsize=(1.45 * len(shown), 1.3 * len(grid)), layout="constrained")
+    axes = drawn.subplots(len(grid), len(shown), squeeze=False)
+    for ax, mechanism in zip(axes[0], shown, strict=True):
+        ax.set_title(mechanism, fontsize=9)
     for row, (name, cells) in zip(axes, grid.items(), strict=True):
         row[0].set_ylabel(name, fontsize=7)
-        for ax, place in zip(row, places, strict=True):
-            _draw(ax, cells[place])
+        for ax, mechanism in zip(row, shown, strict=True):
+            _draw(ax, cells[mechanism])
     return svg(drawn)
 
 

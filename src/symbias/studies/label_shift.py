@@ -24,6 +24,7 @@ from symbias.parameterizations import (
     jacobian,
     measurements,
 )
+from symbias.report.page import Section
 
 RATES = (0.0015, 0.003, 0.006)
 RECORDS = 4  # in a relaxation time
@@ -201,3 +202,26 @@ def _responses(rng: np.random.Generator, inputs: np.ndarray, w: np.ndarray) -> n
     rest = 0.3 * rng.normal(size=len(features))
     y = features @ w.ravel() + rest - basis @ (basis.T @ rest)
     return y if inputs.shape[1:] == w.shape else y.reshape(len(inputs), -1)
+
+
+def measure(quick: bool = False) -> list[dict[str, Any]]:
+    """Rows of three settings at three learning rates; ``quick`` takes one of each."""
+    wanted = ("Hadamard",) if quick else ("Hadamard", "groups", "P Q, x @ W")
+    cases = [case for case in settings() if case[0] in wanted]
+    return rows(cases, RATES[-1:] if quick else RATES, pairs=16, relaxations=100)
+
+
+def section(found: Sequence[dict[str, Any]]) -> Section:
+    """Shifts, predicted and measured, for a page."""
+    table = [["setting", "learning rate", "predicted", "measured", "standard error", "error"]]
+    for r in found:
+        numbers = [f"{r[k]:.4e}" for k in ("predicted", "measured")]
+        cells = [r["setting"], f"{r['learning_rate']:g}", *numbers, f"{r['standard_error']:.1e}"]
+        table.append([*cells, f"{100 * r['relative_error']:.2f}%"])
+    worst = max(r["relative_error"] for r in found)
+    return Section(
+        "The shift at small learning rates",
+        "Length of the shift of the mean of w; the error is that of the whole vector.",
+        answer=f"The largest error of a predicted shift is {100 * worst:.2f}%.",
+        tables=[("Predicted and measured shifts, anisotropic inputs.", table)],
+    )

@@ -1,18 +1,20 @@
 """Every mechanism: its theorem, what it predicts, and runs that could refute it; on one page."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import jax
 
 from symbias._core.files import replace_file
 from symbias._version import __version__
-from symbias.report.page import Section, render
+from symbias.report.page import render
 from symbias.studies import (
     finite_steps,
     flow_limits,
+    function_space,
     grid,
     grid_page,
     incremental,
@@ -23,22 +25,18 @@ from symbias.studies.clock import Clock
 from symbias.studies.theorems import THEOREMS
 from symbias.studies.verification import Verification
 
-SCALES = tuple(10.0**-k for k in range(7))
 _INTRO = (
     "What each way of training makes of each parameterization: the theorem, the prediction, and "
     "runs that know the loss and the factors alone."
 )
-# mechanism -> what is measured beside its column of the grid, and its part of the page
-Measure = Callable[[bool], Any]
-PARTS: Mapping[str, tuple[Measure, Callable[[Any], Section]]] = {
-    "label noise": (lambda quick: label_shift.some_rows(quick), label_shift.section),
-    "gradient flow": (lambda quick: flow_limits.some_rows(quick), flow_limits.section),
-    "SGD noise": (
-        lambda quick: finite_steps.rows(*((1, (10, 30, 3)) if quick else (finite_steps.PROBLEMS,))),
-        finite_steps.section,
-    ),
-    "step size": (sharpness.measure, sharpness.section),
-    "small start": (incremental.measure, incremental.section),
+# mechanism -> modules that measure more than its column of the grid: (quick) -> rows -> sections
+PARTS: Mapping[str, Sequence[ModuleType]] = {
+    "label noise": (label_shift,),
+    "gradient flow": (flow_limits,),
+    "SGD noise": (finite_steps,),
+    "step size": (sharpness,),
+    "small start": (incremental,),
+    "function space": (function_space,),
 }
 
 
@@ -57,15 +55,15 @@ def run(out: str | Path, quick: bool = False, progress: bool = True) -> dict[str
     folder, clock = Path(out), Clock(progress)
     folder.mkdir(parents=True, exist_ok=True)
     cells = grid.fill(quick, clock.say)
-    parts = {}
-    for name, (measure, _) in PARTS.items():
-        parts[name] = measure(quick)
+    parts: dict[str, list[Any]] = {}
+    for name, modules in PARTS.items():
+        parts[name] = [module.measure(quick) for module in modules]
         clock.say(f"{name}: measured")
         jax.clear_caches()  # a program for each run: a process may map only so many
     result = {
         "symbias": __version__,
         "quick": quick,
-        "grid": {name: [c.to_dict() for c in row] for name, row in cells.items()},
+        "grid": {name: [c.to_dict() for c in row.values()] for name, row in cells.items()},
         "parts": parts,
         "seconds": clock.seconds,
     }
@@ -77,15 +75,15 @@ def run(out: str | Path, quick: bool = False, progress: bool = True) -> dict[str
 
 
 def page(
-    cells: Mapping[str, list[Verification]], parts: Mapping[str, Any], figure: str
+    cells: Mapping[str, Mapping[str, Verification]], parts: Mapping[str, Any], figure: str
 ) -> str:
     """HTML of the whole: the grid, then each mechanism with its theorem."""
     sections = [grid_page.overview(cells, figure)]
-    for place, theorem in enumerate(THEOREMS):
-        column = {name: row[place] for name, row in cells.items()}
-        own = grid_page.column(theorem, column)
-        if theorem.mechanism in PARTS:
-            own.parts.append(PARTS[theorem.mechanism][1](parts[theorem.mechanism]))
+    for theorem in THEOREMS:
+        name = theorem.mechanism
+        own = grid_page.column(theorem, {k: row[name] for k, row in cells.items() if name in row})
+        for module, measured in zip(PARTS.get(name, ()), parts.get(name, ()), strict=True):
+            own.parts.append(module.section(measured))
         sections.append(own)
     footer = f"symbias {__version__}. The numbers stand in mechanisms.json, beside this page."
     return render("Mechanisms", _INTRO, sections, footer)

@@ -72,4 +72,12 @@ THEOREMS = (
         "integrated gradient reaches 1/2 log(4/c).",
         "Berthier 2023; Pesme, Flammarion 2023",
     ),
+    Theorem(
+        "function space",
+        "Weight decay lam of a ReLU network with one hidden layer, one input and an undecayed skip "
+        "is lam int |f''| on its function f: a trend filter, with knots at the data among its "
+        "minimisers. Without the skip it is lam max(int |f''|, |f'(-inf) + f'(inf)|); decayed "
+        "biases weigh int |f''| by sqrt(1 + x^2).",
+        "Savarese, Evron, Soudry, Srebro 2019; Boursier, Flammarion 2023",
+    ),
 )
