@@ -1,45 +1,100 @@
 """A reduced design grid: every check passes on a right design, and fails on a wrong one."""
 
+import html
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy.integrate import solve_ivp
 from sklearn.exceptions import ConvergenceWarning
 
 import symbias as sb
-from symbias.studies import design_grid, verification
+from symbias.studies import grid, grid_checks, mechanisms, verification
+from symbias.studies.theorems import THEOREMS
 
 QUICK = {"pairs": 12, "relaxations": 40, "burn_in": 10}
 
 
 @pytest.fixture(scope="module")
-def grid(tmp_path_factory: pytest.TempPathFactory):
-    folder = tmp_path_factory.mktemp("grid")
-
-    def label_noise(entry: design_grid.Entry, quick: bool) -> verification.Verification:
-        return verification.check_label_noise(entry.of((3,)), **QUICK)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(design_grid, "ENTRIES", design_grid.ENTRIES[:3])
-        patch.setitem(design_grid.CHECKS, "label noise", label_noise)
-        return folder, design_grid.run(folder, quick=True, progress=False)
+def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("mechanisms")
+    return folder, mechanisms.run(folder, quick=True, progress=False)
 
 
 @pytest.mark.slow
-def test_no_cell_is_empty_and_none_fails(grid: tuple[Path, dict]) -> None:
-    folder, result = grid
+def test_no_cell_is_empty_and_none_fails(study: tuple[Path, dict[str, Any]]) -> None:
+    folder, result = study
     verdicts = {}
     for name, cells in result["grid"].items():
-        assert [c["mechanism"] for c in cells] == list(design_grid.MECHANISMS)
+        assert [c["mechanism"] for c in cells] == list(grid.CHECKS)
         for c in cells:
-            assert c["verdict"] == "verified" or (c["verdict"] == "refused" and c["note"])
-        verdicts[name] = [c["verdict"] for c in cells]
-    assert verdicts["u v"] == ["verified"] * 5 + ["refused"]
-    assert verdicts["s v, groups of 3"][2:4] == ["refused"] * 2
-    assert json.loads((folder / "design-grid.json").read_text())["quick"] is True
-    assert "<img" in (folder / "index.html").read_text()
+            right = c["verdict"] == "verified" or (c["verdict"] == "refused" and c["note"])
+            assert right, (name, c)
+        verdicts[name] = {c["mechanism"] for c in cells if c["verdict"] == "refused"}
+    assert verdicts["u v"] == {"Adam"}
+    assert verdicts["s v, groups of 3"] == {"gradient flow", "SGD noise", "Adam", "small start"}
+    assert verdicts["u, ridge"] <= {"label noise", "small start"}
+    assert json.loads((folder / "mechanisms.json").read_text())["quick"] is True
+
+
+@pytest.mark.slow
+def test_the_page_has_theorem_prediction_and_run_of_every_mechanism(
+    study: tuple[Path, dict[str, Any]],
+) -> None:
+    folder, result = study
+    text = html.unescape((folder / "index.html").read_text())
+    for theorem in THEOREMS:
+        assert theorem.says in text
+        assert theorem.source in text
+    assert set(grid.CHECKS) <= {theorem.mechanism for theorem in THEOREMS}
+    assert set(result["parts"]) == set(mechanisms.PARTS) <= {t.mechanism for t in THEOREMS}
+    assert "<img" in text
+    assert (folder / "grid.svg").read_text().startswith("<?xml")
+
+
+def test_a_product_of_three_waits_for_a_power_of_the_start() -> None:
+    """Time until u^L = 1/2 from u = a, on 1/2 (u^L - 1)^2: log(1/a) at depth 2, 1/a at depth 3."""
+
+    def time(depth: int, a: float) -> float:
+        def half(_: float, u: np.ndarray) -> float:
+            return float(u[0] ** depth - 0.5)
+
+        half.terminal = True  # type: ignore[attr-defined]
+        flow = solve_ivp(lambda _, u: u ** (depth - 1) * (1 - u**depth), (0, 1e6), [a],
+                         events=half, rtol=1e-8, atol=1e-12)  # fmt: skip
+        return float(flow.t_events[0][0])
+
+    assert time(2, 1e-4) / time(2, 1e-2) == pytest.approx(2, rel=0.1)
+    assert time(3, 1e-4) / time(3, 1e-2) == pytest.approx(100, rel=0.05)
+
+
+def test_what_is_refused_for_small_starts() -> None:
+    for p, why in (
+        (sb.Hadamard(3, depth=3), "product of 3 numbers"),
+        (sb.Plain(3), "plain parameters are learned from the start"),
+        (sb.Synthesis(sb.CumulativeSum(), sb.Hadamard(3)), "plain parameters"),
+        (sb.Linked(sb.Hadamard(3), sb.PowerLink(1.5)), "behind a link"),
+        (sb.GroupProduct(4, groups=[0, 0, 1, 1]), "the direction inside a group turns"),
+    ):
+        with pytest.raises(sb.Refused, match=why):
+            grid_checks.check_small_start(p)
+
+
+@pytest.mark.parametrize("wrong", ["max margin", "step size"])
+def test_wrong_predictions_fail(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another norm, and a largest rate that is 5% too large."""
+    monkeypatch.setitem(grid_checks.STEPS, "max margin", 30_000)
+    if wrong == "max margin":
+        right = sb.MaxMargin.direction
+        monkeypatch.setattr(
+            sb.MaxMargin, "direction", lambda m, p, X, y, start: right(m, sb.Plain(6), X, y)
+        )
+        assert grid_checks.check_max_margin(sb.Hadamard(6)).verdict == "failed"
+    else:
+        monkeypatch.setattr(grid_checks, "SHARES", (1.02, 1.08))
+        assert grid_checks.check_step_size(sb.Hadamard(6)).verdict == "failed"
 
 
 @pytest.mark.slow
