@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from symbias.mechanisms.bregman import Potential
     from symbias.mechanisms.densities import effective_loss
     from symbias.mechanisms.gradient_flow import GradientFlow
-    from symbias.mechanisms.label_noise import least_gradients
+    from symbias.mechanisms.label_noise_drift import Drift
     from symbias.mechanisms.langevin import Langevin, noise_drift
     from symbias.mechanisms.law import Law
     from symbias.mechanisms.max_margin import Margin, MaxMargin
+    from symbias.mechanisms.orbit_gradients import least_gradients
     from symbias.mechanisms.potentials import flow_bracket
     from symbias.mechanisms.reach import Reach, reachable
     from symbias.mechanisms.sgd import (
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _LAZY = {
     "Adam": "adaptive",
     "AdamW": "adaptive",
+    "Drift": "label_noise_drift",
     "Event": "staircase",
     "GradientFlow": "gradient_flow",
     "Incremental": "staircase",
@@ -51,7 +53,7 @@ _LAZY = {
     "equilibrium": "sgd",
     "expected_charge_drift": "sgd",
     "flow_bracket": "potentials",
-    "least_gradients": "label_noise",
+    "least_gradients": "orbit_gradients",
     "noise_drift": "langevin",
     "reachable": "reach",
     "relaxation_time": "sgd",
@@ -60,6 +62,7 @@ _LAZY = {
 __all__ = [
     "Adam",
     "AdamW",
+    "Drift",
     "Event",
     "GradientFlow",
     "Incremental",

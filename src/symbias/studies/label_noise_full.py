@@ -1,0 +1,268 @@
+"""Label noise in full: its drift at learning rates of any size, and isotropic noise beside it.
+
+Two tables. The drift of the factors of w = u v along the manifold of zero loss, as `LabelNoise.drift`
+says, against runs that know the loss and the factors alone; and where runs with label noise and with
+isotropic Gaussian noise end, from several starts, on labels of a sparse truth (HaoChen, Wei, Lee,
+Ma, "Shape matters: understanding the implicit bias of the noise covariance", COLT 2021).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from symbias.dynamics import SGD, Langevin, Problem, simulate
+from symbias.mechanisms import LabelNoise
+from symbias.parameterizations import Hadamard, jacobian
+from symbias.studies.claims import Claim, in_range
+from symbias.studies.finite_steps import Sparse
+
+Row = dict[str, Any]
+Params = dict[str, np.ndarray]
+SHARES = (0.1, 0.3, 0.6)  # learning rate times largest curvature / 2
+SIGMA = 1e-4  # small: the drift is that of one point of the manifold
+REPLICAS, PROBLEMS = 32, 10
+STEPS, HEAVY_STEPS = 20_000, 80_000  # momentum adds up what is random along the manifold
+
+
+class Setting(NamedTuple):
+    """A way of drawing batches, and how far from one another the inputs of a problem are.
+
+    Batches of one hold a learning rate only where gradients of samples are alike: with momentum .9
+    and ten times the noise, much alike.
+    """
+
+    name: str
+    batch_size: int | None
+    momentum: float
+    samples: int = 3
+    spread: float = 0.5
+
+
+SETTINGS = (
+    Setting("full batches", None, 0.0),
+    Setting("batches of one", 1, 0.0),
+    Setting("full batches", None, 0.9),
+    Setting("batches of one", 1, 0.9, 2, 0.1),
+)
+
+
+class Fitted(NamedTuple):
+    """Inputs, and factors at which training begins: labels are what they predict."""
+
+    X: np.ndarray
+    theta: Params
+    gradients: np.ndarray  # of every prediction, (samples, factors)
+
+    @classmethod
+    def of(cls, seed: int, samples: int, spread: float, size: int = 5) -> "Fitted":
+        rng = np.random.default_rng(seed)
+        X = 1 + spread * rng.normal(size=(samples, size))
+        u, v = rng.uniform(0.5, 1.5, (2, size)) * [np.ones(size), rng.choice([-1, 1], size)]
+        return cls(X, {"u1": u, "u2": v}, np.hstack([X * v, X * u]))
+
+    @property
+    def curvatures(self) -> np.ndarray:
+        """Of the loss, falling."""
+        return np.linalg.svdvals(self.gradients) ** 2 / len(self.X)
+
+    @property
+    def tangents(self) -> np.ndarray:
+        """The projection on the directions in which no prediction changes."""
+        return np.eye(self.gradients.shape[1]) - np.linalg.pinv(self.gradients) @ self.gradients
+
+
+def measured_drift(
+    made: Fitted, rule: SGD, *, replicas: int = REPLICAS, steps: int = STEPS, key: int = 0
+) -> np.ndarray:
+    """Steps along the manifold, the mean over a run of each replica: (replicas, factors).
+
+    Fluctuations across the manifold have settled before: after 3 relaxation times of the slowest.
+    """
+    p = Hadamard(made.X.shape[1])
+    y = made.X @ np.asarray(p(made.theta))
+    problem = Problem(lambda t, x: jnp.sum(x * p(t), axis=-1), made.theta, data=(made.X, y))
+    before = 3 * (1 - rule.momentum) / (rule.learning_rate * made.curvatures[-1])
+    run = simulate(
+        problem,
+        rule,
+        steps=steps * (1 + int(np.ceil(before / steps))),
+        every=steps,
+        replicas=replicas,
+        key=key,
+        observe={"theta": lambda t: jnp.concatenate([t["u1"], t["u2"]])},
+        progress=False,
+    )
+    seen = run.trace["theta"].values
+    return (seen[:, -1] - seen[:, -2]) @ made.tangents / steps
+
+
+def first_order(made: Fitted, mechanism: LabelNoise) -> np.ndarray:
+    """The drift by the mean squared gradient alone: -(eta sigma/(1 - beta))^2/4B of its gradient."""
+    p, count = Hadamard(made.X.shape[1]), len(made.X)
+
+    def size(theta: Any) -> Any:
+        return jnp.sum((made.X @ jacobian(p, theta)) ** 2) / count
+
+    with jax.enable_x64(True):
+        slope = jax.grad(size)({k: jnp.asarray(v) for k, v in made.theta.items()})
+    scale = (mechanism.rate * mechanism.sigma) ** 2 / (4 * (mechanism.batch_size or count))
+    return -scale * made.tangents @ np.concatenate([slope["u1"], slope["u2"]])
+
+
+def drift_row(
+    setting: Setting, share: float, seed: int, *, replicas: int = REPLICAS, steps: int = STEPS
+) -> Row:
+    """The drift of one problem, as foretold and as measured.
+
+    Returns
+    -------
+    dict
+        "ratio", measured over predicted, along the prediction, with its "standard_error"; "error",
+        the length of the difference of the two vectors over that of the measured one; those of the
+        first order, "first_ratio" and "first_error"; "batches", how much of the prediction the
+        logarithm of full batches would miss.
+    """
+    name, batch, momentum, samples, spread = setting
+    made = Fitted.of(seed, samples, spread)
+    rate = 2 * share / made.curvatures[0]
+    mechanism = LabelNoise(SIGMA, rate, batch, momentum)
+    p = Hadamard(made.X.shape[1])
+    told = _flat(mechanism.drift(p, made.theta, made.X).theta)
+    by_log = _flat(LabelNoise(SIGMA, rate, None, momentum).drift(p, made.theta, made.X).theta)
+    by_log = by_log * samples / (batch or samples)
+    rule = SGD(rate, batch, label_noise=SIGMA, momentum=momentum)
+    each = measured_drift(made, rule, replicas=replicas, steps=steps, key=seed)
+    mean, ratios = each.mean(axis=0), each @ told / (told @ told)
+    first = first_order(made, mechanism)
+    return {
+        "setting": name,
+        "momentum": momentum,
+        "share": share,
+        "seed": seed,
+        "ratio": float(ratios.mean()),
+        "standard_error": float(ratios.std(ddof=1) / np.sqrt(replicas)),
+        "error": float(np.linalg.norm(told - mean) / np.linalg.norm(mean)),
+        "first_ratio": float(mean @ first / (first @ first)),
+        "first_error": float(np.linalg.norm(first - mean) / np.linalg.norm(mean)),
+        "batches": float(np.linalg.norm(by_log - told) / np.linalg.norm(told)),
+    }
+
+
+def drift_rows(*, quick: bool = False) -> list[Row]:
+    """`drift_row` for all settings, shares and problems; quick, few steps of one problem."""
+    if quick:
+        return [drift_row(s, 0.3, 2, replicas=8, steps=4000) for s in SETTINGS]
+    return [
+        drift_row(s, share, seed, steps=STEPS if s.momentum == 0 else HEAVY_STEPS)
+        for s in SETTINGS
+        for share in SHARES
+        for seed in range(PROBLEMS)
+    ]
+
+
+class Hunt(NamedTuple):
+    """Size of the search for a sparse w, and the runs that make it."""
+
+    shape: tuple[int, int, int] = (40, 100, 4)  # samples, entries, of which not zero in the truth
+    learning_rate: float = 0.01
+    steps: int = 200_000
+    cooling: int = 20_000
+
+
+STARTS = ("small", "large", "random")  # u = .1 or u = 1 with v = 0, or factors of std 1
+TEMPERATURES = {"isotropic": 1.0, "isotropic, a tenth": 0.1}
+QUICK = Hunt((15, 30, 2), 0.02, 30_000, 4000)
+
+
+def sparse_rows(*, quick: bool = False) -> list[Row]:
+    """`sparse_ends` of all problems; quick, of a small one."""
+    if quick:
+        return sparse_ends(0, QUICK)
+    return [row for seed in range(PROBLEMS) for row in sparse_ends(seed)]
+
+
+def sparse_ends(seed: int, hunt: Hunt = Hunt()) -> list[Row]:
+    """Where runs with label noise of std 1 and batches of one end, with isotropic noise, or none.
+
+    Isotropic noise is Langevin's, at the temperature at which a step has as much variance as label
+    noise gives it at the balanced factors of the truth, and at a tenth of that. Noise is then
+    switched off, so that what is compared fits the labels.
+
+    Returns
+    -------
+    list of dict
+        For every start, distances from the truth relative to its length: "label noise",
+        "isotropic", "isotropic, a tenth", "none"; infinite where a run diverged.
+    """
+    made = Sparse.of(seed, hunt.shape)
+    X, rate, p = made.X, hunt.learning_rate, Hadamard(hunt.shape[1])
+    starts = [p.section(np.zeros(p.shape), c) for c in (0.01, 1.0)] + [p.init(seed + 1000)]
+    first = {k: np.stack([np.asarray(s[k]) for s in starts]) for k in p.shapes}
+    problem = Problem(lambda t, x: x @ p(t), starts[0], data=(X, made.y))
+    power = rate * np.mean(_gradients(X, p.section(made.truth)) ** 2) / 2
+    rules = {"label noise": SGD(rate, 1, label_noise=1.0)} | {
+        name: Langevin(share * power, orbital=1.0, step_size=rate)
+        for name, share in TEMPERATURES.items()
+    }
+    ends = {name: _run(problem, rule, first, hunt.steps) for name, rule in rules.items()}
+    ends["none"] = first
+    every = {k: np.concatenate([end[k] for end in ends.values()]) for k in first}
+    lost = ~np.isfinite(every["u1"]).all(axis=1)
+    every = {k: np.where(lost[:, None], 0.0, v) for k, v in every.items()}
+    sharpest = np.linalg.norm(_gradients(X, every), 2, axis=(1, 2)).max() ** 2 / len(X)
+    cooled = _run(problem, SGD(min(rate, 0.5 / sharpest)), every, hunt.cooling)
+    off = np.linalg.norm(cooled["u1"] * cooled["u2"] - made.truth, axis=1)
+    off[lost] = np.inf
+    away = (off / np.linalg.norm(made.truth)).reshape(len(ends), len(STARTS))
+    return [
+        {"start": start, "seed": seed} | dict(zip(ends, map(float, away[:, k]), strict=True))
+        for k, start in enumerate(STARTS)
+    ]
+
+
+def _run(problem: Problem, rule: Any, start: Params, steps: int) -> Params:
+    run = simulate(
+        problem,
+        rule,
+        steps=steps,
+        every=steps,
+        replicas=len(start["u1"]),
+        start=start,
+        progress=False,
+    )
+    lost = run.diverged[:, None] >= 0
+    return {k: np.where(lost, np.inf, v) for k, v in run.final.items()}
+
+
+def _gradients(X: np.ndarray, theta: Mapping[str, Any]) -> np.ndarray:
+    """Of every prediction in the factors, those of replicas along the first axis."""
+    u, v = (np.asarray(theta[k])[..., None, :] for k in ("u1", "u2"))
+    return np.concatenate([X * v, X * u], axis=-1)
+
+
+def _flat(theta: Params) -> np.ndarray:
+    return np.concatenate([theta["u1"], theta["u2"]])
+
+
+def claims(drifts: Sequence[Row], ends: Sequence[Row]) -> list[Claim]:
+    """What theory says of these rows, each with its verdict over problems."""
+    made = []
+    for setting in SETTINGS:
+        for share in SHARES:
+            same = (setting.name, setting.momentum, share)
+            ratios = [
+                r["ratio"] for r in drifts if (r["setting"], r["momentum"], r["share"]) == same
+            ]
+            said = f"{setting.name}, momentum {setting.momentum:g}, eta h/2 = {share:g}: "
+            said += "drift, measured over predicted"
+            made.append(in_range(said, ratios, 0.98, 1.02, theory=True))
+    for start in STARTS:
+        here = [r for r in ends if r["start"] == start]
+        said = f"{start} start: distance from the truth, label noise"
+        made.append(in_range(said, [r["label noise"] for r in here], high=0.05))
+        least = [min(r["isotropic"], r["isotropic, a tenth"]) for r in here]
+        made.append(in_range(f"{start} start: the nearer of isotropic noise", least, low=0.1))
+    return made
