@@ -10,11 +10,10 @@ SOLVED = 1e-11  # relative residual of the Lyapunov equation
 
 def stationary(
     curvatures: np.ndarray,
-    gradients: np.ndarray,
     learning_rate: float,
     momentum: float,
-    batch_size: int | None,
-    count: int,
+    batch_size: int,
+    gradients: np.ndarray | None = None,
 ) -> np.ndarray:
     r"""Covariance of theta in the eigenbasis of H, for label noise of std 1.
 
@@ -36,13 +35,16 @@ def stationary(
     ----------
     curvatures : array (r,)
         h, positive and below 2 (1 + momentum) / learning_rate.
-    gradients : array (n, outputs, r)
-        Of every sample; only read with batches.
+    batch_size : int
+        B, or n for full batches.
+    gradients : array (n, outputs, r), optional
+        Of every sample, where batches are drawn.
 
     Raises
     ------
     Refused
-        Where fluctuations grow in mean square: exactly where the solution is not positive.
+        Where fluctuations grow in mean square: exactly where the solution is not positive, as W
+        and the source are positive maps (Krein and Rutman).
     """
     h, eta, beta = curvatures, learning_rate, momentum
     a = 1 + beta - eta * h
@@ -51,25 +53,22 @@ def stationary(
         - (1 + beta**2) * np.multiply.outer(a, a)
         + beta * np.add.outer(a**2, a**2)
     )
-    if batch_size is None:
-        return np.diag(np.diag(answer) * eta**2 * h / count)
     first = answer * np.diag(eta**2 * h / batch_size)
-    scale = np.max(first, initial=0.0)
-    rank = len(h)
+    if gradients is None or not h.size:
+        return first
+    scale, shape, g = np.max(first), first.shape, gradients
 
     def fixed(flat: np.ndarray) -> np.ndarray:
-        s = flat.reshape(rank, rank)
-        inner = gradients @ s @ gradients.mT
-        spread = np.einsum("nak,nab,nbl->kl", gradients, inner, gradients, optimize=True) / count
-        more = eta**2 / batch_size * (spread - h[:, None] * s * h)
-        return (s - answer * more).ravel()
+        s = flat.reshape(shape)
+        inner = g @ s @ g.mT
+        spread = np.einsum("nak,nab,nbl->kl", g, inner, g, optimize=True) / len(g)
+        return (s - answer * (eta**2 / batch_size) * (spread - h[:, None] * s * h)).ravel()
 
-    operator = LinearOperator((rank**2, rank**2), matvec=fixed, dtype=float)
+    operator = LinearOperator((first.size, first.size), matvec=fixed, dtype=float)
     solved, failed = gmres(
-        operator, first.ravel() / scale, rtol=SOLVED, restart=min(rank**2, 200), maxiter=50
+        operator, first.ravel() / scale, rtol=SOLVED, restart=min(first.size, 200), maxiter=50
     )
-    s = solved.reshape(rank, rank)
-    s = scale * (s + s.T) / 2
+    s = scale * (solved + solved.reshape(shape).T.ravel()).reshape(shape) / 2
     if failed or np.linalg.eigvalsh(s)[0] <= 0:
         raise Refused(
             f"with batches of {batch_size} fluctuations grow in mean square at the learning rate "

@@ -52,7 +52,7 @@ class LabelNoise(Mechanism):
     residuals: all that SGD noise alone does to the mean of w where labels cannot be fitted.
 
     Free coordinates are plain parameters: their own gradients do not depend on theta, and that
-    constant is left out.
+    constant is left out. `drift`, `penalty_at` and `least_penalty` hold at all orders in eta.
 
     Parameters
     ----------
@@ -180,11 +180,11 @@ class LabelNoise(Mechanism):
 
         .. math:: E[\Delta\theta] = -\frac\eta{1-\beta} P\,\frac1n\sum_i K_i S g_i
 
-        for labels that theta fits, to first order in sigma^2; g_i and K_i are the derivatives of
-        f_i, P projects on the tangents, and S is the stationary covariance about theta: for full
-        batches :math:`\frac{\eta\sigma^2}{2n(1-\beta)}(1 - \frac{\eta H}{2(1+\beta)})^{-1}` on
-        the range of the Hessian H, for batches drawn with replacement by a Lyapunov equation, in
-        which batches are noise too.
+        for labels that theta fits, to first order in sigma^2: g_i and K_i are the gradient and the
+        Hessian of f_i, P projects on the tangents, and S is the stationary covariance about theta,
+        :math:`\frac{\eta\sigma^2}{2n(1-\beta)}(1 - \frac{\eta H}{2(1+\beta)})^{-1}` on the range
+        of the Hessian H for full batches; for batches drawn with replacement, which are noise too,
+        it solves a Lyapunov equation.
 
         Parameters
         ----------
@@ -197,19 +197,19 @@ class LabelNoise(Mechanism):
         Returns
         -------
         Drift
-            Per step, in units of theta and w; heavy ball (Nesterov's is the same to first order).
+            Per step, in units of theta and w, for heavy ball.
 
         Raises
         ------
         Refused
-            Where theta does not hold the steps: a curvature of 2 (1 + momentum) / learning_rate or
-            more, or, with batches, fluctuations that grow in mean square.
+            Where steps leave theta: at a curvature of 2 (1 + momentum) / learning_rate or more, or,
+            with batches, where fluctuations grow in mean square.
         ValueError
             For factors or inputs that do not fit.
 
         Notes
         -----
-        Batches of one epoch (``replace=False``) are not independent of theta: not covered.
+        Not covered: batches of one epoch (``replace=False``), which depend on the ones before.
         Cost: O(N d min(N, d)) for N outputs and d parameters, with batches O(N r^2) for each of
         some ten iterations, r the rank of H.
         """
@@ -223,16 +223,9 @@ class LabelNoise(Mechanism):
         .. math:: \frac{\eta\sigma^2}{n(1-\beta)}\Bigl(-\frac{1+\beta}{2\eta}\Bigr)
             \operatorname{tr}\log\Bigl(1 - \frac{\eta H}{2(1+\beta)}\Bigr)
 
-        (Damian, Ma, Lee 2021), of which the mean of :math:`|\partial f_i/\partial\theta|^2/4` is
-        the first term. `drift` is -eta/(1 - beta) times its gradient along the manifold.
-
-        Raises
-        ------
-        Refused
-            For a curvature of 2 (1 + momentum) / learning_rate or more, or a batch_size: with
-            batches the drift is no gradient.
-        ValueError
-            For factors or inputs that do not fit.
+        (Damian, Ma, Lee 2021); the first term is that of `penalty` before the minimum. `drift` is
+        -eta/(1 - beta) times its gradient along the manifold. Arguments and errors are those of
+        `drift`; with a batch_size it is refused, as the drift is no gradient then.
         """
         from symbias.mechanisms.label_noise_drift import penalty_at
 
@@ -241,16 +234,10 @@ class LabelNoise(Mechanism):
     def least_penalty(self, p: Parameterization, w: Array, inputs: Array) -> float:
         r"""The least of `penalty_at` over all factors of w, for products of numbers.
 
-        At balanced factors, where :math:`JJ^T` is diagonal with entries :math:`L|w_j|^{2-2/L}` (free
-        coordinates 1), each the least of its own, and the penalty grows with all of them. The mean
-        of w settles at the minimum of loss + this, once the gauge has.
-
-        Raises
-        ------
-        Refused
-            For other parameterizations, a batch_size, or a curvature beyond the edge.
-        ValueError
-            For inputs that do not fit w.
+        :math:`JJ^T` is diagonal, its least entries :math:`L|w_j|^{2-2/L}` (1 for free coordinates)
+        are all at the balanced factors, and the penalty grows with each. The mean of w settles at
+        the minimum of loss + this, once the gauge has. Refused for other parameterizations, with
+        a batch_size, and from the edge on.
         """
         from symbias.mechanisms.label_noise_drift import least_penalty
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from symbias._core.arrays import Array
+from symbias._core.arrays import Array, check_dict
 from symbias._core.extras import needed_by
 from symbias._core.refusal import Refused
 from symbias.mechanisms.fluctuations import stationary
@@ -64,13 +64,11 @@ class Drift:
 
 
 class _Point(NamedTuple):
-    """Gradients of the outputs at some factors, in the eigenbasis of the Hessian."""
+    """The Hessian of the loss at some factors that fit."""
 
     slopes: np.ndarray  # dw/d theta, (size of w, parameters)
-    rows: np.ndarray  # f = rows @ w, (outputs of all samples, size of w)
     basis: np.ndarray  # (parameters, rank)
     curvatures: np.ndarray  # (rank,), of the loss, which has no others but 0
-    gradients: np.ndarray  # of every sample, (n, outputs, rank)
 
 
 def drift(
@@ -85,19 +83,12 @@ def drift(
         from jax.flatten_util import ravel_pytree
 
     with jax.enable_x64(True):
-        factors = _checked(p, theta)
+        factors: Any = _checked(p, theta)
         at = _point(p, factors, rows, count, mechanism)
-        inner = mechanism.sigma**2 * stationary(
-            at.curvatures, at.gradients, mechanism.learning_rate, mechanism.momentum,
-            mechanism.batch_size, count,
-        )  # fmt: skip
-        size, turn = np.linalg.eigh(inner)
-        ways = at.basis @ (turn * np.sqrt(np.clip(size, 0, None)))
-        flat, unravel = ravel_pytree(factors)
+        ways = mechanism.sigma * (at.basis @ _root(mechanism, at, rows, count))
         force = np.asarray(_force(p)(factors, ways.T, rows)) / count
-        along = force - at.basis @ (at.basis.T @ force)
-        step = -mechanism.rate * along
-        moved = {k: np.asarray(v) for k, v in unravel(step.astype(flat.dtype)).items()}
+        step = -mechanism.rate * (force - at.basis @ (at.basis.T @ force))
+        moved = {k: np.asarray(v) for k, v in ravel_pytree(factors)[1](step).items()}
     return Drift(moved, (at.slopes @ step).reshape(p.shape), ways @ ways.T)
 
 
@@ -148,6 +139,7 @@ def _data(p: Parameterization, inputs: Array) -> tuple[int, np.ndarray]:
 
 
 def _checked(p: Parameterization, theta: Mapping[str, Array]) -> Params:
+    check_dict(theta)
     factors = {k: np.asarray(v, dtype=float) for k, v in theta.items()}
     if not np.all(np.isfinite(np.asarray(p(factors)))):
         raise ValueError("theta gives a w that is not finite")
@@ -164,8 +156,20 @@ def _point(
     basis = ways[kept].T
     curvatures = size[kept] ** 2 / count
     _check_edge(mechanism, curvatures)
-    inside = (gradients @ basis).reshape(-1, max(1, len(rows) // count), len(curvatures))
-    return _Point(slopes, rows, basis, curvatures, inside)
+    return _Point(slopes, basis, curvatures)
+
+
+def _root(mechanism: "LabelNoise", at: _Point, rows: np.ndarray, count: int) -> np.ndarray:
+    """Z with S = Z Z^T in the eigenbasis, for label noise of std 1."""
+    eta, beta, batch = mechanism.learning_rate, mechanism.momentum, mechanism.batch_size
+    if batch is None:
+        found = stationary(at.curvatures, eta, beta, count)
+    else:
+        seen = rows @ at.slopes @ at.basis
+        each = seen.reshape(count, len(rows) // count, seen.shape[1])
+        found = stationary(at.curvatures, eta, beta, batch, each)
+    size, turn = np.linalg.eigh(found)
+    return turn * np.sqrt(np.clip(size, 0, None))
 
 
 def _check_edge(mechanism: "LabelNoise", curvatures: np.ndarray) -> None:

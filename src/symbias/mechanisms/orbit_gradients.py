@@ -1,4 +1,4 @@
-"""The factors of w with the least sum of squared gradients, over the orbit: by closed form or sweeps."""
+"""The factors of w with the least sum of squared gradients: in closed form, or by sweeps."""
 
 from collections.abc import Callable
 from functools import lru_cache

@@ -1,9 +1,10 @@
 """Label noise in full: its drift at learning rates of any size, and isotropic noise beside it.
 
-Two tables. The drift of the factors of w = u v along the manifold of zero loss, as `LabelNoise.drift`
-says, against runs that know the loss and the factors alone; and where runs with label noise and with
-isotropic Gaussian noise end, from several starts, on labels of a sparse truth (HaoChen, Wei, Lee,
-Ma, "Shape matters: understanding the implicit bias of the noise covariance", COLT 2021).
+Two tables. The drift of the factors of w = u v along the manifold of zero loss, as
+`LabelNoise.drift` says, against runs that know the loss and the factors alone; and where runs with
+label noise and with isotropic Gaussian noise end, from several starts, on labels of a sparse truth
+(HaoChen, Wei, Lee, Ma, "Shape matters: understanding the implicit bias of the noise covariance",
+COLT 2021).
 """
 
 from collections.abc import Mapping, Sequence
@@ -100,7 +101,7 @@ def measured_drift(
 
 
 def first_order(made: Fitted, mechanism: LabelNoise) -> np.ndarray:
-    """The drift by the mean squared gradient alone: -(eta sigma/(1 - beta))^2/4B of its gradient."""
+    """By the mean squared gradient alone: -(eta sigma/(1 - beta))^2/4B times its gradient."""
     p, count = Hadamard(made.X.shape[1]), len(made.X)
 
     def size(theta: Any) -> Any:
@@ -174,7 +175,7 @@ class Hunt(NamedTuple):
 
 STARTS = ("small", "large", "random")  # u = .1 or u = 1 with v = 0, or factors of std 1
 TEMPERATURES = {"isotropic": 1.0, "isotropic, a tenth": 0.1}
-QUICK = Hunt((15, 30, 2), 0.02, 30_000, 4000)
+WHOLE, QUICK = Hunt(), Hunt((15, 30, 2), 0.02, 30_000, 4000)
 
 
 def sparse_rows(*, quick: bool = False) -> list[Row]:
@@ -184,7 +185,7 @@ def sparse_rows(*, quick: bool = False) -> list[Row]:
     return [row for seed in range(PROBLEMS) for row in sparse_ends(seed)]
 
 
-def sparse_ends(seed: int, hunt: Hunt = Hunt()) -> list[Row]:
+def sparse_ends(seed: int, hunt: Hunt = WHOLE) -> list[Row]:
     """Where runs with label noise of std 1 and batches of one end, with isotropic noise, or none.
 
     Isotropic noise is Langevin's, at the temperature at which a step has as much variance as label
