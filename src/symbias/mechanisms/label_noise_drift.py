@@ -88,7 +88,9 @@ def drift(
         ways = mechanism.sigma * (at.basis @ _root(mechanism, at, rows, count))
         force = np.asarray(_force(p)(factors, ways.T, rows)) / count
         step = -mechanism.rate * (force - at.basis @ (at.basis.T @ force))
-        moved = {k: np.asarray(v) for k, v in ravel_pytree(factors)[1](step).items()}
+        moved = {
+            k: np.asarray(v) for k, v in ravel_pytree(factors)[1](jax.numpy.asarray(step)).items()
+        }
     return Drift(moved, (at.slopes @ step).reshape(p.shape), ways @ ways.T)
 
 
@@ -185,7 +187,7 @@ def _full_batches(mechanism: "LabelNoise") -> None:
     if mechanism.batch_size is not None:
         raise Refused(
             f"batches of {mechanism.batch_size}: beyond first order the drift is no gradient of a "
-            "function of the factors (its work around a loop is not 0), so there is no penalty; "
+            "function of the factors (its work around a loop is not 0) and there is no penalty; "
             "ask drift(p, theta, inputs)"
         )
 
