@@ -155,7 +155,8 @@ def test_drift_and_covariance_by_their_definitions(
 
 
 @pytest.mark.parametrize(
-    ("name", "momentum"), some({(MATRICES, 0.9)}, [("three factors", 0.0), (MATRICES, 0.9)])
+    ("name", "momentum"),
+    some({("hadamard", 0.9)}, [("hadamard", 0.9), ("three factors", 0.0), (MATRICES, 0.9)]),
 )
 def test_with_full_batches_the_drift_is_the_gradient_of_the_penalty(
     name: str, momentum: float

@@ -45,7 +45,7 @@ def ends_of(seed: int, hunt: Hunt = WHOLE) -> list[Row]:
 
     Isotropic noise is Langevin's, at the temperature at which a step has as much variance as label
     noise gives it at the balanced factors of the truth, and at a tenth of that. Noise is then
-    switched off, so that what is compared fits the labels.
+    switched off: full batches take `cooling` steps, at a quarter of the sharpest edge or less.
 
     Returns
     -------
