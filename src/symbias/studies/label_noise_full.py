@@ -13,13 +13,13 @@ import numpy as np
 from symbias.dynamics import SGD, Problem, simulate
 from symbias.mechanisms import LabelNoise
 from symbias.parameterizations import Hadamard, jacobian
-from symbias.studies.claims import Claim, equal
+from symbias.studies.claims import Claim, in_range
 
 Row = dict[str, Any]
 Params = dict[str, np.ndarray]
 SHARES = (0.1, 0.3, 0.6)  # learning rate times largest curvature / 2
-SIGMA = 1e-4  # small: the drift is that of one point of the manifold
-REPLICAS, PROBLEMS = 32, 10
+SIGMA = 1e-5  # so small that runs stay where they start: the drift is that of one point
+REPLICAS, MANY, PROBLEMS = 32, 128, 10
 STEPS, HEAVY_STEPS = 20_000, 80_000  # momentum adds up what is random along the manifold
 
 
@@ -148,11 +148,21 @@ def drift_row(
 
 
 def rows(*, quick: bool = False) -> list[Row]:
-    """`drift_row` for all settings, shares and problems; quick, few steps of one problem."""
+    """`drift_row` for all settings, shares and problems; quick, few steps of one problem.
+
+    Batches of one at the largest share are near where fluctuations grow without bound: their tails
+    are long, and take more replicas.
+    """
     if quick:
         return [drift_row(s, 0.3, 2, replicas=8, steps=4000) for s in SETTINGS]
     return [
-        drift_row(s, share, seed, steps=STEPS if s.momentum == 0 else HEAVY_STEPS)
+        drift_row(
+            s,
+            share,
+            seed,
+            replicas=MANY if s.batch_size and share == SHARES[-1] else REPLICAS,
+            steps=HEAVY_STEPS if s.momentum else STEPS,
+        )
         for s in SETTINGS
         for share in SHARES
         for seed in range(PROBLEMS)
@@ -164,7 +174,7 @@ def _flat(theta: Params) -> np.ndarray:
 
 
 def claims(found: Sequence[Row]) -> list[Claim]:
-    """That runs drift as foretold: what differs among problems is the error of measuring."""
+    """What theory says of these rows, each with its verdict over problems."""
     made = []
     for setting in SETTINGS:
         for share in SHARES:
@@ -174,5 +184,5 @@ def claims(found: Sequence[Row]) -> list[Claim]:
             ]
             said = f"{setting.name}, momentum {setting.momentum:g}, eta h/2 = {share:g}: "
             said += "drift, measured over predicted"
-            made.append(equal(said, 1.0, ratios, 0.02))
+            made.append(in_range(said, ratios, 0.98, 1.02, theory=True))
     return made
