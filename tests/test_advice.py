@@ -415,6 +415,11 @@ CASES = [
         (lambda: sb.LabelNoise(0.1, 0.1, batch_size=4).scale,),
     ),
     Case(
+        "there is no penalty; ask drift(p, theta, inputs)",
+        lambda: sb.LabelNoise(0.1, 0.1, 4).penalty_at(sb.Hadamard(4), sb.Hadamard(4).init(0), X),
+        (lambda: sb.LabelNoise(0.1, 0.1, 4).drift(sb.Hadamard(4), sb.Hadamard(4).init(0), X),),
+    ),
+    Case(
         "ask Langevin.law, or log_volume for the term",
         lambda: sb.effective_loss(lambda q: 0.0, RESCALING, 0.1),
         (

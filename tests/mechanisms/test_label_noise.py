@@ -10,7 +10,7 @@ import pytest
 from scipy.optimize import minimize
 
 import symbias as sb
-from symbias.mechanisms.label_noise import least_gradients
+from symbias.mechanisms import least_gradients
 from tests.backends import back, each, to, x64
 
 _RNG = np.random.default_rng(3)

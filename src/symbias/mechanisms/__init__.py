@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from symbias.mechanisms.function_fit import FunctionFit
     from symbias.mechanisms.function_space import FunctionSpace
     from symbias.mechanisms.gradient_flow import GradientFlow
-    from symbias.mechanisms.label_noise import least_gradients
+    from symbias.mechanisms.label_noise_drift import Drift
     from symbias.mechanisms.langevin import Langevin, noise_drift
     from symbias.mechanisms.law import Law
     from symbias.mechanisms.max_margin import Margin, MaxMargin
     from symbias.mechanisms.piecewise import PiecewiseLinear
+    from symbias.mechanisms.orbit_gradients import least_gradients
     from symbias.mechanisms.potentials import flow_bracket
     from symbias.mechanisms.reach import Reach, reachable
     from symbias.mechanisms.sgd import (
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 _LAZY = {
     "Adam": "adaptive",
     "AdamW": "adaptive",
+    "Drift": "label_noise_drift",
     "Event": "staircase",
     "FunctionFit": "function_fit",
     "FunctionSpace": "function_space",
@@ -57,7 +59,7 @@ _LAZY = {
     "equilibrium": "sgd",
     "expected_charge_drift": "sgd",
     "flow_bracket": "potentials",
-    "least_gradients": "label_noise",
+    "least_gradients": "orbit_gradients",
     "noise_drift": "langevin",
     "reachable": "reach",
     "relaxation_time": "sgd",
@@ -66,6 +68,7 @@ _LAZY = {
 __all__ = [
     "Adam",
     "AdamW",
+    "Drift",
     "Event",
     "FunctionFit",
     "FunctionSpace",

@@ -8,19 +8,20 @@ flat global minimizers", NeurIPS 2021.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from symbias._core.arrays import Array, concrete, constant
-from symbias._core.extras import needed_by
+from symbias._core.arrays import Array, constant
 from symbias._core.numbers import number, positive
-from symbias._core.refusal import Refused
 from symbias.mechanisms.base import Induced, Mechanism
-from symbias.parameterizations import Parameterization, check_inputs, compressed, measurements
+from symbias.mechanisms.orbit_gradients import least_over_orbit
+from symbias.parameterizations import Parameterization, check_inputs
+
+if TYPE_CHECKING:
+    from symbias.mechanisms.label_noise_drift import Drift
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class LabelNoise(Mechanism):
     residuals: all that SGD noise alone does to the mean of w where labels cannot be fitted.
 
     Free coordinates are plain parameters: their own gradients do not depend on theta, and that
-    constant is left out.
+    constant is left out. `drift`, `penalty_at` and `least_penalty` hold at all orders in eta.
 
     Parameters
     ----------
@@ -174,51 +175,70 @@ class LabelNoise(Mechanism):
         """
         return self.induced(p, inputs=inputs)(w)
 
+    def drift(self, p: Parameterization, theta: Mapping[str, Array], inputs: Array) -> "Drift":
+        r"""Expected step along the manifold of zero loss, at all orders in the learning rate.
 
-def least_over_orbit(p: Parameterization, w: Array, inputs: Array) -> Array:
-    """Minimum over the orbit of sum_i |d f_i / d theta|^2, in closed form or by sweeps."""
-    found = p.least_gradients(w, inputs)
-    if found is not None:
-        return found
-    seen, data = concrete(w), concrete(inputs)
-    if seen is None or data is None:
-        raise Refused(f"no closed form is known for {p!r}: its penalty cannot be traced")
-    return constant(least_gradients(p, seen, data)[1], w)
+        .. math:: E[\Delta\theta] = -\frac\eta{1-\beta} P\,\frac1n\sum_i K_i S g_i
 
+        for labels that theta fits, to first order in sigma^2: g_i and K_i are the gradient and the
+        Hessian of f_i, P projects on the tangents, and S is the stationary covariance about theta,
+        :math:`\frac{\eta\sigma^2}{2n(1-\beta)}(1 - \frac{\eta H}{2(1+\beta)})^{-1}` on the range
+        of the Hessian H for full batches; for batches drawn with replacement, which are noise too,
+        it solves a Lyapunov equation.
 
-def least_gradients(
-    p: Parameterization, w: np.ndarray, inputs: np.ndarray
-) -> tuple[dict[str, np.ndarray], float]:
-    """The factors of w with the least sum of squared gradients of <a_i, w>, and that sum.
+        Parameters
+        ----------
+        p : Parameterization
+        theta : dict of arrays
+            Factors; labels are what they predict.
+        inputs : array
+            Shape (n, *p.shape), or (n, rows) for predictions x @ w of several outputs.
 
-    The function is geodesically convex along the group; bonds are settled one after the other, as
-    for the equilibrium of SGD.
-    """
-    with needed_by("label noise without a closed form"):
-        import jax
+        Returns
+        -------
+        Drift
+            Per step, in units of theta and w, for heavy ball.
 
-        from symbias.dynamics import SGD
-        from symbias.mechanisms.sgd import settle
+        Raises
+        ------
+        Refused
+            Where steps leave theta: at a curvature of 2 (1 + momentum) / learning_rate or more, or,
+            with batches, where fluctuations grow in mean square.
+        ValueError
+            For factors or inputs that do not fit.
 
-    rows = compressed(measurements(compressed(inputs), p.shape))
-    w = np.asarray(w, dtype=float)
-    p = p.live(w)
-    with jax.enable_x64(True):
-        theta = {k: np.asarray(v) for k, v in p.section(w).items()}
-        grads = _gradients(p)(theta, rows)
-        stack = {k: v[None] for k, v in theta.items()}
-        stack, grads = settle(p.symmetry, SGD(1.0), stack, grads)
-        total = sum(float(np.sum(np.asarray(g) ** 2)) for k, g in grads.items() if k not in p.free)
-        return {k: np.asarray(v[0]) for k, v in stack.items()}, total
+        Notes
+        -----
+        Not covered: batches of one epoch (``replace=False``), which depend on the ones before.
+        Cost: O(N d min(N, d)) for N outputs and d parameters, with batches O(N r^2) for each of
+        some ten iterations, r the rank of H.
+        """
+        from symbias.mechanisms.label_noise_drift import drift
 
+        return drift(self, p, theta, inputs)
 
-@lru_cache(maxsize=32)
-def _gradients(p: Parameterization) -> Callable[[Any, Array], Any]:
-    """Gradients of <a, p(theta)>, for every row a; compiled once for each parameterization."""
-    import jax
+    def penalty_at(self, p: Parameterization, theta: Mapping[str, Array], inputs: Array) -> float:
+        r"""The penalty at factors that fit their labels, full batches, at all orders in eta.
 
-    def pulled(theta: Any, rows: Array) -> Any:
-        pull = jax.vjp(p, theta)[1]
-        return jax.vmap(lambda a: pull(a.reshape(p.shape))[0])(rows)
+        .. math:: \frac{\eta\sigma^2}{n(1-\beta)}\Bigl(-\frac{1+\beta}{2\eta}\Bigr)
+            \operatorname{tr}\log\Bigl(1 - \frac{\eta H}{2(1+\beta)}\Bigr)
 
-    return jax.jit(pulled)
+        (Damian, Ma, Lee 2021); the first term is that of `penalty` before the minimum. `drift` is
+        -eta/(1 - beta) times its gradient along the manifold. Arguments and errors are those of
+        `drift`; with a batch_size it is refused, as the drift is no gradient then.
+        """
+        from symbias.mechanisms.label_noise_drift import penalty_at
+
+        return penalty_at(self, p, theta, inputs)
+
+    def least_penalty(self, p: Parameterization, w: Array, inputs: Array) -> float:
+        r"""The least of `penalty_at` over all factors of w, for products of numbers.
+
+        :math:`JJ^T` is diagonal, its least entries :math:`L|w_j|^{2-2/L}` (1 for free coordinates)
+        are all at the balanced factors, and the penalty grows with each. The mean of w settles at
+        the minimum of loss + this, once the gauge has. Refused for other parameterizations, with
+        a batch_size, and from the edge on.
+        """
+        from symbias.mechanisms.label_noise_drift import least_penalty
+
+        return least_penalty(self, p, w, inputs)

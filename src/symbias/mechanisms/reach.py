@@ -17,9 +17,9 @@ import scipy.sparse as sp
 from symbias._core.extras import needed_by
 from symbias._core.numbers import number, positive
 from symbias._core.refusal import Refused
-from symbias.mechanisms.label_noise import _gradients
+from symbias.mechanisms.orbit_gradients import sample_gradients
 from symbias.mechanisms.potentials import synthesis_matrix
-from symbias.parameterizations import Parameterization, Products, check_inputs, measurements
+from symbias.parameterizations import Parameterization, check_inputs, measurements
 from symbias.solvers.program import Program, Term, triangle
 from symbias.symmetry import GeneralLinear, Rescaling, act
 
@@ -99,18 +99,11 @@ def reachable(
     theta = {k: np.asarray(v) for k, v in p.section(w).items()}
     found = p.products(theta)
     if found is not None and not found.plain.size:
-        least, theta = _of_products(found, rows @ synthesis_matrix(p)), theta
+        features = rows @ synthesis_matrix(p) * np.sqrt(found.least_slopes)
+        least = float(np.linalg.norm(features, 2) ** 2)
     else:
         least, theta = _of_gauge(p, theta, rows)
     return Reach(least / len(inputs), 2 * (1 + momentum) / learning_rate, theta)
-
-
-def _of_products(found: Products, features: np.ndarray) -> float:
-    depth, z = len(found.factors), np.prod(found.factors, axis=0)
-    squares = depth * np.abs(z) ** (2 - 2 / depth)
-    if found.link is not None:
-        squares = squares * np.asarray(found.link.slope(z)) ** 2
-    return float(np.linalg.norm(features * np.sqrt(squares), 2) ** 2)
 
 
 def _of_gauge(
@@ -130,7 +123,7 @@ def _of_gauge(
         import jax
 
     with jax.enable_x64(True):
-        grads = {k: np.asarray(g) for k, g in _gradients(p)(theta, rows).items()}
+        grads = {k: np.asarray(g) for k, g in sample_gradients(p)(theta, rows).items()}
     count = len(rows)
     free = [g.reshape(count, -1) for name, g in grads.items() if name not in names]
     fixed = sum((g @ g.T for g in free), np.zeros((count, count)))

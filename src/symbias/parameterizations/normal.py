@@ -131,3 +131,10 @@ class Products(NamedTuple):
     factors: np.ndarray
     plain: np.ndarray
     link: Link | None = None
+
+    @property
+    def least_slopes(self) -> np.ndarray:
+        """Least diagonal of J J^T, J = dw/d theta, of the products: L |z|^(2 - 2/L) h'(z)^2."""
+        depth, z = len(self.factors), np.prod(self.factors, axis=0)
+        squares = depth * np.abs(z) ** (2 - 2 / depth)
+        return squares if self.link is None else squares * np.asarray(self.link.slope(z)) ** 2
