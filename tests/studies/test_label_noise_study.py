@@ -65,7 +65,7 @@ def test_the_mean_of_w_settles_where_the_least_penalty_says(momentum: float) -> 
 
 @pytest.mark.slow
 def test_label_noise_finds_the_sparse_w_from_any_start_and_isotropic_noise_does_not() -> None:
-    rows = noise_shapes.rows(quick=True)
+    rows = noise_shapes.measure(quick=True)
     assert [row["start"] for row in rows] == list(noise_shapes.STARTS)
     for row in rows:
         assert row["label noise"] < 0.1

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from symbias.mechanisms.label_noise_drift import Drift
     from symbias.mechanisms.langevin import Langevin, noise_drift
     from symbias.mechanisms.law import Law
-    from symbias.mechanisms.max_margin import Margin, MaxMargin
-    from symbias.mechanisms.piecewise import PiecewiseLinear
+    from symbias.mechanisms.max_margin import Margin, MaxMargin, degree
     from symbias.mechanisms.orbit_gradients import least_gradients
+    from symbias.mechanisms.piecewise import PiecewiseLinear
     from symbias.mechanisms.potentials import flow_bracket
     from symbias.mechanisms.reach import Reach, reachable
     from symbias.mechanisms.sgd import (
@@ -49,6 +49,7 @@ _LAZY = {
     "Law": "law",
     "Margin": "max_margin",
     "MaxMargin": "max_margin",
+    "degree": "max_margin",
     "PiecewiseLinear": "piecewise",
     "Potential": "bregman",
     "Reach": "reach",
@@ -89,6 +90,7 @@ __all__ = [
     "SteepestDescent",
     "WeightDecay",
     "charge_drift",
+    "degree",
     "effective_loss",
     "equilibrium",
     "expected_charge_drift",

@@ -149,8 +149,8 @@ class AdamW(Mechanism):
         if not box.whole:
             raise Refused(
                 f"the w of {p!r} with factors in their box are only contained in another, of "
-                f"{np.max(box.bound):.4g}: the least loss there is not known. Take AdamW.kkt to judge "
-                "a run, or sb.Plain, sb.Hadamard or sb.GroupProduct, which fill the box"
+                f"{np.max(box.bound):.4g}: the least loss there is not known. Take AdamW.kkt to "
+                "judge a run, or sb.Plain, sb.Hadamard or sb.GroupProduct, which fill the box"
             )
         X, y = np.asarray(X, dtype=float), np.asarray(y, dtype=float)
         check_inputs(X, p.shape)

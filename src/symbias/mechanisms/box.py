@@ -72,7 +72,7 @@ def implied_box(p: Parameterization, wall: float) -> Box:
     if form.cores[0].design is p:
         bound = images[0].reach(wall)
         low = -bound * p.signed
-        said = f"max |w_i| <= {images[0].formula}" if p.signed else f"0 <= w_i <= {images[0].formula}"
+        said = f"{'max |w_i|' if p.signed else '0 <= w_i'} <= {images[0].formula}"
     else:
         bound = np.repeat([wall, *(image.reach(wall) for image in images)], sizes)
         low = -bound * np.repeat([True, *(core.design.signed for core in form.cores)], sizes)

@@ -83,7 +83,7 @@ ENTRIES = (
 
 def fill(quick: bool, say: Callable[[str], None]) -> dict[str, dict[str, Verification]]:
     """A cell for every row and mechanism, in the order of `CHECKS`; ``quick``: four rows."""
-    entries = ENTRIES[:: 3] if quick else ENTRIES
+    entries = ENTRIES[::3] if quick else ENTRIES
     grid: dict[str, dict[str, Verification]] = {}
     for entry in entries:
         grid[entry.name] = {}

@@ -8,8 +8,7 @@ import optax
 
 from symbias._core.refusal import Refused
 from symbias.dynamics import Optax, Problem, log_logistic_loss, simulate
-from symbias.mechanisms import Adam, AdamW, MaxMargin, incremental, reachable
-from symbias.mechanisms.max_margin import degree
+from symbias.mechanisms import Adam, AdamW, MaxMargin, degree, incremental, reachable
 from symbias.mechanisms.potentials import synthesis_matrix
 from symbias.parameterizations import Parameterization
 from symbias.studies.incremental import measured

@@ -13,7 +13,8 @@ import numpy as np
 from symbias.dynamics import SGD, Problem, simulate
 from symbias.mechanisms import LabelNoise
 from symbias.parameterizations import Hadamard, jacobian
-from symbias.studies.claims import Claim, in_range
+from symbias.report.page import Section
+from symbias.studies.claims import Claim, in_range, tables
 
 Row = dict[str, Any]
 Params = dict[str, np.ndarray]
@@ -147,7 +148,7 @@ def drift_row(
     }
 
 
-def rows(*, quick: bool = False) -> list[Row]:
+def measure(quick: bool = False) -> list[Row]:
     """`drift_row` for all settings, shares and problems; quick, few steps of one problem.
 
     Batches of one at the largest share are near where fluctuations grow without bound: their tails
@@ -182,7 +183,34 @@ def claims(found: Sequence[Row]) -> list[Claim]:
             ratios = [
                 r["ratio"] for r in found if (r["setting"], r["momentum"], r["share"]) == same
             ]
+            if not ratios:
+                continue
             said = f"{setting.name}, momentum {setting.momentum:g}, eta h/2 = {share:g}: "
             said += "drift, measured over predicted"
             made.append(in_range(said, ratios, 0.98, 1.02, theory=True))
     return made
+
+
+def section(found: Sequence[Row]) -> Section:
+    """Drifts, predicted and measured, for a page."""
+    body = []
+    for name, momentum, share in dict.fromkeys(
+        (r["setting"], r["momentum"], r["share"]) for r in found
+    ):
+        own = [r for r in found if (r["setting"], r["momentum"], r["share"])
+               == (name, momentum, share)]  # fmt: skip
+        ratios, first = ([r[k] for r in own] for k in ("ratio", "first_error"))
+        range_ = f"{min(ratios):.4f} to {max(ratios):.4f}"
+        body.append([name, f"{momentum:g}", f"{share:g}", f"{np.median(ratios):.4f}", range_,
+                     f"{np.median(first):.0%}"])  # fmt: skip
+    worst = max(abs(r["ratio"] - 1) for r in found)
+    header = ["batches", "momentum", "eta h/2", "measured over predicted", "of all problems",
+              "error of the first order"]  # fmt: skip
+    return Section(
+        "The drift at learning rates of any size",
+        "Along the w that fit, factors move by -eta/(1 - beta) times the mean of the third "
+        "derivatives against the stationary covariance of their fluctuations; h is the largest "
+        "curvature.",
+        answer=f"The largest error of a predicted drift is {worst:.1%}.",
+        tables=[("", [header, *body]), *tables([c.to_dict() for c in claims(found)])],
+    )

@@ -18,7 +18,9 @@ from symbias.studies import (
     grid,
     grid_page,
     incremental,
+    label_noise_full,
     label_shift,
+    noise_shapes,
     sharpness,
 )
 from symbias.studies.clock import Clock
@@ -31,7 +33,7 @@ _INTRO = (
 )
 # mechanism -> modules that measure more than its column of the grid: (quick) -> rows -> sections
 PARTS: Mapping[str, Sequence[ModuleType]] = {
-    "label noise": (label_shift,),
+    "label noise": (label_shift, label_noise_full, noise_shapes),
     "gradient flow": (flow_limits,),
     "SGD noise": (finite_steps,),
     "step size": (sharpness,),
