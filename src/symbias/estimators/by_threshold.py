@@ -127,7 +127,7 @@ def _fold(seen: Observed, fused: Fused, train: np.ndarray, test: np.ndarray) -> 
 
 
 def _threshold(v: np.ndarray, by: float) -> np.ndarray:
-    return np.sign(v) * np.maximum(np.abs(v) - by, 0.0)
+    return np.sign(v) * np.maximum(np.abs(v) - by, 0.0) + 0.0  # no -0.
 
 
 def strength_max(y: np.ndarray, fused: Fused) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 from symbias._core.arrays import Array, Shape
 from symbias._core.refusal import Refused
 from symbias.maps import CumulativeSum, Diagonal, IntervalSum, Transform
-from symbias.penalties.base import Penalty
+from symbias.penalties.base import Penalty, Scaled
 from symbias.penalties.form import Behind, Form, Piece
 from symbias.penalties.scalars import Elastic, Power, Scalar
 from symbias.penalties.sizes import Entries
@@ -58,6 +58,9 @@ class Composed(Penalty):
     def couples(self) -> bool:
         return any(term.couples for term in self.terms)
 
+    def __rmul__(self, strength: float) -> Penalty:
+        return Composed(tuple(strength * term for term in self.terms))
+
     def __call__(self, w: Array) -> Array:
         first, *rest = [term(w) for term in self.terms]
         return sum(rest, start=first)
@@ -71,20 +74,28 @@ class Composed(Penalty):
         for term, form in zip(self.terms, forms, strict=True):
             level, step = _entry_weights(form), _jump_weight(form)
             if level is None and step is None:
-                raise Refused(self._why_not, near=(term,))
+                alone = term.penalty if isinstance(term, Scaled) else term
+                raise Refused(self._why_not(forms), near=(alone,))
             weights, jump = weights + (0.0 if level is None else level), jump + (step or 0.0)
         return _fused(weights, jump, shape)
 
-    @property
-    def _why_not(self) -> str:
+    def _why_not(self, forms: Sequence[Form]) -> str:
+        why = "the factors of its terms would have to give the same w, and no others are known"
+        if all(_corners(form) for form in forms):
+            why = (
+                "a design of corners needs a coordinate for each extreme point of the unit ball. Of "
+                "l1 plus total variation on a series those are n (n + 1) / 2 intervals; on a tree, "
+                "or with changes of slope, their number about doubles with every entry"
+            )
         return (
-            f"{self!r} has no design that is known: factors of the two terms would have to give "
-            "the same w. A norm of corners alone needs a coordinate for each extreme point of its "
-            "unit ball: of sb.L1() + sb.TotalVariation() on a series those are n (n + 1) / 2 "
-            "intervals, on a tree and with sb.TrendFilter() their number about doubles with every "
-            "entry. symbias.solvers.reference.convex_reference solves sums of convex penalties as "
-            "a cone program; sb.Sum of two designs splits w in two, which is another penalty"
+            f"{self!r} has no design: {why}. symbias.solvers.reference.convex_reference solves sums "
+            "of convex penalties as a cone program; sb.Sum splits w, which is another penalty"
         )
+
+
+def _corners(form: Form) -> bool:
+    """Whether the form is a sum of absolute values."""
+    return all(piece.sizes.elementwise and piece.norm for piece in form.pieces)
 
 
 def _added(scalars: Sequence[Scalar]) -> Scalar:
@@ -99,7 +110,7 @@ def _added(scalars: Sequence[Scalar]) -> Scalar:
             total = " + ".join(one.formula("w") for one in scalars)
             raise Refused(
                 "sums over the same entries are known for |w| and w^2; write another as one "
-                f"function, sb.Custom(lambda w: {total})"
+                f"function for sb.Custom, w: {total}"
             )
     if not bend:
         return Power(1.0, slope)

@@ -81,7 +81,9 @@ class IntervalSum(Transform):
         square = xp.take(padded, constant(at.ravel(), z, index=True), axis=0)
         square = xp.reshape(square, (n, n, *z.shape[1:]))
         begun, ended = xp.sum(square, axis=1), xp.sum(square, axis=0)
-        return xp.cumulative_sum(xp.concat([begun[:1, ...], begun[1:, ...] - ended[:-1, ...]]))
+        return xp.cumulative_sum(
+            xp.concat([begun[:1, ...], begun[1:, ...] - ended[:-1, ...]]), axis=0
+        )
 
     def inverse(self, w: Array) -> Array:
         """The split of w of least cost: the connected parts of its level sets."""
