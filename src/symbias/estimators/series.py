@@ -51,7 +51,8 @@ def fit_series(
     Jumps and kinks are found by a growing set of knots (`symbias.solvers.Series`), in O(n) time
     and memory; cosine spectra over an even grid, with gaps or without, by fast transforms
     (`symbias.solvers.Spectrum`). ``sb.L1() + sb.TotalVariation()``, the fused lasso, is total
-    variation and then a threshold where every stamp was observed once. What is left (frequencies at uneven stamps, wavelets,
+    variation and then a threshold where every stamp was observed once. What is left (frequencies
+    at uneven stamps, wavelets, l1 plus total variation with gaps,
     ``solver="varpro"`` or "gd", which train factors) works on dense matrices.
 
     Parameters
@@ -69,7 +70,8 @@ def fit_series(
     Raises
     ------
     TypeError, ValueError
-        For a penalty that is not "tv", "trend", "spectral" or l1 plus total variation, channels without one that is joint,
+        For a penalty that is not "tv", "trend", "spectral" or l1 plus total variation, channels
+        without one that is joint,
         times that are not finite or all equal, fewer than 3 observed values, a strength that is
         not positive, stamps too uneven for frequencies, or more than 4,000 of them where matrices
         are dense.

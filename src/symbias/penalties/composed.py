@@ -83,13 +83,13 @@ class Composed(Penalty):
         why = "the factors of its terms would have to give the same w, and no others are known"
         if all(_corners(form) for form in forms):
             why = (
-                "a design of corners needs a coordinate for each extreme point of the unit ball. Of "
-                "l1 plus total variation on a series those are n (n + 1) / 2 intervals; on a tree, "
-                "or with changes of slope, their number about doubles with every entry"
+                "a design of corners needs a coordinate for each extreme point of the unit ball. "
+                "Of l1 plus total variation on a series those are n (n + 1) / 2 intervals; on a "
+                "tree, or with changes of slope, their number about doubles with every entry"
             )
         return (
-            f"{self!r} has no design: {why}. symbias.solvers.reference.convex_reference solves sums "
-            "of convex penalties as a cone program; sb.Sum splits w, which is another penalty"
+            f"{self!r} has no design: {why}. symbias.solvers.reference.convex_reference solves "
+            "sums of convex penalties as a cone program; sb.Sum splits w, which is another penalty"
         )
 
 
@@ -133,12 +133,13 @@ def _fused(weights: np.ndarray, jump: float, shape: Shape) -> Form:
 
 def _entry_weights(form: Form) -> np.ndarray | None:
     """a where the form is sum_i a_i |w_i|, an entry along axis 0 each, else None."""
-    inner = form.inner if isinstance(form, Behind) else form
-    slope = _slope(inner)
-    if slope is None or (form is not inner and not isinstance(form.transform, Diagonal)):
-        return None
-    weights = form.transform.weights if form is not inner else np.ones(form.shape[0])
-    return slope * weights if weights.ndim == 1 else None
+    weights = np.ones(form.shape[0])
+    if isinstance(form, Behind):
+        if not isinstance(form.transform, Diagonal) or form.transform.weights.ndim > 1:
+            return None
+        form, weights = form.inner, form.transform.weights
+    slope = _slope(form)
+    return None if slope is None else slope * weights
 
 
 def _jump_weight(form: Form) -> float | None:
