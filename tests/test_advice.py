@@ -662,6 +662,16 @@ CASES = [
         (lambda: sb.Reshaped(sb.Nuclear(), (2, -1)),),
     ),
     Case(
+        "for matrices W take sb.greedy_rank",
+        lambda: sb.incremental(X.reshape(12, 2, 2), Y, charge=1e-8),
+        (lambda: sb.greedy_rank(X.reshape(12, 2, 2), Y, charge=1e-8),),
+    ),
+    Case(
+        "directions rise together. Take one below ",
+        lambda: sb.greedy_rank(X.reshape(12, 2, 2), Y, charge=1.0),
+        (lambda: sb.greedy_rank(X.reshape(12, 2, 2), Y, charge=1e-3),),
+    ),
+    Case(
         "take a sum of designs (sb.Sum)",
         lambda: sb.Parts(3, [([0, 1], sb.Hadamard(2)), ([1, 2], sb.Hadamard(2))]),
         (lambda: sb.Sum([sb.Hadamard(3), sb.GroupProduct(3)]),),

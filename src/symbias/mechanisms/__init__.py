@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from symbias.mechanisms.bregman import Potential
     from symbias.mechanisms.densities import effective_loss
     from symbias.mechanisms.gradient_flow import GradientFlow
+    from symbias.mechanisms.greedy import GreedyRank, RankEvent, greedy_rank
     from symbias.mechanisms.label_noise import least_gradients
     from symbias.mechanisms.langevin import Langevin, noise_drift
     from symbias.mechanisms.law import Law
@@ -36,6 +37,7 @@ _LAZY = {
     "AdamW": "adaptive",
     "Event": "staircase",
     "GradientFlow": "gradient_flow",
+    "GreedyRank": "greedy",
     "Incremental": "staircase",
     "incremental": "staircase",
     "Langevin": "langevin",
@@ -43,6 +45,7 @@ _LAZY = {
     "Margin": "max_margin",
     "MaxMargin": "max_margin",
     "Potential": "bregman",
+    "RankEvent": "greedy",
     "Reach": "reach",
     "SignDescent": "steepest",
     "SteepestDescent": "steepest",
@@ -51,6 +54,7 @@ _LAZY = {
     "equilibrium": "sgd",
     "expected_charge_drift": "sgd",
     "flow_bracket": "potentials",
+    "greedy_rank": "greedy",
     "least_gradients": "label_noise",
     "noise_drift": "langevin",
     "reachable": "reach",
@@ -62,6 +66,7 @@ __all__ = [
     "AdamW",
     "Event",
     "GradientFlow",
+    "GreedyRank",
     "Incremental",
     "Induced",
     "LabelNoise",
@@ -72,6 +77,7 @@ __all__ = [
     "Mechanism",
     "Potential",
     "Preference",
+    "RankEvent",
     "Reach",
     "SignDescent",
     "SteepestDescent",
@@ -81,6 +87,7 @@ __all__ = [
     "equilibrium",
     "expected_charge_drift",
     "flow_bracket",
+    "greedy_rank",
     "incremental",
     "least_gradients",
     "noise_drift",

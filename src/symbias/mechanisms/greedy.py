@@ -24,17 +24,17 @@ from scipy.optimize import least_squares
 from symbias._core.numbers import positive
 
 FLAT = 1e-7  # of the largest gradient at the start: nothing moves any more
-REACHED = 3.0  # relaxation times on a plateau before the next event: e^-3 is left of the way to it
+NEAR = 0.05  # of the way to a plateau, within which it is reached
 _SMALL, _CALM, _SPAN = 1e-2, 1e-4, 20.0  # a direction's size as it escapes; where its flow may end
-_CHUNKS = 100
+_CHUNKS, _NEWTON = 100, 60
 
 
 @dataclass(frozen=True, eq=False)
 class RankEvent:
     """A direction that switches on: W has rank ``rank`` from ``time`` on.
 
-    ``left`` (d,) and ``right`` (m,) are the singular vectors of the gradient that it escapes
-    along. ``separable`` unless the plateau before or after it is left before it is reached.
+    ``left`` (d,) and ``right`` (m,), of length 1, are the direction in which it escapes.
+    ``separable`` unless the plateau before or after it is left before it is reached.
     """
 
     rank: int
@@ -73,7 +73,7 @@ class GreedyRank:
 def greedy_rank(X: Any, y: Any, *, charge: float) -> GreedyRank:
     r"""When gradient flow on W = P Q from W = 0 switches which direction on.
 
-    From :math:`P = \sqrt c\,1, Q = 0` the first direction is that of the largest singular value
+    From :math:`P = \sqrt c\,1` (its first columns where d > m) and Q = 0 the first direction is that of the largest singular value
     of :math:`G_0 = -\nabla L(0)`, at
 
     .. math:: t_1 = \frac{\log(4K_1/c)}{2\lambda_1(G_0)}, \qquad K = u^\top W\,v \text{ on the next
@@ -81,7 +81,7 @@ def greedy_rank(X: Any, y: Any, *, charge: float) -> GreedyRank:
 
     There W goes to the minimum :math:`W_1` of rank 1 that flow reaches from this direction, and
     G to :math:`G_1`. What the other columns have grown to by then counts: they go on from there
-    at the singular values of :math:`G_1`, in its directions, until the next has the size
+    at the singular values of :math:`G_1`, in its directions, until the longest has the length
     :math:`\sqrt{2K_2}`, and so on. To leading order in :math:`\log(1/c)`, and generic directions,
     :math:`t_2 = t_1 + (\tfrac12\log\tfrac1c - \lambda_2(G_0)\,t_1)/\lambda_1(G_1)`.
 
@@ -91,8 +91,8 @@ def greedy_rank(X: Any, y: Any, *, charge: float) -> GreedyRank:
         (n, d, m) and (n,) for <X_i, W>, or (n, d) and (n, m) for x W; the loss is
         sum (prediction - y)^2 / 2n.
     charge : float
-        c at the start, where P^T P - Q Q^T = c 1 with d columns: ``GradientFlow(init_scale)`` with
-        c = init_scale^2, where d <= m.
+        c = P^T P - Q Q^T at the start, as in ``GradientFlow(init_scale)`` of
+        ``MatrixProduct(d, m)`` with c = init_scale^2.
 
     Raises
     ------
@@ -103,38 +103,41 @@ def greedy_rank(X: Any, y: Any, *, charge: float) -> GreedyRank:
     Notes
     -----
     Times err by O(1 / log(1/c)), since G does not change at once. Where the next direction rises
-    before a plateau is reached, within 3 times the slowest relaxation there, both events are not
-    separable, and neither rank nor time of theirs is promised. Cost O((d m)^3) and, for each rank,
-    a flow of r columns (LSODA) and a Newton refinement of where it ends.
+    before W has gone 95% of the way to a plateau, which can be long where other saddles are near,
+    the events on both sides of it are not separable: their times and that plateau are not
+    promised. Cost O((d m)^3) and, for each rank r, a flow of r columns (LSODA) with a Newton
+    refinement of where it ends.
     """
     model = _Model.of(X, y)
     positive("charge", charge)
     d, m = model.shape
-    columns = math.sqrt(charge) * np.vstack([np.eye(d), np.zeros((m, d))])
+    columns = math.sqrt(charge) * np.eye(d + m, min(d, m))
     factors, W, time = np.zeros((d + m, 0)), np.zeros((d, m)), 0.0
     found: list[RankEvent] = []
-    plateaus, rates = [W], [math.inf]
+    plateaus, settling = [W], list[float]()
     largest = float(np.linalg.norm(model.pull(W), 2))
     while len(found) < min(d, m):
         growth, V = _directions(model.pull(W))
         if growth[0] <= FLAT * largest:
             break
-        left, right = math.sqrt(2) * V[:d, 0], math.sqrt(2) * V[d:, 0]
         graded = _triangular(V.T @ columns)
-        factors = _settled(model, np.hstack([factors, _SMALL * V[:, :1]]), growth[0])
+        rising = _Rising(growth, graded[:, 0])
+        escape = V @ rising.at(rising.time(1.0))
+        escape *= _SMALL / np.linalg.norm(escape)
+        factors, takes = _settled(model, np.column_stack([factors, escape]), growth[0])
         W = factors[:d] @ factors[d:].T
-        size = float(left @ W @ right)
+        left, right = (a / np.linalg.norm(a) for a in (escape[:d], escape[d:]))
+        size = abs(float(left @ W @ right))
         if not found:
             _check_small(charge, size)
-        height = math.log(math.sqrt(2 * abs(size)) / abs(graded[0, 0]))
-        rest = max(height / growth[0], 0.0)
+        rest = rising.time(math.sqrt(2 * size))
         time += rest
         columns = V @ (np.exp(rest * growth)[:, None] * graded[:, 1:])
         found.append(RankEvent(len(found) + 1, time, left, right))
         plateaus.append(W)
-        rates.append(model.slowest(factors))
+        settling.append(takes)
     losses = np.array([model.loss(w) for w in plateaus])
-    return GreedyRank(_apart(found, rates), np.array(plateaus), losses, float(charge))
+    return GreedyRank(_apart(found, settling), np.array(plateaus), losses, float(charge))
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,21 +211,6 @@ class _Model:
         right = np.einsum("nij,ik->njk", rows, Z[:d])
         return np.concatenate([left, right], axis=1).reshape(len(rows), -1)
 
-    def slowest(self, Z: np.ndarray) -> float:
-        """The slowest rate at which the factors relax to a minimum, gauge and flat ones left out.
-
-        At a minimum of full rank the gauge has rank^2 directions.
-        """
-        d, rank = self.shape[0], Z.shape[1]
-        J = self.jacobian(Z.ravel())
-        curvature = J.T @ J
-        G = np.kron(self.pull(Z[:d] @ Z[d:].T), np.eye(rank))
-        curvature[: d * rank, d * rank :] -= G
-        curvature[d * rank :, : d * rank] -= G.T
-        bends = np.sort(np.abs(np.linalg.eigvalsh(curvature)))[rank**2 :]
-        bends = bends[bends > 1e-9 * bends.max(initial=0.0)]
-        return float(bends[0]) if len(bends) else math.inf
-
 
 def _directions(G: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Growth rates of S(G), largest first, and its orthonormal directions (u; v) / sqrt 2."""
@@ -230,6 +218,36 @@ def _directions(G: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     d, m = G.shape
     growth, V = np.linalg.eigh(np.block([[zero((d, d)), G], [G.T, zero((m, m))]]))
     return growth[::-1], V[:, ::-1]
+
+
+@dataclass(frozen=True)
+class _Rising:
+    """A column in the directions of S(G), and how it grows."""
+
+    growth: np.ndarray
+    start: np.ndarray
+
+    def at(self, time: float) -> np.ndarray:
+        return np.exp(self.growth * time) * self.start
+
+    def time(self, length: float) -> float:
+        """When it has this length, at once where it has; Newton's steps on its logarithm.
+
+        That is a convex function of time, below the line of the largest rate.
+        """
+        parts = np.abs(self.start[self.growth > 0])
+        rates = self.growth[self.growth > 0][parts > 0]
+        logs = np.log(parts[parts > 0])
+        time = max(0.0, float(np.min((math.log(length) - logs) / rates)))
+        for _ in range(_NEWTON):
+            height = 2 * (logs + rates * time)
+            share = np.exp(height - height.max())
+            off = (height.max() + math.log(share.sum())) / 2 - math.log(length)
+            step = off / (share @ rates / share.sum())
+            time = max(time - step, 0.0)
+            if abs(step) <= 1e-13 * time:
+                break
+        return time
 
 
 def _triangular(C: np.ndarray) -> np.ndarray:
@@ -249,30 +267,41 @@ def _triangular(C: np.ndarray) -> np.ndarray:
     return C
 
 
-def _settled(model: _Model, Z: np.ndarray, rate: float) -> np.ndarray:
-    """The minimum that the flow of these columns goes to, refined by Newton's steps."""
-    z = Z.ravel()
+def _settled(model: _Model, Z: np.ndarray, rate: float) -> tuple[np.ndarray, float]:
+    """The minimum that the flow of these columns goes to, and how long it takes.
+
+    That is from halfway there in the direction of the last column to 5% of the way. Refined by
+    Newton's steps.
+    """
+    z, time, d = Z.ravel(), 0.0, model.shape[0]
+    times, path = [np.zeros(1)], [z[None]]
     for _ in range(_CHUNKS):
         flow = solve_ivp(
-            lambda _, z: model.velocity(z), (0.0, _SPAN / rate), z, method="LSODA", rtol=1e-7,
-            atol=1e-9,
+            lambda _, z: model.velocity(z), (time, time + _SPAN / rate), z, method="LSODA",
+            rtol=1e-7, atol=1e-9,
         )  # fmt: skip
-        z = flow.y[:, -1]
+        z, time = flow.y[:, -1], flow.t[-1]
+        times.append(flow.t)
+        path.append(flow.y.T)
         if np.abs(model.velocity(z)).max() <= _CALM * rate * np.abs(z).max():
             break
     found = least_squares(model.residuals, z, model.jacobian, xtol=1e-15, ftol=1e-15, gtol=1e-15)
-    return np.asarray(found.x).reshape(Z.shape)
+    end = np.asarray(found.x).reshape(Z.shape)
+    all_Z = np.concatenate(path).reshape(-1, *Z.shape)
+    W = all_Z[:, :d] @ np.swapaxes(all_Z[:, d:], 1, 2)
+    way = np.linalg.norm(W - end[:d] @ end[d:].T, axis=(1, 2))
+    along = np.einsum("i,tij,j->t", Z[:d, -1], W, Z[d:, -1])
+    at = np.concatenate(times)
+    begun = at[np.argmax(along >= along[-1] / 2)]
+    return end, float(at[np.flatnonzero(way > NEAR * way[0])[-1]] - begun)
 
 
-def _apart(found: list[RankEvent], rates: list[float]) -> tuple[RankEvent, ...]:
+def _apart(found: list[RankEvent], settling: list[float]) -> tuple[RankEvent, ...]:
     """The events, not separable where a plateau beside them is not reached."""
-    times = [event.time for event in found]
-    reached = [
-        rate * (after - before) >= REACHED
-        for rate, before, after in zip(rates[1:], times, times[1:], strict=False)
-    ]
+    times = np.array([event.time for event in found])
+    reached = np.diff(times) >= np.array(settling[:-1])
     sides = zip([True, *reached], [*reached, True], strict=True)
-    return tuple(replace(e, separable=all(pair)) for e, pair in zip(found, sides, strict=False))
+    return tuple(replace(e, separable=bool(all(pair))) for e, pair in zip(found, sides, strict=True))
 
 
 def _check_small(charge: float, size: float) -> None:
