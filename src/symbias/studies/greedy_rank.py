@@ -109,7 +109,7 @@ def leading(law: GreedyRank, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
     Logarithms of the columns that are left fall at the singular values of the gradient, one each.
     """
-    heights, time, times = np.full(min(SHAPE), np.log(1 / law.charge) / 2), 0.0, []
+    heights, time, times = np.full(min(x.shape[1:]), np.log(1 / law.charge) / 2), 0.0, []
     for plateau in law.plateaus[:-1]:
         growth = np.linalg.svdvals(gradient(x, y, plateau))[: len(heights)]
         rest = max(heights[0] / growth[0], 0.0)
