@@ -11,7 +11,7 @@ from symbias.studies.greedy_rank import gradient, leading, measured, problem, pr
 def white(seed: int, values: list[float], shape: tuple[int, int]) -> tuple[np.ndarray, ...]:
     """Inputs with X^T X = n and labels of a matrix with these singular values."""
     rng = np.random.default_rng(seed)
-    d, m = shape
+    d = shape[0]
     x = np.linalg.qr(rng.standard_normal((30, d)))[0] * np.sqrt(30)
     u, v = (np.linalg.qr(rng.standard_normal((k, k)))[0][:, : len(values)] for k in shape)
     return x, x @ (u * values) @ v.T, u, v
@@ -72,9 +72,9 @@ def test_the_leading_order_is_the_limit() -> None:
         first = np.log(1 / charge) / 2 / s0[0]
         second = first + (1 - s0[1] / s0[0]) * np.log(1 / charge) / 2 / s1[0]
         np.testing.assert_allclose(leading(law, x, y)[:2], [first, second], rtol=1e-12)
-    assert np.all(errors[1] < errors[0] / 3)
-    assert np.all(errors[2] < errors[1] / 3)
-    assert errors[2].max() < 0.02
+    np.testing.assert_allclose(280 * errors[2], 80 * errors[1], rtol=0.05)
+    assert errors[0].max() > 0.08
+    assert errors[2].max() < 0.01
 
 
 def test_a_tall_matrix_starts_as_gradient_flow_does() -> None:

@@ -210,13 +210,14 @@ def stage_from(model: Model, Z: np.ndarray, rest: np.ndarray, small: float, begi
     plateau, W = end[:d] @ end[d:].T, columns[:, :d] @ np.swapaxes(columns[:, d:], 1, 2)
     way = np.linalg.norm(W - plateau, axis=(1, 2))
     s = np.linalg.svdvals(W)[:, on - 1] / np.linalg.svdvals(plateau)[on - 1]
-    crossed = []
-    for level in (NEAR, 0.5):
+
+    def crossing(level: float) -> float:
         k = max(int(np.argmax(s >= level)), 1)
-        crossed.append(float(np.interp(level, s[k - 1 : k + 1], at[k - 1 : k + 1])))
+        return float(np.interp(level, s[k - 1 : k + 1], at[k - 1 : k + 1]))
+
     near = float(at[np.flatnonzero(way > NEAR * way[0])[-1]])
     settled = (time, end, _beside(end, rest))
-    return Stage(Z[:, -1], plateau, *crossed, near, settled, joined)
+    return Stage(Z[:, -1], plateau, crossing(NEAR), crossing(0.5), near, settled, joined)
 
 
 def _beside(active: np.ndarray, rest: np.ndarray) -> np.ndarray:

@@ -133,12 +133,12 @@ def _fused(weights: np.ndarray, jump: float, shape: Shape) -> Form:
 
 def _entry_weights(form: Form) -> np.ndarray | None:
     """a where the form is sum_i a_i |w_i|, an entry along axis 0 each, else None."""
-    weights = np.ones(form.shape[0])
+    weights, inner = np.ones(form.shape[0]), form
     if isinstance(form, Behind):
         if not isinstance(form.transform, Diagonal) or form.transform.weights.ndim > 1:
             return None
-        form, weights = form.inner, form.transform.weights
-    slope = _slope(form)
+        inner, weights = form.inner, form.transform.weights
+    slope = _slope(inner)
     return None if slope is None else slope * weights
 
 

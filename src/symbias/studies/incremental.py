@@ -184,13 +184,14 @@ def page(result: dict[str, Any]) -> str:
 
 def _matrices(result: dict[str, Any]) -> Section:
     rows = result["rows"]
-    worst = max(row["largest_error_of_separable"] for row in rows)
-    last = rows[-1]
+    worst = max(row["largest_error"] for row in rows)
+    events, separable = (sum(row[k] for row in rows) for k in ("events", "separable"))
+    away = max(row["largest_distance_of_separable"] for row in rows)
     return Section(
         "Directions of W = P Q",
-        answer=f"The rank grows by one direction at a time. Times of separable events are right to "
-        f"{worst:.1%}; of all events to {last['median_error']:.1%} (median) from a charge of "
-        f"{last['charge']:.0e}.",
+        answer=f"The rank grows by one direction at a time: all {events} times are right to "
+        f"{worst:.2%}, and W comes within {away:.1%} of the plateaus of the {separable} separable "
+        "events.",
         figures=[
             (
                 "Singular values of W under gradient descent; dashed, the law.",
