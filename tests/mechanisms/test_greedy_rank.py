@@ -90,6 +90,14 @@ def test_a_tall_matrix_starts_as_gradient_flow_does() -> None:
     assert law.losses[-1] == pytest.approx(0, abs=1e-12)
 
 
+def test_what_the_start_has_no_part_of_is_not_learned() -> None:
+    """d > m, and W in rows that P leaves out: the factors stand still."""
+    x = np.eye(4).reshape(4, 4, 1)
+    law = sb.greedy_rank(x, np.array([0.0, 1.0, 0.0, 0.0]), charge=1e-8)
+    assert not law.events
+    assert law.plateaus.shape == (1, 4, 1)
+
+
 def test_the_flow_in_logarithms_is_that_of_the_factors() -> None:
     """Where nothing is too small for plain numbers."""
     from scipy.integrate import solve_ivp

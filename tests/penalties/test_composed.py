@@ -9,6 +9,7 @@ from scipy.optimize import linprog
 from scipy.spatial import HalfspaceIntersection
 
 import symbias as sb
+from symbias.estimators.by_threshold import Fused, strength_max
 from symbias.solvers.reference import convex_reference
 
 RNG = np.random.default_rng(4)
@@ -164,6 +165,16 @@ def test_a_series_is_total_variation_and_then_a_threshold(strength: float) -> No
     assert found.strength_max == pytest.approx(model.strength_max_, rel=1e-12)
     assert found.dual_gap <= 1e-8 * found.objective
     assert np.array_equal(found.changes, np.flatnonzero(np.diff(model.coef_.round(6))))
+
+
+def test_the_largest_strength_is_that_of_the_best_interval() -> None:
+    """By Dinkelbach's rule as by all intervals."""
+    rng = np.random.default_rng(3)
+    for level, jump in ((0.1, 1.0), (1.0, 1.0), (1.0, 0.1)):
+        y = rng.normal(size=30) + np.repeat([0.0, 1.0, -1.0], 10)
+        A = (level * sb.L1() + jump * sb.TotalVariation()).form((30,)).linear.columns
+        found = strength_max(y, Fused(level, jump))
+        assert found == pytest.approx(np.abs(A.T @ y).max() / 30, rel=1e-12)
 
 
 def test_the_gap_of_a_rough_fit_is_honest() -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from symbias._core.numbers import positive
-from symbias.mechanisms.saddles import Model, Rising, Stage, directions, stage_from, triangular
+from symbias.mechanisms.saddles import Model, Stage, directions, stage_from, triangular, waiting
 
 FLAT = 1e-7  # of the largest gradient at the start: nothing moves any more
 _SMALL = 1e-2  # of a column on its plateau, up to which its growth is linear
@@ -119,7 +119,9 @@ def greedy_rank(X: Any, y: Any, *, charge: float) -> GreedyRank:
             if growth[0] <= flat:
                 break
             small = _SMALL * math.sqrt(2 * growth[0] / model.bend(V[:, 0]))
-            wait = Rising(growth, rest[:, 0]).time(small)
+            wait = waiting(growth, rest[:, 0], small)
+            if not math.isfinite(wait):  # the start has no part of what grows
+                break
             time, rest = time + wait, np.exp(wait * growth)[:, None] * rest
         rest = V @ rest
         stage = stage_from(model, np.column_stack([active, rest[:, 0]]), rest[:, 1:], small, time)

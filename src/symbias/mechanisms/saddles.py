@@ -10,7 +10,7 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import least_squares
 
 NEAR = 0.05  # of the way to a plateau, within which it is reached
-_CALM, _SPAN, _CHUNKS, _NEWTON = 1e-4, 20.0, 100, 60
+_CALM, _SPAN, _CHUNKS = 1e-4, 20.0, 100
 
 State = tuple[float, np.ndarray, np.ndarray]  # time, the columns that are on, the others
 
@@ -65,7 +65,7 @@ class Model:
         kept = h > 1e-13 * h[-1]
         rows = np.sqrt(h[kept])[:, None] * U[:, kept].T
         seen = (U[:, kept].T @ b) / np.sqrt(h[kept])
-        return cls(shape, rows, seen, float(np.sum(target**2) / n - seen @ seen) / 2)
+        return cls(shape, rows, seen, max(float(np.sum(target**2) / n - seen @ seen) / 2, 0.0))
 
     @cached_property
     def hessian(self) -> np.ndarray:
@@ -134,34 +134,11 @@ def directions(G: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return growth[::-1], V[:, ::-1]
 
 
-@dataclass(frozen=True)
-class Rising:
-    """A column in the directions of S(G), and how it grows."""
-
-    growth: np.ndarray
-    start: np.ndarray
-
-    def at(self, time: float) -> np.ndarray:
-        return np.exp(self.growth * time) * self.start
-
-    def time(self, length: float) -> float:
-        """When it has this length, at once where it has; Newton's steps on its logarithm.
-
-        That is a convex function of time, below the line of the largest rate.
-        """
-        parts = np.abs(self.start[self.growth > 0])
-        rates = self.growth[self.growth > 0][parts > 0]
-        logs = np.log(parts[parts > 0])
-        time = max(0.0, float(np.min((math.log(length) - logs) / rates)))
-        for _ in range(_NEWTON):
-            height = 2 * (logs + rates * time)
-            share = np.exp(height - height.max())
-            off = (height.max() + math.log(share.sum())) / 2 - math.log(length)
-            step = off / (share @ rates / share.sum())
-            time = max(time - step, 0.0)
-            if abs(step) <= 1e-13 * time:
-                break
-        return time
+def waiting(growth: np.ndarray, column: np.ndarray, length: float) -> float:
+    """How long a column in the directions of S(G) stays shorter than about this length."""
+    grows = (growth > 0) & (column != 0)
+    logs = math.log(length) - np.log(np.abs(column[grows]))
+    return max(0.0, float(np.min(logs / growth[grows], initial=math.inf)))
 
 
 def triangular(C: np.ndarray) -> np.ndarray:

@@ -192,11 +192,11 @@ def cells(row: Row) -> list[str]:
     return [
         f"{row['charge']:.0e}",
         f"{row['separable']} of {row['events']}",
-        f"{row['median_error_of_separable']:.2%}",
-        f"{row['largest_error_of_separable']:.2%}",
+        f"{row['median_error_of_separable']:.1e}",
+        f"{row['largest_error_of_separable']:.1e}",
         f"{row['largest_distance_of_separable']:.1%}",
-        f"{row['median_error']:.2%}",
-        f"{row['largest_error']:.2%}",
+        f"{row['median_error']:.1e}",
+        f"{row['largest_error']:.1e}",
         f"{row['median_error_of_leading_order']:.1%}",
     ]
 
