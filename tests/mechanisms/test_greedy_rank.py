@@ -117,6 +117,7 @@ def test_the_flow_in_logarithms_is_that_of_the_factors() -> None:
     np.testing.assert_allclose(products(x, y, 1e-4, times), plain, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_descent_with_small_steps_learns_in_that_order() -> None:
     """Through `simulate`, from the start of `GradientFlow`."""
     x, y = problem(3)

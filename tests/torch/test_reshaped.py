@@ -36,7 +36,7 @@ def test_designs_of_kernels_change_nothing_until_they_are_trained() -> None:
     assert model[2].weight.shape == (4, 6, 3, 3)
 
 
-@pytest.mark.parametrize("way", ["design", "proximal"])
+@pytest.mark.parametrize("way", [pytest.param("design", marks=pytest.mark.slow), "proximal"])
 def test_training_ends_at_the_thresholded_unfolding(way: str) -> None:
     """|W - target|^2 / 2 + strength nuclear(W): singular values less the strength, rank 3 of 4."""
     model = net()
@@ -50,7 +50,7 @@ def test_training_ends_at_the_thresholded_unfolding(way: str) -> None:
         st.penalize(layer, "weight", unfolded, strength)
         optimizer = torch.optim.SGD(layer.parameters(), 0.5)
         st.ProximalStep(optimizer)
-    for _ in range(2000 if way == "design" else 100):
+    for _ in range(500 if way == "design" else 100):
         optimizer.zero_grad()
         ((layer.weight - target) ** 2).sum().div(2).backward()
         optimizer.step()

@@ -135,7 +135,7 @@ def greedy_rank(X: Any, y: Any, *, charge: float) -> GreedyRank:
 def _events(stages: list[Stage]) -> tuple[RankEvent, ...]:
     """Not separable where the plateau before or after is not reached."""
     found, before = list[RankEvent](), True
-    for rank, (stage, after) in enumerate(zip(stages, [*stages[1:], None], strict=True), 1):
+    for rank, (stage, after) in enumerate(zip(stages, [*stages[1:], None], strict=False), 1):
         left, right = (a / np.linalg.norm(a) for a in np.split(stage.new, [len(stage.W)]))
         reached = after is None or stage.near <= after.begun
         found.append(RankEvent(rank, stage.half, left, right, before and reached))
