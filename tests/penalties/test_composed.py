@@ -97,6 +97,20 @@ def test_the_largest_strength_and_a_logistic_loss() -> None:
         assert np.any(model.coef_) == some
 
 
+def test_the_margin_of_the_fused_lasso() -> None:
+    """Classification without decay: what `MaxMargin` says of a design holds for this one."""
+    X = np.random.default_rng(0).normal(size=(10, 12))
+    y = np.where(X[:, :5].sum(axis=1) > 0, 1.0, -1.0)
+    p = sb.design(sb.L1() + 0.5 * sb.TotalVariation(), sb.WeightDecay(1.0), shape=12)
+    w = cp.Variable(12)
+    R = cp.norm1(w) + 0.5 * cp.norm1(cp.diff(w))
+    problem = cp.Problem(cp.Minimize(R), [cp.multiply(y, X @ w) >= 1])
+    problem.solve(solver="CLARABEL")
+    found = sb.MaxMargin().direction(p, X, y)
+    assert pytest.approx(problem.value, rel=1e-6) == found.R
+    assert found.gap < 1e-8
+
+
 def test_entries_alone() -> None:
     w = RNG.normal(size=4)
     for penalty, like in (
