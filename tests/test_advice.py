@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 import symbias as sb
 import symbias.torch as st
 from symbias.cli import app
+from symbias.solvers.reference import convex_reference
 
 SOURCES = Path(sb.__file__).parent
 Call = Callable[[], Any]
@@ -41,6 +42,7 @@ Y = X @ np.array([1.0, 0.0, -1.0, 0.5]) + 0.1 * np.cos(np.arange(12))
 TIMES = np.arange(12.0)
 SIDES = X[:, 0] > 0
 PAIRS = np.stack([Y, -Y], axis=1)
+FUSED = 0.1 * sb.L1() + sb.TotalVariation()
 
 
 def problem(**options: Any) -> sb.Problem:
@@ -626,6 +628,60 @@ CASES = [
         ),
     ),
     Case(
+        "convex_reference solves sums of convex penalties as a cone program",
+        lambda: sb.design(sb.L1() + sb.TrendFilter(), sb.WeightDecay(1.0), shape=4),
+        (lambda: convex_reference(sb.L1() + sb.TrendFilter(), 0.1, X, Y),),
+    ),
+    Case(
+        "write another as one function for sb.Custom, w: ",
+        lambda: sb.design(sb.L1() + sb.LogSum(), sb.WeightDecay(1.0), shape=4),
+        (
+            lambda: sb.design(
+                sb.Custom(lambda w: w + np.log(1 + w / 0.1)), sb.WeightDecay(1.0), shape=4
+            ),
+        ),
+    ),
+    Case(
+        ", (4, -1)) takes it",
+        lambda: sb.design("nuclear", sb.WeightDecay(1.0), shape=(4, 3, 2)),
+        (
+            lambda: sb.design(
+                sb.Reshaped(sb.Nuclear(p=1.0, rank=None), (4, -1)),
+                sb.WeightDecay(1.0),
+                shape=(4, 3, 2),
+            ),
+        ),
+    ),
+    Case(
+        "and for series of any length by sb.fit_series",
+        lambda: sb.DesignedRegressor(FUSED).fit(np.eye(301), np.ones(301)),
+        (lambda: sb.fit_series(np.arange(301), np.arange(301) % 7, FUSED, 0.1),),
+    ),
+    Case(
+        "`changepoints` keeps its level under a sum of penalties too",
+        lambda: sb.fit_series(TIMES, Y, FUSED, 0.01).false_alarms(),
+        (
+            lambda: (
+                sb.fit_series(np.arange(40), np.arange(40) // 20 - 0.5, FUSED, 0.01).changepoints
+            ),
+        ),
+    ),
+    Case(
+        "expected a penalty such as sb.Nuclear()",
+        lambda: sb.Reshaped("nuclear", (2, -1)),
+        (lambda: sb.Reshaped(sb.Nuclear(), (2, -1)),),
+    ),
+    Case(
+        "for matrices W take sb.greedy_rank",
+        lambda: sb.incremental(X.reshape(12, 2, 2), Y, charge=1e-8),
+        (lambda: sb.greedy_rank(X.reshape(12, 2, 2), Y, charge=1e-8),),
+    ),
+    Case(
+        "directions rise together. Take one below ",
+        lambda: sb.greedy_rank(X.reshape(12, 2, 2), Y, charge=1.0),
+        (lambda: sb.greedy_rank(X.reshape(12, 2, 2), Y, charge=1e-3),),
+    ),
+    Case(
         "take a sum of designs (sb.Sum)",
         lambda: sb.Parts(3, [([0, 1], sb.Hadamard(2)), ([1, 2], sb.Hadamard(2))]),
         (lambda: sb.Sum([sb.Hadamard(3), sb.GroupProduct(3)]),),
@@ -734,11 +790,11 @@ CASES = [
         ),
     ),
     Case(
-        "a series takes tv, trend or spectral",
+        "a series takes tv, trend, spectral or ",
         lambda: sb.fit_series(TIMES, Y, "l1", 0.1),
         tuple(
             lambda name=name: sb.fit_series(TIMES, Y, name, 0.1)
-            for name in ("tv", "trend", "spectral")
+            for name in ("tv", "trend", "spectral", sb.L1() + sb.TotalVariation())
         ),
     ),
     Case(

@@ -33,6 +33,10 @@ PENALTIES: dict[str, Any] = {
     "tree": sb.TotalVariation(tree=[-1, 0, 0, 1]),
     "trend": sb.TrendFilter(),
     "spectral": sb.Spectral(),
+    "fused": sb.L1() + sb.TotalVariation(),
+    "l1 and trend": 2 * sb.L1() + 0.5 * sb.TrendFilter(),
+    "l1 and groups": sb.L1() + sb.GroupLasso(2),
+    "reshaped": sb.Reshaped(sb.Nuclear(), (2, -1)),
     "log": sb.LogPenalty(0.05),
     "strong log": sb.LogPenalty(0.5),
 }

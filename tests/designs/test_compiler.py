@@ -69,6 +69,14 @@ CASES = {
         lambda w: np.abs(np.diff(np.diff(w.reshape(3, 3), axis=0), axis=1)).sum(),
     ),
     "tv": (sb.TotalVariation(), lambda w: np.abs(np.diff(w)).sum()),
+    "fused": (
+        sb.L1() + 0.4 * sb.TotalVariation(),
+        lambda w: np.abs(w).sum() + 0.4 * np.abs(np.diff(w)).sum(),
+    ),
+    "reshaped": (
+        sb.Reshaped(sb.Nuclear(), (3, 3)),
+        lambda w: np.linalg.svd(w.reshape(3, 3))[1].sum(),
+    ),
     "trend": (sb.TrendFilter(), lambda w: np.abs(np.diff(w, 2)).sum()),
     "trend-spacing": (
         sb.TrendFilter(SPACING),
@@ -94,6 +102,10 @@ MATRICES = {
     "nuclear": (sb.Nuclear(), lambda w: np.linalg.svd(w)[1].sum()),
     "schatten-1/2": (sb.Schatten(0.5), lambda w: (np.linalg.svd(w)[1] ** 0.5).sum()),
     "tv-columns": (sb.TotalVariation(axis=0), lambda w: np.abs(np.diff(w, axis=0)).sum()),
+    "fused-columns": (
+        sb.L1() + sb.TotalVariation(axis=0),
+        lambda w: np.abs(w).sum() + np.abs(np.diff(w, axis=0)).sum(),
+    ),
     "tv-rows": (sb.TotalVariation(axis=1), lambda w: np.abs(np.diff(w, axis=1)).sum()),
     "tv-joint": (
         sb.TotalVariation(joint=True),

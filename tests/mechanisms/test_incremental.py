@@ -174,8 +174,10 @@ def test_the_quick_study(tmp_path: Path) -> None:
     assert [row["charge"] for row in result["rows"]] == list(study.CHARGES)
     assert all(row["in_order"] == row["problems"] == 4 for row in result["rows"])
     page = (tmp_path / "index.html").read_text()
-    assert page.count("data:image/svg+xml") == 1
+    assert page.count("data:image/svg+xml") == 2
     assert "The order is right on 16 of 16 problems" in page
+    assert "Directions of W = P Q" in page
+    assert all(row["largest_error"] < 0.003 for row in result["matrices"]["rows"])
     held = json.loads((tmp_path / "incremental.json").read_text())
     assert held["staircase"]["losses"][0] > 5 * held["staircase"]["losses"][-1]
 

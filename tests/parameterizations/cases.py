@@ -50,6 +50,7 @@ CASES = {
     "latent": sb.Synthesis(
         sb.Copies([[0, 1, 2], [2, 3], [1, 4]], 5), sb.GroupProduct(7, groups=[0, 0, 0, 1, 1, 2, 2])
     ),
+    "intervals": sb.Synthesis(sb.IntervalSum([1.0, 0.5, 0.0, 2.0], 0.7), sb.Hadamard(10)),
     "parts": sb.Parts(
         (2, 3),
         [

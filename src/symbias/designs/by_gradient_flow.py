@@ -75,6 +75,11 @@ def by_gradient_flow(penalty: Penalty, mechanism: "GradientFlow", shape: Shape) 
 
 def _tree(form: Form, core: Core) -> Parameterization:
     """The same tree as ``form``, with a core at every piece."""
+    if isinstance(form, Behind) and form.inner.shape[0] > form.shape[0]:
+        raise Refused(
+            "a w of more coordinates than entries has no potential in closed form: it is the least "
+            "over all splits of w"
+        )
     if isinstance(form, Behind):
         return Synthesis(form.transform, _tree(form.inner, core))
     if isinstance(form, Placed):

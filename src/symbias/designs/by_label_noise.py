@@ -17,16 +17,19 @@ from symbias.parameterizations import (
     Linked,
     MatrixProduct,
     Parameterization,
+    Parts,
     Synthesis,
 )
 from symbias.penalties import (
     L1,
     Behind,
     Entries,
+    Form,
     Groups,
     Nuclear,
     Penalty,
     Piece,
+    Placed,
     Power,
     Scalar,
     SingularValues,
@@ -49,13 +52,23 @@ def by_label_noise(penalty: Penalty, mechanism: LabelNoise, shape: Shape) -> Par
     Refused
         If there is none in the family; the message says why and what would work.
     """
-    form = penalty.form(shape)
+    return _of(penalty, penalty.form(shape))
+
+
+def _of(penalty: Penalty, form: Form) -> Parameterization:
+    if isinstance(form, Placed):
+        return Parts(form.whole, [(index, _of(penalty, part)) for index, part in form.parts])
     if isinstance(form, Piece):
         return _core(form.sizes, form.scalar)
     if isinstance(form, Behind) and isinstance(form.transform, Diagonal):
         return _weighted(penalty, form)
     inner = form.inner if isinstance(form, Behind) else None
     plain = isinstance(inner, Piece) and inner.sizes.elementwise and inner.scalar == Power()
+    if isinstance(form, Behind) and form.linear.columns.shape[1] > math.prod(form.shape):
+        raise Refused(
+            f"{penalty!r} takes more coordinates than w has entries: how label noise moves w among "
+            "its splits is not known"
+        )
     if not isinstance(form, Behind) or not plain or len(form.shape) != 1:
         raise Refused(
             f"label noise reaches sums over the entries of a vector behind an invertible map, not "

@@ -10,7 +10,7 @@ from symbias.estimators.descent import Fitted
 from symbias.estimators.observed import Observed, interleaved_folds
 from symbias.estimators.regressor import DesignedRegressor
 from symbias.maps import Cosine
-from symbias.penalties import Penalty, Spectral, TrendFilter
+from symbias.penalties import Composed, Penalty, Spectral, TrendFilter
 from symbias.solvers import Loss, SquaredError
 
 LONGEST = 4000  # time stamps: matrices are dense, of their square
@@ -44,6 +44,8 @@ def fitted(
         )
     measure = _measurements(penalty, grid)
     where = np.repeat(at, seen.repeats)
+    sparse = isinstance(penalty, Composed)  # whose level is penalised
+    options |= {"fit_intercept": not sparse}
     model: Any
     if strength == "auto":
         if not isinstance(loss, SquaredError):
@@ -58,6 +60,9 @@ def fitted(
         coefficients = model.penalized_
     else:
         coefficients = model.coef_.T + model.intercept_
+    if sparse:
+        changes = np.flatnonzero(np.diff(coefficients[at]))
+    elif not isinstance(penalty, Spectral):
         changes = changes + isinstance(penalty, TrendFilter)
         changes = np.unique(np.maximum(np.searchsorted(at, changes, side="right") - 1, 0))
     return Fitted(

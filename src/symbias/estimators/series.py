@@ -7,12 +7,19 @@ from typing import Any
 import numpy as np
 
 from symbias._core.numbers import whole
-from symbias.estimators import by_design, by_knots, by_spectrum
+from symbias.estimators import by_design, by_knots, by_spectrum, by_threshold
 from symbias.estimators.base import check_size, check_strength, check_underflow
 from symbias.estimators.descent import Fitted
 from symbias.estimators.observed import Observed, since
 from symbias.estimators.series_fit import SeriesFit
-from symbias.penalties import Penalty, Spectral, TotalVariation, TrendFilter, as_penalty
+from symbias.penalties import (
+    Composed,
+    Penalty,
+    Spectral,
+    TotalVariation,
+    TrendFilter,
+    as_penalty,
+)
 from symbias.solvers import as_loss
 
 _NOTHING = 1e-6  # of the largest strength: as good as no penalty
@@ -43,7 +50,9 @@ def fit_series(
 
     Jumps and kinks are found by a growing set of knots (`symbias.solvers.Series`), in O(n) time
     and memory; cosine spectra over an even grid, with gaps or without, by fast transforms
-    (`symbias.solvers.Spectrum`). What is left (frequencies at uneven stamps, wavelets,
+    (`symbias.solvers.Spectrum`). ``sb.L1() + sb.TotalVariation()``, the fused lasso, is total
+    variation and then a threshold where every stamp was observed once. What is left (frequencies
+    at uneven stamps, wavelets, l1 plus total variation with gaps,
     ``solver="varpro"`` or "gd", which train factors) works on dense matrices.
 
     Parameters
@@ -61,7 +70,8 @@ def fit_series(
     Raises
     ------
     TypeError, ValueError
-        For a penalty that is not "tv", "trend" or "spectral", channels without one that is joint,
+        For a penalty that is not "tv", "trend", "spectral" or l1 plus total variation, channels
+        without one that is joint,
         times that are not finite or all equal, fewer than 3 observed values, a strength that is
         not positive, stamps too uneven for frequencies, or more than 4,000 of them where matrices
         are dense.
@@ -91,6 +101,12 @@ def fit_series(
             found = by_knots.validated(*rows, folds, tol, max_iter, callback)
         else:
             found = by_knots.fitted(*rows, float(strength), tol, max_iter, callback)
+    elif direct and (fused := by_threshold.applies(penalty, grid, shifted, loss)):
+        series = (shifted, fused)
+        if strength == "auto":
+            found = by_threshold.validated(*series, folds, tol, max_iter, callback)
+        else:
+            found = by_threshold.fitted(*series, float(strength), tol, max_iter, callback)
     elif direct and by_spectrum.even(penalty, grid):
         waves = (shifted, grid, loss)
         if strength == "auto":
@@ -188,6 +204,9 @@ def _spaced(penalty: Penalty, spacing: np.ndarray) -> Penalty:
         return penalty if np.allclose(spacing, 1) else replace(penalty, spacing=spacing)
     if isinstance(penalty, TotalVariation | Spectral):
         return penalty
+    if isinstance(penalty, Composed) and by_threshold.intervals(penalty, len(spacing) + 1):
+        return penalty
     raise ValueError(
-        f"{type(penalty).__name__} is a penalty for tables; a series takes tv, trend or spectral"
+        f"{penalty!r} is a penalty for tables; a series takes tv, trend, spectral or "
+        "sb.L1() + sb.TotalVariation()"
     )

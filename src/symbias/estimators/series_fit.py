@@ -11,7 +11,7 @@ from symbias.estimators.changepoints import crowded, false_alarm_share, refit, s
 from symbias.estimators.confidence import Noise, change_ranges
 from symbias.estimators.descent import Fitted
 from symbias.estimators.observed import Observed, since
-from symbias.penalties import Penalty, Spectral, TotalVariation
+from symbias.penalties import Composed, Penalty, Spectral, TrendFilter
 from symbias.solvers import Loss, SquaredError
 
 
@@ -56,7 +56,8 @@ class SeriesFit(Fitted):
 
     @property
     def breaks(self) -> np.ndarray:
-        """Pairs (before, after) of observed times between which the level jumps (TotalVariation),
+        """Pairs (before, after) of observed times between which the level jumps (TotalVariation
+        and sums with it),
         or (at, at) where the slope changes (TrendFilter); shape (k, 2), empty otherwise."""
         if isinstance(self.penalty, Spectral):
             return np.zeros((0, 2), dtype=self.times.dtype)
@@ -145,7 +146,7 @@ class SeriesFit(Fitted):
 
     @property
     def _order(self) -> int:
-        return 1 if isinstance(self.penalty, TotalVariation) else 2
+        return 2 if isinstance(self.penalty, TrendFilter) else 1
 
     def intervals(self, level: float = 0.95) -> np.ndarray:
         """Confidence intervals of where the changepoints stand, each given the others.
@@ -190,6 +191,11 @@ class SeriesFit(Fitted):
             As for `changepoints`.
         """
         draws = whole("draws", draws, 1)
+        if isinstance(self.penalty, Composed):
+            raise ValueError(
+                "false alarms are known for total variation and trends alone; `changepoints` keeps "
+                "its level under a sum of penalties too"
+            )
         return false_alarm_share(
             self.seen, self._order, self._noise, self.strength, draws, random_state
         )

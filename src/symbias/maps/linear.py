@@ -87,8 +87,7 @@ def _matrix(transform: Transform, shape: Shape) -> Columns:
         order = transform.forward(np.arange(1.0, size + 1).reshape(shape)).ravel()
         at = np.rint(order / entries).astype(int) - 1
         return scipy.sparse.csc_array((entries, (np.arange(size), at)), shape=(size, size))
-    A = transform.forward(np.eye(size).reshape(*shape, size))
-    return np.asarray(A).reshape(-1, size)
+    return transform.dense(shape)
 
 
 def _dense(matrix: Columns) -> np.ndarray:

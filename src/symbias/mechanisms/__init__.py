@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from symbias.mechanisms.function_fit import FunctionFit
     from symbias.mechanisms.function_space import FunctionSpace
     from symbias.mechanisms.gradient_flow import GradientFlow
+    from symbias.mechanisms.greedy import GreedyRank, RankEvent, greedy_rank
     from symbias.mechanisms.label_noise_drift import Drift
     from symbias.mechanisms.langevin import Langevin, noise_drift
     from symbias.mechanisms.law import Law
@@ -43,6 +44,7 @@ _LAZY = {
     "FunctionFit": "function_fit",
     "FunctionSpace": "function_space",
     "GradientFlow": "gradient_flow",
+    "GreedyRank": "greedy",
     "Incremental": "staircase",
     "incremental": "staircase",
     "Langevin": "langevin",
@@ -52,6 +54,7 @@ _LAZY = {
     "degree": "max_margin",
     "PiecewiseLinear": "piecewise",
     "Potential": "bregman",
+    "RankEvent": "greedy",
     "Reach": "reach",
     "SignDescent": "steepest",
     "SteepestDescent": "steepest",
@@ -61,6 +64,7 @@ _LAZY = {
     "expected_charge_drift": "sgd",
     "flow_bracket": "potentials",
     "least_gradients": "orbit_gradients",
+    "greedy_rank": "greedy",
     "noise_drift": "langevin",
     "reachable": "reach",
     "relaxation_time": "sgd",
@@ -74,6 +78,7 @@ __all__ = [
     "FunctionFit",
     "FunctionSpace",
     "GradientFlow",
+    "GreedyRank",
     "Incremental",
     "Induced",
     "LabelNoise",
@@ -85,6 +90,7 @@ __all__ = [
     "PiecewiseLinear",
     "Potential",
     "Preference",
+    "RankEvent",
     "Reach",
     "SignDescent",
     "SteepestDescent",
@@ -95,6 +101,7 @@ __all__ = [
     "equilibrium",
     "expected_charge_drift",
     "flow_bracket",
+    "greedy_rank",
     "incremental",
     "least_gradients",
     "noise_drift",

@@ -214,7 +214,10 @@ def _apart(found: Sequence[Event]) -> tuple[Event, ...]:
 def _checked(X: Any, y: Any, charge: float) -> tuple[np.ndarray, np.ndarray]:
     x, target = np.asarray(X, dtype=float), np.asarray(y, dtype=float)
     if x.ndim != 2 or target.shape != (len(x),) or not x.size:
-        raise ValueError(f"X and y must be (n, p) and (n,), got {x.shape} and {target.shape}")
+        raise ValueError(
+            f"X and y must be (n, p) and (n,), got {x.shape} and {target.shape}; for matrices W "
+            "take sb.greedy_rank"
+        )
     if not (np.all(np.isfinite(x)) and np.all(np.isfinite(target))):
         raise ValueError("X and y must be finite")
     positive("charge", charge)

@@ -5,6 +5,7 @@ entries, groups or singular values (`sizes`), behind a linear map.
 """
 
 from symbias.penalties.base import Penalty, Scaled
+from symbias.penalties.composed import Composed
 from symbias.penalties.custom import Custom
 from symbias.penalties.elementwise import L1, ElasticNet, Elementwise, LogPenalty, LogSum, Lq, Ridge
 from symbias.penalties.entropies import Entropy, Hypentropy, HyperbolicEntropy
@@ -13,6 +14,7 @@ from symbias.penalties.groups import GroupLasso, LatentGroupLasso
 from symbias.penalties.matrices import Nuclear, Schatten
 from symbias.penalties.names import PENALTIES, as_penalty
 from symbias.penalties.numeric import is_convex, scalar_prox, supremum, tabulated_prox
+from symbias.penalties.reshaped import Reshaped
 from symbias.penalties.scalars import Elastic, Logarithm, Power, Scalar, Through
 from symbias.penalties.sizes import Entries, Groups, SingularValues, Sizes
 from symbias.penalties.structured import Differences, Spectral, TotalVariation, TrendFilter
@@ -22,6 +24,7 @@ __all__ = [
     "Added",
     "PENALTIES",
     "Behind",
+    "Composed",
     "Custom",
     "Differences",
     "Elastic",
@@ -44,6 +47,7 @@ __all__ = [
     "Piece",
     "Placed",
     "Power",
+    "Reshaped",
     "Ridge",
     "Scalar",
     "Scaled",

@@ -53,6 +53,18 @@ class Penalty(ABC):
     def __rmul__(self, strength: float) -> "Penalty":
         return Scaled(self, positive("a strength", strength))
 
+    def __add__(self, other: "Penalty") -> "Penalty":
+        """The sum of two penalties of the same w (see `symbias.penalties.Composed`)."""
+        from symbias.penalties.composed import Composed
+
+        if not isinstance(other, Penalty):
+            return NotImplemented
+        return Composed((*_terms(self), *_terms(other)))
+
+
+def _terms(penalty: Penalty) -> tuple[Penalty, ...]:
+    return getattr(penalty, "terms", (penalty,))
+
 
 @dataclass(frozen=True, eq=False)
 class Scaled(Penalty):
@@ -60,6 +72,10 @@ class Scaled(Penalty):
 
     penalty: Penalty
     strength: float
+
+    def __repr__(self) -> str:
+        inside = repr(self.penalty)
+        return f"{self.strength!r} * " + (f"({inside})" if " + " in inside else inside)
 
     @property
     def formula(self) -> str:  # type: ignore[override]

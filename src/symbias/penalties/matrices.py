@@ -45,7 +45,8 @@ class Schatten(Penalty):
 
     def form(self, shape: Shape) -> Form:
         if len(shape) != 2:
-            raise Refused(f"{self!r} is a penalty on matrices, w has the shape {shape}")
+            how = f": sb.Reshaped(sb.{self!r}, ({shape[0]}, -1)) takes it" if len(shape) > 2 else ""
+            raise Refused(f"{self!r} is a penalty on matrices, w has the shape {shape}{how}")
         if self.p == 2 and self.rank is None:  # the sum of squares of the entries
             return Piece(Entries(shape), Power(2.0))
         return Piece(SingularValues(shape, self.rank), Power(self.p))

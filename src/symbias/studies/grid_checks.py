@@ -1,5 +1,6 @@
 """Checks of a parameterization in classification, under Adam, step sizes and small starts."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -8,9 +9,12 @@ import optax
 
 from symbias._core.refusal import Refused
 from symbias.dynamics import Optax, Problem, log_logistic_loss, simulate
+from symbias.dynamics.problem import squared_error
 from symbias.mechanisms import Adam, AdamW, MaxMargin, degree, incremental, reachable
+from symbias.mechanisms import greedy_rank as law_of_matrices
 from symbias.mechanisms.potentials import synthesis_matrix
-from symbias.parameterizations import Parameterization
+from symbias.parameterizations import MatrixProduct, Parameterization
+from symbias.studies import greedy_rank
 from symbias.studies.incremental import measured
 from symbias.studies.margins import angle, descended
 from symbias.studies.sharpness import SHARES, descent
@@ -144,7 +148,8 @@ def _trained(
     rule: optax.GradientTransformation,
     steps: int,
     scale: float,
-    *loss: Any,
+    loss: Callable[..., Any] = squared_error,
+    *,
     key: int,
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Factors and w after so many full batches, from a random start of this scale."""
@@ -152,14 +157,29 @@ def _trained(
     def predict(theta: Any, x: Any) -> Any:
         return jnp.matmul(x, jnp.reshape(p(theta), (-1,)))
 
-    problem = Problem(predict, p.init(key, scale), *loss, data=(X, y))
+    problem = Problem(predict, p.init(key, scale), loss, data=(X, y))
     run = simulate(problem, Optax(rule), steps=steps, every=steps, progress=False)
     theta = {name: a[0] for name, a in run.final.items()}
     return theta, np.asarray(p(theta))
 
 
 def check_small_start(p: Parameterization, *, key: int = 0) -> Verification:
-    """Times at which entries switch on along the flow, against the law of incremental learning."""
+    """Times at which entries, or directions of a matrix, are learned, against their laws."""
+    told, times, what = _directions(p, key) if isinstance(p, MatrixProduct) else _entries(p, key)
+    error = float(np.max(np.abs(told / times - 1)))
+    right = error <= TIMES and bool(np.all(np.diff(times) > 0))
+    return Verification(
+        "small start",
+        "largest relative error of the times",
+        error,
+        TIMES,
+        "verified" if right else "failed",
+        f"{len(times)} {what} in order, charge {CHARGE:.0e}",
+        (told, times),
+    )
+
+
+def _entries(p: Parameterization, key: int) -> tuple[np.ndarray, np.ndarray, str]:
     A = _of_products(p)
     size = len(A)
     rng, law = np.random.default_rng(key), None
@@ -168,18 +188,14 @@ def check_small_start(p: Parameterization, *, key: int = 0) -> Verification:
         y = X @ (2 * rng.standard_normal(size)) + rng.standard_normal(len(X))
         law = incremental(X @ A, y, charge=CHARGE)
     on = np.array([event.time for event in law.events if event.on])
-    times = measured(law, X @ A, y)
-    error = float(np.max(np.abs(on / times - 1)))
-    right = error <= TIMES and bool(np.all(np.diff(times) > 0))
-    return Verification(
-        "small start",
-        "largest relative error of the times",
-        error,
-        TIMES,
-        "verified" if right else "failed",
-        f"{len(on)} entries in order, charge {CHARGE:.0e}",
-        (on, times),
-    )
+    return on, measured(law, X @ A, y), "entries"
+
+
+def _directions(p: MatrixProduct, key: int) -> tuple[np.ndarray, np.ndarray, str]:
+    x, y = greedy_rank.problem(key, p.shape)
+    law = law_of_matrices(x, y, charge=CHARGE)
+    times = np.array([event.time for event in law.events])
+    return times, greedy_rank.measured(law, x, y)[0], "directions"
 
 
 def _of_products(p: Parameterization) -> np.ndarray:

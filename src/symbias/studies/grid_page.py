@@ -16,7 +16,7 @@ _NOT_DRAWN = ("Adam", "step size")  # one number for each cell
 
 def overview(grid: Grid, figure: str) -> Section:
     """All verdicts."""
-    cells = [cell.verdict for row in grid.values() for cell in row.values()]
+    cells: list[str] = [cell.verdict for row in grid.values() for cell in row.values()]
     counts = {verdict: cells.count(verdict) for verdict in _VERDICTS}
     rows = [["parameterization", *next(iter(grid.values()))]]
     rows += [[name, *(c.verdict for c in row.values())] for name, row in grid.items()]

@@ -1,6 +1,10 @@
-"""Incremental learning: order and times of what is learned, and the staircase of the loss."""
+"""Incremental learning: order and times of what is learned, and the staircase of the loss.
+
+Entries of w = u v here, directions of W = P Q in `symbias.studies.greedy_rank`.
+"""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +17,16 @@ from symbias.dynamics import SGD, Problem, simulate
 from symbias.mechanisms import GradientFlow, Incremental, incremental
 from symbias.parameterizations import Hadamard
 from symbias.report.page import Section, render
+from symbias.studies import greedy_rank
 from symbias.studies.clock import Clock
 
 Row = dict[str, Any]
+Say = Callable[[str], None]
 CHARGES = (1e-8, 1e-14, 1e-28, 1e-56)
 PROBLEMS, SAMPLES, SIZE = 20, 40, 8
 _INTRO = (
-    "From a small start gradient flow on w = u v learns one entry after the other. The law says "
-    "which, and when; the runs know the loss and the factors alone."
+    "From a small start gradient flow on w = u v learns one entry after the other, on W = P Q one "
+    "direction. The laws say which, and when; the runs know the loss and the factors alone."
 )
 
 
@@ -114,6 +120,15 @@ def staircase(seed: int = 0, charge: float = 1e-8, rate: float = 2e-3) -> Row:
     }
 
 
+def measure(quick: bool = False, say: Say = lambda line: None) -> dict[str, Any]:
+    """Errors of the times at four charges, and a staircase; ``quick``: of fewer problems."""
+    rows = []
+    for charge in CHARGES:
+        rows.append(charge_row(charge, 4 if quick else PROBLEMS))
+        say(", ".join(_cells(rows[-1])))
+    return {"rows": rows, "staircase": staircase()}
+
+
 def run(out: str | Path, quick: bool = False, progress: bool = True) -> dict[str, Any]:
     """Run all; write ``incremental.json`` and ``index.html`` to `out`.
 
@@ -122,17 +137,18 @@ def run(out: str | Path, quick: bool = False, progress: bool = True) -> dict[str
     out : path
         Folder, made if needed.
     quick : bool
-        Four problems for each charge instead of twenty.
+        Four problems for each charge instead of twenty, three of matrices instead of ten.
     progress : bool
         Lines on standard output, as in the documentation.
     """
     folder, clock = Path(out), Clock(progress)
     folder.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for charge in CHARGES:
-        rows.append(charge_row(charge, 4 if quick else PROBLEMS))
-        clock.say(", ".join(_cells(rows[-1])))
-    result = {"symbias": __version__, "quick": quick, "rows": rows, "staircase": staircase()}
+    result = {
+        "symbias": __version__,
+        "quick": quick,
+        **measure(quick, clock.say),
+        "matrices": greedy_rank.measure(quick, clock.say),
+    }
     replace_file(folder / "incremental.json", json.dumps(result) + "\n")
     replace_file(folder / "index.html", page(result))
     return result
@@ -153,19 +169,24 @@ def _cells(row: Row) -> list[str]:
 
 def page(result: dict[str, Any]) -> str:
     """HTML of the whole."""
+    footer = f"symbias {__version__}. The numbers stand in incremental.json, beside this page."
+    sections = [section(result), greedy_rank.section(result["matrices"])]
+    return render("Incremental learning", _INTRO, sections, footer)
+
+
+def section(result: dict[str, Any]) -> Section:
+    """The entries of u v."""
     rows = result["rows"]
     worst = max(row["largest_error"] for row in rows)
     in_order, problems = (sum(row[k] for row in rows) for k in ("in_order", "problems"))
-    first = Section(
-        "",
+    return Section(
+        "Entries of u v",
         answer=f"The order is right on {in_order} of {problems} problems whose events are 5% "
         f"apart, and every time to {worst:.1%}.",
         figures=[("Loss and weights of gradient descent; dashed, the law.", figure(result))],
         tables=[("Relative errors of the times, by the charge of the start.",
                  [_HEADER, *map(_cells, rows)])],
     )  # fmt: skip
-    footer = f"symbias {__version__}. The numbers stand in incremental.json, beside this page."
-    return render("Incremental learning", _INTRO, [first], footer)
 
 
 def figure(result: dict[str, Any]) -> str:

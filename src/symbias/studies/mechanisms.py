@@ -15,6 +15,7 @@ from symbias.studies import (
     finite_steps,
     flow_limits,
     function_space,
+    greedy_rank,
     grid,
     grid_page,
     incremental,
@@ -37,7 +38,7 @@ PARTS: Mapping[str, Sequence[ModuleType]] = {
     "gradient flow": (flow_limits,),
     "SGD noise": (finite_steps,),
     "step size": (sharpness,),
-    "small start": (incremental,),
+    "small start": (incremental, greedy_rank),
     "function space": (function_space,),
 }
 

@@ -31,7 +31,7 @@ WIDTH = 50
 SAME, FITTED = 0.05, 1e-8  # distance to the same w, loss of a fit
 
 
-def descent(p: Parameterization, theta: Mapping[str, Any], X: Any, y: Any, rate: float, steps: int,
+def descent(p: Parameterization, theta: dict[str, Any], X: Any, y: Any, rate: float, steps: int,
             every: int) -> Run:  # fmt: skip
     """Full batches on half the mean squared error, factors observed; silent where it diverges."""
     rows, labels = np.asarray(X).reshape(len(X), -1), np.asarray(y)

@@ -3,6 +3,7 @@
 from symbias.maps.transforms.base import Transform
 from symbias.maps.transforms.bases import Cosine, Diagonal, Matrix, Wavelet
 from symbias.maps.transforms.copies import Copies
+from symbias.maps.transforms.intervals import IntervalSum
 from symbias.maps.transforms.sums import CumulativeSum, GridSum, TreeSum
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "CumulativeSum",
     "Diagonal",
     "GridSum",
+    "IntervalSum",
     "Matrix",
     "Transform",
     "TreeSum",

@@ -1,11 +1,12 @@
 """What a linear synthesis w = A z is: the penalty acts on z, except on its first coordinates."""
 
+import math
 from abc import ABC, abstractmethod
 
 import numpy as np
 from array_api_compat import array_namespace
 
-from symbias._core.arrays import Array, constant
+from symbias._core.arrays import Array, Shape, constant
 
 
 class Transform(ABC):
@@ -26,6 +27,11 @@ class Transform(ABC):
     def rows(self, coordinates: int) -> int:
         """How many rows w has for so many of z: as many, for an invertible map."""
         return coordinates
+
+    def dense(self, shape: Shape) -> np.ndarray:
+        """The map on flattened coordinates z of this shape, (size of w, size of z)."""
+        size = math.prod(shape)
+        return np.asarray(self.forward(np.eye(size).reshape(*shape, size))).reshape(-1, size)
 
 
 def apply(matrix: np.ndarray, z: Array) -> Array:

@@ -7,13 +7,16 @@ import scipy.sparse as sp
 
 from symbias.penalties import (
     L1,
+    Composed,
     Differences,
     ElasticNet,
     GroupLasso,
     LatentGroupLasso,
     Nuclear,
     Penalty,
+    Reshaped,
     Ridge,
+    Scaled,
     Spectral,
     TotalVariation,
     TrendFilter,
@@ -110,6 +113,12 @@ def _square(penalty: Penalty, strength: float) -> float:
             return strength
         case ElasticNet(l1_ratio=ratio):
             return strength * (1 - ratio)
+        case Scaled():
+            return _square(penalty.penalty, strength * penalty.strength)
+        case Reshaped():
+            return _square(penalty.penalty, strength)
+        case Composed():
+            return sum(_square(term, strength) for term in penalty.terms)
     return 0.0
 
 
@@ -140,6 +149,13 @@ def _add(
                 program.norm([Term(part, sp.eye_array(len(group), format="csc"))], bound)
                 terms.append(Term(part, identity[:, np.asarray(group)]))
             program.equal(terms, np.zeros(size))
+        case Scaled():
+            _add(program, penalty.penalty, strength * penalty.strength, w, shape)
+        case Composed():
+            for term in penalty.terms:
+                _add(program, term, strength, w, shape)
+        case Reshaped():
+            _add(program, penalty.penalty, strength, w, penalty.inner(shape))
         case Nuclear():
             program.nuclear(w, shape, strength)
         case TotalVariation() | TrendFilter():
