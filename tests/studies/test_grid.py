@@ -79,7 +79,7 @@ def test_what_is_refused_for_small_starts() -> None:
         (sb.GroupProduct(4, groups=[0, 0, 1, 1]), "the direction inside a group turns"),
     ):
         with pytest.raises(sb.Refused, match=why):
-            grid_checks.check_small_start(p)
+            grid_checks.check_entries(p)
 
 
 @pytest.mark.parametrize("wrong", ["max margin", "step size"])

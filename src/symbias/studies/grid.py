@@ -27,8 +27,9 @@ from symbias.studies.finite_steps import check_sgd_noise
 from symbias.studies.grid_checks import (
     check_adam,
     check_adamw,
+    check_directions,
+    check_entries,
     check_max_margin,
-    check_small_start,
     check_step_size,
 )
 from symbias.studies.verification import (
@@ -126,6 +127,11 @@ def _langevin(entry: Entry, quick: bool) -> Verification:
     return check_langevin(p, replicas=(1000 if few else 2000) // (2 if quick else 1))
 
 
+def _small_start(entry: Entry, quick: bool) -> Verification:
+    matrix = len(entry.shape) == 2
+    return check_directions(entry.shape) if matrix else check_entries(entry.design)
+
+
 def _of_design(check: Callable[[Parameterization], Verification]) -> Check:
     return lambda entry, quick: check(entry.design)
 
@@ -140,5 +146,5 @@ CHECKS: dict[str, Check] = {
     "Adam": _of_design(check_adam),
     "AdamW": _of_design(check_adamw),
     "step size": _of_design(check_step_size),
-    "small start": _of_design(check_small_start),
+    "small start": _small_start,
 }

@@ -13,7 +13,7 @@ from symbias.dynamics.problem import squared_error
 from symbias.mechanisms import Adam, AdamW, MaxMargin, degree, incremental, reachable
 from symbias.mechanisms import greedy_rank as law_of_matrices
 from symbias.mechanisms.potentials import synthesis_matrix
-from symbias.parameterizations import MatrixProduct, Parameterization
+from symbias.parameterizations import Parameterization
 from symbias.studies import greedy_rank
 from symbias.studies.incremental import measured
 from symbias.studies.margins import angle, descended
@@ -163,9 +163,28 @@ def _trained(
     return theta, np.asarray(p(theta))
 
 
-def check_small_start(p: Parameterization, *, key: int = 0) -> Verification:
-    """Times at which entries, or directions of a matrix, are learned, against their laws."""
-    told, times, what = _directions(p, key) if isinstance(p, MatrixProduct) else _entries(p, key)
+def check_entries(p: Parameterization, *, key: int = 0) -> Verification:
+    """Times at which entries of w are learned from a small start, against their law."""
+    A = _of_products(p)
+    size = len(A)
+    rng, law = np.random.default_rng(key), None
+    while law is None or not all(event.separable for event in law.events):
+        X = rng.standard_normal((5 * size, size))
+        y = X @ (2 * rng.standard_normal(size)) + rng.standard_normal(len(X))
+        law = incremental(X @ A, y, charge=CHARGE)
+    told = np.array([event.time for event in law.events if event.on])
+    return _in_order(told, measured(law, X @ A, y), "entries")
+
+
+def check_directions(shape: tuple[int, ...], *, key: int = 0) -> Verification:
+    """Times at which directions of W = P Q are learned from a small start, against their law."""
+    x, y = greedy_rank.problem(key, shape)
+    law = law_of_matrices(x, y, charge=CHARGE)
+    told = np.array([event.time for event in law.events])
+    return _in_order(told, greedy_rank.measured(law, x, y)[0], "directions")
+
+
+def _in_order(told: np.ndarray, times: np.ndarray, what: str) -> Verification:
     error = float(np.max(np.abs(told / times - 1)))
     right = error <= TIMES and bool(np.all(np.diff(times) > 0))
     return Verification(
@@ -177,25 +196,6 @@ def check_small_start(p: Parameterization, *, key: int = 0) -> Verification:
         f"{len(times)} {what} in order, charge {CHARGE:.0e}",
         (told, times),
     )
-
-
-def _entries(p: Parameterization, key: int) -> tuple[np.ndarray, np.ndarray, str]:
-    A = _of_products(p)
-    size = len(A)
-    rng, law = np.random.default_rng(key), None
-    while law is None or not all(event.separable for event in law.events):
-        X = rng.standard_normal((5 * size, size))
-        y = X @ (2 * rng.standard_normal(size)) + rng.standard_normal(len(X))
-        law = incremental(X @ A, y, charge=CHARGE)
-    on = np.array([event.time for event in law.events if event.on])
-    return on, measured(law, X @ A, y), "entries"
-
-
-def _directions(p: MatrixProduct, key: int) -> tuple[np.ndarray, np.ndarray, str]:
-    x, y = greedy_rank.problem(key, p.shape)
-    law = law_of_matrices(x, y, charge=CHARGE)
-    times = np.array([event.time for event in law.events])
-    return times, greedy_rank.measured(law, x, y)[0], "directions"
 
 
 def _of_products(p: Parameterization) -> np.ndarray:
