@@ -527,10 +527,21 @@ CASES = [
     ),
     Case(
         "Take w itself (sb.Plain), sb.Hadamard, sb.GroupProduct or sb.MatrixProduct",
-        lambda: sb.AdamW(0.1).induced(sb.Radial(4, 2)),
+        lambda: sb.AdamW(0.1).induced(sb.Parameterization.of(lambda t: t["x"] ** 3, {"x": 3})),
         tuple(
             lambda p=p: sb.AdamW(0.1).induced(p)
             for p in (sb.Plain(4), sb.Hadamard(4), sb.GroupProduct(4), sb.MatrixProduct(2, 2))
+        ),
+    ),
+    Case(
+        "the w that factors in a box reach are not known. Take AdamW.kkt to judge a run",
+        lambda: sb.AdamW(0.1).induced(sb.Sum([sb.Hadamard(2), sb.Plain(2)])),
+        (
+            lambda: sb.AdamW(0.1).kkt(
+                sb.Sum([sb.Hadamard(2), sb.Plain(2)]),
+                sb.Sum([sb.Hadamard(2), sb.Plain(2)]).init(0),
+                np.ones(2),
+            ),
         ),
     ),
     Case(

@@ -92,7 +92,9 @@ def test_adam_and_adamw_say_what_is_known_of_them() -> None:
     assert "free coordinates ['free']" in adam.note
     assert adamw.penalty == "0 where max |z_i| <= 1 / lam, else inf"
     assert rows(sb.MatrixProduct(4, 3))[1].penalty == "contained in max |w_i| <= 2 / lam^2"
-    assert rows(sb.Radial(3, 2))[1].status == "refused"
+    assert "0 <= w_i <= h(sqrt(2) / lam)" in rows(sb.Radial(3, 2))[1].penalty
+    own = sb.Parameterization.of(lambda theta: theta["x"] ** 3, {"x": 3})
+    assert rows(own)[1].status == "refused"
     half = sb.card(sb.Plain(9), adamw=sb.AdamW(0.5)).rows[-1]
     assert half.value(w) == 0
 
