@@ -11,6 +11,7 @@ import pytest
 
 import symbias as sb
 from symbias.mechanisms.reach import _of_gauge
+from symbias.studies import sharpness
 
 Theta = dict[str, np.ndarray]
 
@@ -25,7 +26,7 @@ def inputs(p: Any, n: int = 6, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return w if p.signed else np.abs(w), rng.standard_normal((n, *p.shape)) @ mix
 
 
-def sharpness(p: Any, theta: Theta, x: np.ndarray) -> float:
+def largest(p: Any, theta: Theta, x: np.ndarray) -> float:
     """Largest eigenvalue of the dense Hessian of the loss where it is zero."""
     rows = x.reshape(len(x), -1)
     with jax.enable_x64(True):
@@ -69,15 +70,15 @@ def test_it_is_the_least_over_the_factors(name: str) -> None:
     w, x = inputs(p)
     found = sb.reachable(p, w, 0.1, x)
     assert np.asarray(p(found.theta)) == pytest.approx(w)
-    assert found.sharpness == pytest.approx(sharpness(p, found.theta, x), rel=1e-6)
+    assert found.sharpness == pytest.approx(largest(p, found.theta, x), rel=1e-6)
     others = []
     if p.has_charges:
         moved = p.section(w, charge=0.3)
-        others.append(sharpness(p, {k: np.asarray(v) for k, v in moved.items()}, x))
+        others.append(largest(p, {k: np.asarray(v) for k, v in moved.items()}, x))
     for seed in range(20 if list(p.symmetry) else 0):
         element = sb.random_element(p.symmetry, seed, 0.2)
         moved = sb.act(p.symmetry, element, found.theta)
-        others.append(sharpness(p, {k: np.asarray(v) for k, v in moved.items()}, x))
+        others.append(largest(p, {k: np.asarray(v) for k, v in moved.items()}, x))
     assert min(others, default=np.inf) >= found.sharpness * (1 - 1e-6)
 
 
@@ -110,7 +111,7 @@ def test_whitened_inputs_see_the_largest_entry() -> None:
 def test_the_balanced_point_is_not_the_least_for_a_matrix_product() -> None:
     p = CASES["P Q"]
     w, x = inputs(p)
-    balanced = sharpness(p, {k: np.asarray(v) for k, v in p.section(w).items()}, x)
+    balanced = largest(p, {k: np.asarray(v) for k, v in p.section(w).items()}, x)
     assert sb.reachable(p, w, 0.1, x).sharpness < 0.99 * balanced
 
 
@@ -119,30 +120,27 @@ def test_the_balanced_point_is_not_the_least_for_a_matrix_product() -> None:
 @pytest.mark.parametrize("name", ["u v", "P Q"])
 def test_descent_settles_below_the_edge_and_not_above(name: str, white: bool) -> None:
     """From 1e-3 beside the flattest factors of ten problems (u v) and four (P Q): all and none."""
-    p, ends = CASES[name], []
+    p = dict(sharpness.SETTLED)[name]
     for seed in range(10 if name == "u v" else 4):
-        w, x = inputs(p, seed=seed)
-        w = np.sign(w) * (0.5 + np.abs(w))  # what is small settles slowly
-        if white:
-            size = w.size
-            x = np.sqrt(size) * np.eye(size).reshape(size, *p.shape)
-        most = sb.reachable(p, w, 1.0, x).largest_rate()
-        theta = sb.reachable(p, w, most, x).theta
-        rng = np.random.default_rng(seed)
-        near = {k: v + 1e-3 * rng.standard_normal(v.shape) for k, v in theta.items()}
-        rows = x.reshape(len(x), -1)
-        problem = sb.Problem(
-            predict=lambda t, a: a @ p(t).ravel(), params=near, data=(rows, rows @ w.ravel())
+        below, above = (
+            sharpness.settle_row(name, p, white, share, seed)["away"] for share in sharpness.SHARES
         )
-        for share in (0.97, 1.03):
-            run = sb.simulate(problem, sb.SGD(share * most), steps=20_000, every=20_000,
-                              observe={"w": p}, progress=False)  # fmt: skip
-            end = np.asarray(run.trace.w)[0, -1]
-            left = np.abs(rows @ (end - w).ravel()).max() if np.isfinite(end).all() else np.inf
-            same = np.abs(end - w).max() < 0.05 if np.isfinite(end).all() else False
-            ends.append((share, bool(left < 1e-4 and same)))
-    assert all(settled for share, settled in ends if share < 1)
-    assert not any(settled for share, settled in ends if share > 1)
+        assert below < sharpness.SAME < above
+
+
+@pytest.mark.slow
+def test_above_the_edge_runs_end_on_it_and_catapults_land_below() -> None:
+    """Claims of theory: Lewkowycz et al. 2020 for the catapult, which ends at twice the edge."""
+    edge = sharpness.edge_row(1.1, 0)
+    assert edge["loss"] < sharpness.FITTED
+    assert 0.95 < edge["sharpness"] <= 1
+    for seed in range(4):
+        low, high, lost = (sharpness.catapult_row(s, seed) for s in sharpness.LAUNCHES)
+        for row in (low, high):
+            assert row["peak"] > 1.5
+            assert row["loss"] < sharpness.FITTED
+            assert row["sharpness"] < 1
+        assert lost["diverged"]
 
 
 @pytest.mark.parametrize(

@@ -108,8 +108,8 @@ def _weight_decay(entry: Entry, quick: bool) -> Verification:
 
 
 def _label_noise(entry: Entry, quick: bool) -> Verification:
-    most = 4 if len(entry.shape) == 1 else 3
-    shape = tuple(min(n, 2 if quick else most) for n in entry.shape)
+    most = (4,) if len(entry.shape) == 1 and not quick else (2, 2)
+    shape = tuple(map(min, entry.shape, most))
     p = entry.of(max(shape, entry.smallest))
     return check_label_noise(p, **(_FEW if quick else _SOME))
 

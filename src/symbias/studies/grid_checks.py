@@ -17,11 +17,10 @@ from symbias.parameterizations import Parameterization
 from symbias.studies import greedy_rank
 from symbias.studies.incremental import measured
 from symbias.studies.margins import angle, descended
-from symbias.studies.sharpness import SHARES, descent
+from symbias.studies.sharpness import SAME, SHARES, descent
 from symbias.studies.verification import Verification
 
 EXCESS = 0.01  # of R of a run over that predicted, relative
-SAME = 0.01  # distance from w, of the end of a run that settles there
 RATIO = 0.98  # of the largest margin at norm 1
 TIMES = 0.02  # relative errors of the times of incremental learning
 CHARGE = 1e-14

@@ -28,7 +28,7 @@ TOWARDS = (20, 40, 3)  # samples, entries, of which not zero
 RATES = (1.1, 1.3)  # over the largest rate of the flow's interpolator
 LAUNCHES = (1.2, 1.9, 2.2)  # sharpness of the start, over the edge
 WIDTH = 50
-SAME, FITTED = 0.05, 1e-8  # distance to the same w, loss of a fit
+SAME, FITTED = 0.01, 1e-8  # distance to the same w, loss of a fit
 
 
 def descent(p: Parameterization, theta: dict[str, Any], X: Any, y: Any, rate: float, steps: int,
