@@ -11,7 +11,7 @@ from scipy.integrate import solve_ivp
 from sklearn.exceptions import ConvergenceWarning
 
 import symbias as sb
-from symbias.studies import grid, grid_checks, mechanisms, verification
+from symbias.studies import grid, grid_checks, lengths, mechanisms, verification
 from symbias.studies.theorems import THEOREMS
 
 QUICK = {"pairs": 12, "relaxations": 40, "burn_in": 10}
@@ -95,6 +95,17 @@ def test_wrong_predictions_fail(wrong: str, monkeypatch: pytest.MonkeyPatch) -> 
     else:
         monkeypatch.setattr(grid_checks, "SHARES", (1.02, 1.08))
         assert grid_checks.check_step_size(sb.Hadamard(6)).verdict == "failed"
+
+
+def test_wrong_predictions_of_lengths_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    p = sb.Radial((3,), 3, sb.PowerLink(2.0))
+    assert lengths.check_decay_of_lengths(p, 0.05).verdict == "verified"
+    assert lengths.check_flow_of_lengths(p).verdict == "verified"
+    monkeypatch.setattr(lengths, "WeightDecay", lambda strength: sb.WeightDecay(1.1 * strength))
+    assert lengths.check_decay_of_lengths(p, 0.05).verdict == "failed"
+    start = {"x": 0.11 * np.tile([1.0, 0.0, 0.0], 3)}
+    monkeypatch.setattr(lengths, "GradientFlow", lambda **_: sb.GradientFlow(start=start))
+    assert lengths.check_flow_of_lengths(p).verdict == "failed"
 
 
 @pytest.mark.slow

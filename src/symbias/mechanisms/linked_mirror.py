@@ -6,7 +6,8 @@ dz/ds_z`, hence
 .. math:: \frac{ds}{dt} = \frac{1}{h'(z)} \frac{ds_z}{dt}, \qquad
     D(w, w_0) = \int_{t_0}^{t} \bigl(w - h(z(t'))\bigr) \frac{ds}{dt'}\,dt',
 
-integrals by Gauss-Legendre panels.
+integrals by Gauss-Legendre panels. Where h'(z) falls to 0 at least as z does, a plain z never
+reaches 0, and t = log |z|.
 """
 
 import math
@@ -19,6 +20,7 @@ from symbias.mechanisms.mirror import NODES, WEIGHTS, Mirror
 from symbias.parameterizations import Products
 
 PANEL = 0.25  # longest panel in t
+NEAR_ZERO, SAME_POWER = 1e-60, 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,16 +44,34 @@ class LinkedMirror(Mirror):
     def _linear(self) -> np.ndarray:
         return np.zeros_like(self.plain)
 
+    @property
+    def _half(self) -> np.ndarray:
+        """Plain coordinates that keep their sign."""
+        near, nearer = self.link.slope(np.array([2 * NEAR_ZERO, NEAR_ZERO]))
+        return self.plain & bool(near >= (2 - SAME_POWER) * nearer)
+
+    def _t(self, x: np.ndarray) -> np.ndarray:
+        inside = x * self.start > 0
+        log = np.where(inside, np.log(np.where(inside, np.abs(x), 1.0)), -np.inf)
+        return np.where(self._half, log, super()._t(x))
+
+    def _inner(self, t: np.ndarray) -> np.ndarray:
+        """t as `Mirror` has it: z itself for plain coordinates."""
+        half = self._half
+        return np.where(half, np.sign(self.start) * np.exp(np.where(half, t, 0.0)), t)
+
     def _smallest(self, w: np.ndarray) -> np.ndarray:
         return super()._smallest(np.asarray(self.link.inverse(w)))
 
     def _value(self, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        z, rate = super()._value(t)
+        z, rate = super()._value(self._inner(t))
         w, slope = self._link(z)
         return w, slope**2 * rate
 
     def _slope(self, t: np.ndarray) -> np.ndarray:
-        return super()._slope(t) / self._link(super()._value(t)[0])[1]
+        inner = self._inner(t)
+        along = super()._slope(inner) * np.where(self._half, inner, 1.0)  # dz/dt
+        return along / self._link(super()._value(inner)[0])[1]
 
     def _dual(self, t: np.ndarray) -> np.ndarray:
         nodes, weights, many = self._nodes(t)

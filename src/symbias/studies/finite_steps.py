@@ -6,6 +6,7 @@ know the loss and the factors alone.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from symbias.mechanisms.potentials import synthesis_matrix
 from symbias.parameterizations import Hadamard, Parameterization
 from symbias.report.page import Section
 from symbias.studies.claims import Claim, in_range, tables
+from symbias.studies.story import over_seeds
 from symbias.studies.verification import Verification, regression
 
 Row = dict[str, Any]
@@ -179,21 +181,24 @@ def estimate_row(
 
 def rows(problems: int = PROBLEMS, shape: tuple[int, int, int] = SHAPE) -> list[Row]:
     """Every setting on problems of one shape, with its rate as a share of the edge."""
-    found = []
-    for seed in range(problems):
-        made = Sparse.of(seed, shape)
-        p = Hadamard(shape[1])
-        for name, batch, share in FOLLOWED:
-            rule = SGD(share * made.edge, batch)
-            row: Row = {"setting": name, "share": share, "seed": seed, "momentum": 0.0}
-            own = followed_row(p, made.X, made.y, rule, key=seed)
-            row |= _sparseness(made, own.pop("w"))
-            del own["projected"]
-            found.append(row | own | estimate_row(p, made.X, made.y, rule, key=seed + problems))
-        for name, batch in HEAVY:
-            rule = SGD(HEAVY_SHARE * made.edge * (1 - MOMENTUM), batch, momentum=MOMENTUM)
-            row = {"setting": name, "share": HEAVY_SHARE, "seed": seed, "momentum": MOMENTUM}
-            found.append(row | estimate_row(p, made.X, made.y, rule, key=seed + problems))
+    each = over_seeds(partial(_of_problem, shape=shape, apart=problems), problems)
+    return [row for found in each for row in found]
+
+
+def _of_problem(seed: int, shape: tuple[int, int, int], apart: int) -> list[Row]:
+    """All settings on one problem; keys of what is estimated lie so far apart."""
+    made, p, found = Sparse.of(seed, shape), Hadamard(shape[1]), []
+    for name, batch, share in FOLLOWED:
+        rule = SGD(share * made.edge, batch)
+        row: Row = {"setting": name, "share": share, "seed": seed, "momentum": 0.0}
+        own = followed_row(p, made.X, made.y, rule, key=seed)
+        row |= _sparseness(made, own.pop("w"))
+        del own["projected"]
+        found.append(row | own | estimate_row(p, made.X, made.y, rule, key=seed + apart))
+    for name, batch in HEAVY:
+        rule = SGD(HEAVY_SHARE * made.edge * (1 - MOMENTUM), batch, momentum=MOMENTUM)
+        row = {"setting": name, "share": HEAVY_SHARE, "seed": seed, "momentum": MOMENTUM}
+        found.append(row | estimate_row(p, made.X, made.y, rule, key=seed + apart))
     return found
 
 

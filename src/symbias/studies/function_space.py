@@ -4,6 +4,7 @@ Runs know the loss, the weights and their decay alone; the prediction knows func
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +16,7 @@ from symbias.dynamics import Optax, Problem, Run, simulate
 from symbias.mechanisms import FunctionSpace, PiecewiseLinear
 from symbias.report.page import Section
 from symbias.studies.claims import Claim, in_range, tables
+from symbias.studies.story import over_seeds
 from symbias.studies.verification import Verification
 
 Row = dict[str, Any]
@@ -137,7 +139,7 @@ def rows(problems: int = PROBLEMS) -> list[Row]:
     """Every setting on so many problems, about three seconds each."""
     found = []
     for setting in SETTINGS:
-        found += [row(setting, seed) for seed in range(problems)]
+        found += over_seeds(partial(row, setting), problems)
         jax.clear_caches()  # a program for each run: a process may map only so many
     return found
 

@@ -32,6 +32,7 @@ from symbias.studies.grid_checks import (
     check_max_margin,
     check_step_size,
 )
+from symbias.studies.lengths import check_decay_of_lengths, check_flow_of_lengths
 from symbias.studies.verification import (
     Verification,
     attempt,
@@ -100,10 +101,7 @@ def fill(quick: bool, say: Callable[[str], None]) -> dict[str, dict[str, Verific
 
 def _weight_decay(entry: Entry, quick: bool) -> Verification:
     if entry.penalty is None:
-        raise ValueError(
-            "w = |x|^2 is never negative: weight decay lam is lam/2 w there, a linear cost, and no "
-            "penalty on all w"
-        )
+        return check_decay_of_lengths(entry.design, STRENGTH)
     return check_weight_decay(entry.penalty, STRENGTH, entry.shape)
 
 
@@ -116,7 +114,7 @@ def _label_noise(entry: Entry, quick: bool) -> Verification:
 
 def _gradient_flow(entry: Entry, quick: bool) -> Verification:
     if entry.penalty is None:
-        raise ValueError("w = |x|^2 is never negative: it does not fit data of both signs")
+        return check_flow_of_lengths(entry.design)
     return check_gradient_flow(entry.design)
 
 

@@ -4,6 +4,8 @@ As `LabelNoise.drift` says, against runs that know the loss and the factors alon
 """
 
 from collections.abc import Sequence
+from functools import partial
+from itertools import product
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +17,7 @@ from symbias.mechanisms import LabelNoise
 from symbias.parameterizations import Hadamard, jacobian
 from symbias.report.page import Section
 from symbias.studies.claims import Claim, in_range, tables
+from symbias.studies.story import over_seeds
 
 Row = dict[str, Any]
 Params = dict[str, np.ndarray]
@@ -156,18 +159,18 @@ def measure(quick: bool = False) -> list[Row]:
     """
     if quick:
         return [drift_row(s, 0.3, 2, replicas=8, steps=4000) for s in SETTINGS]
-    return [
-        drift_row(
-            s,
+    found = []
+    for setting, share in product(SETTINGS, SHARES):
+        many = setting.batch_size and share == SHARES[-1]
+        one = partial(
+            drift_row,
+            setting,
             share,
-            seed,
-            replicas=MANY if s.batch_size and share == SHARES[-1] else REPLICAS,
-            steps=HEAVY_STEPS if s.momentum else STEPS,
+            replicas=MANY if many else REPLICAS,
+            steps=HEAVY_STEPS if setting.momentum else STEPS,
         )
-        for s in SETTINGS
-        for share in SHARES
-        for seed in range(PROBLEMS)
-    ]
+        found += over_seeds(one, PROBLEMS)
+    return found
 
 
 def _flat(theta: Params) -> np.ndarray:

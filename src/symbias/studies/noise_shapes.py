@@ -14,6 +14,7 @@ from symbias.parameterizations import Hadamard
 from symbias.report.page import Section
 from symbias.studies.claims import Claim, in_range, tables
 from symbias.studies.finite_steps import Sparse
+from symbias.studies.story import over_seeds
 
 Row = dict[str, Any]
 Params = dict[str, np.ndarray]
@@ -38,7 +39,7 @@ def measure(quick: bool = False) -> list[Row]:
     """`ends_of` of all problems; quick, of a small one."""
     if quick:
         return ends_of(0, QUICK)
-    return [row for seed in range(PROBLEMS) for row in ends_of(seed)]
+    return [row for rows in over_seeds(ends_of, PROBLEMS) for row in rows]
 
 
 def ends_of(seed: int, hunt: Hunt = WHOLE) -> list[Row]:

@@ -7,7 +7,9 @@ Lewkowycz, Bahri, Dyer, Sohl-Dickstein, Gur-Ari 2020, arXiv:2003.02218).
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -145,18 +147,18 @@ def _size(theta: Theta) -> float:
 
 def measure(quick: bool = False) -> dict[str, list[Row]]:
     """Rows of the three experiments; ``quick`` takes fewer problems of each."""
-    seeds = range(2 if quick else PROBLEMS)
-    settings = SETTLED[:1] if quick else SETTLED
-    return {
+    seeds = 2 if quick else PROBLEMS
+    settings = product(SETTLED[:1] if quick else SETTLED, (True, False), SHARES)
+    kinds: dict[str, list[Callable[[int], Row]]] = {
         "settled": [
-            settle_row(name, p, white, share, seed)
-            for name, p in settings
-            for white in (True, False)
-            for share in SHARES
-            for seed in seeds
+            partial(settle_row, name, p, white, share) for (name, p), white, share in settings
         ],
-        "edge": [edge_row(share, seed) for share in RATES[: 1 if quick else 2] for seed in seeds],
-        "catapult": [catapult_row(share, seed) for share in LAUNCHES for seed in seeds],
+        "edge": [partial(edge_row, share) for share in RATES[: 1 if quick else 2]],
+        "catapult": [partial(catapult_row, share) for share in LAUNCHES],
+    }
+    return {
+        kind: [one(seed) for one in experiments for seed in range(seeds)]
+        for kind, experiments in kinds.items()
     }
 
 
