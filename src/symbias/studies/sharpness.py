@@ -148,10 +148,10 @@ def _size(theta: Theta) -> float:
 def measure(quick: bool = False) -> dict[str, list[Row]]:
     """Rows of the three experiments; ``quick`` takes fewer problems of each."""
     seeds = 2 if quick else PROBLEMS
-    settings = product(SETTLED[:1] if quick else SETTLED, (True, False), SHARES)
+    cases = product(SETTLED[:1] if quick else SETTLED, (True, False), SHARES)
     kinds: dict[str, list[Callable[[int], Row]]] = {
         "settled": [
-            partial(settle_row, name, p, white, share) for (name, p), white, share in settings
+            partial(settle_row, name, p, white, share) for (name, p), white, share in cases
         ],
         "edge": [partial(edge_row, share) for share in RATES[: 1 if quick else 2]],
         "catapult": [partial(catapult_row, share) for share in LAUNCHES],
