@@ -76,6 +76,7 @@ def test_what_is_refused_for_small_starts() -> None:
         (sb.Plain(3), "plain parameters are learned from the start"),
         (sb.Synthesis(sb.CumulativeSum(), sb.Hadamard(3)), "plain parameters"),
         (sb.Linked(sb.Hadamard(3), sb.PowerLink(1.5)), "behind a link"),
+        (sb.Radial(3, 2, sb.PowerLink(2.0)), "behind a link"),
         (sb.GroupProduct(4, groups=[0, 0, 1, 1]), "the direction inside a group turns"),
     ):
         with pytest.raises(sb.Refused, match=why):

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from symbias._core.refusal import Refused
 from symbias.designs import design
 from symbias.maps import PowerLink
 from symbias.mechanisms import WeightDecay
@@ -118,6 +119,15 @@ def _gradient_flow(entry: Entry, quick: bool) -> Verification:
     return check_gradient_flow(entry.design)
 
 
+def _sgd_noise(entry: Entry, quick: bool) -> Verification:
+    if entry.penalty is None:
+        raise Refused(
+            "finite steps are followed on products of two numbers: a length has no charges for "
+            "them to shrink"
+        )
+    return check_sgd_noise(entry.design)
+
+
 def _langevin(entry: Entry, quick: bool) -> Verification:
     """The law of the smallest design of this kind; behind a transform that of its coordinate z."""
     core = entry.design.normal_form().cores[0].design
@@ -139,7 +149,7 @@ CHECKS: dict[str, Check] = {
     "weight decay": _weight_decay,
     "label noise": _label_noise,
     "gradient flow": _gradient_flow,
-    "SGD noise": _of_design(check_sgd_noise),
+    "SGD noise": _sgd_noise,
     "Langevin": _langevin,
     "max margin": _of_design(check_max_margin),
     "Adam": _of_design(check_adam),

@@ -200,6 +200,8 @@ def _in_order(told: np.ndarray, times: np.ndarray, what: str) -> Verification:
 def _of_products(p: Parameterization) -> np.ndarray:
     """A where w = A (u v); refused for what is learned in another way."""
     found = p.products({k: np.asarray(v) for k, v in p.section(0.1 * np.ones(p.shape)).items()})
+    if found is not None and found.link is not None:
+        raise Refused("behind a link the growth depends on how large an entry is: no law is known")
     if p.free or (found is not None and found.plain.size):
         raise Refused(
             "plain parameters are learned from the start, at rates that do not depend on its size"
@@ -211,6 +213,4 @@ def _of_products(p: Parameterization) -> np.ndarray:
             f"a product of {len(found.factors)} numbers waits for a power of the start's size, "
             "not for its logarithm (Gissin, Shalev-Shwartz, Daniely 2020)"
         )
-    if found.link is not None:
-        raise Refused("behind a link the growth depends on how large an entry is: no law is known")
     return synthesis_matrix(p)
