@@ -182,7 +182,7 @@ def claims(found: Mapping[str, Sequence[Row]]) -> list[Claim]:
         text = f"start {share:g} times as sharp as the edge"
         if share < 2:
             ends = [np.inf if r["diverged"] else r["sharpness"] for r in rows]
-            made.append(in_range(f"{text}: end over the edge", ends, 0.0, 1.0, theory=True))
+            made.append(in_range(f"{text}: sharpness of the end over it", ends, 0.0, 1.0, theory=True))
         else:
             lost = [float(r["diverged"]) for r in rows]
             made.append(in_range(f"{text}: diverged", lost, 1.0, theory=True))
@@ -196,9 +196,9 @@ def section(found: Mapping[str, Sequence[Row]]) -> Section:
     return Section(
         "Step sizes",
         "Descent settles at a w that fits only where the loss has curvature at most 2 / eta "
-        "at some of its factors: `reachable` gives the least. Above it runs from a small start end "
-        "on that edge, at another w; factors that are too sharp at the start are left "
-        "by a catapult, up to twice the edge (Lewkowycz et al. 2020).",
+        "at some of its factors. Above that rate runs from a small start end on the edge, at "
+        "another w; factors that are too sharp at the start are left by a catapult, up to twice "
+        "the edge (Lewkowycz et al. 2020).",
         answer=f"{right} of {sum(row['runs'] for row in judged)} runs do as predicted.",
         figures=[("Left: sharpness over the edge from a small start. Right: the catapult.",
                   figure(found))],
