@@ -424,6 +424,7 @@ def test_an_end_of_the_range_may_have_an_infinite_density() -> None:
     plane._check_mass()
 
 
+@pytest.mark.slow
 def test_the_law_of_a_bounded_map_of_ones_own_is_refused() -> None:
     """w = tanh u under a loss that does not hold u: du = dw / (1 - w^2)."""
     p = sb.Parameterization.of(lambda q: jnp.tanh(q["u"]), {"u": (1,)})

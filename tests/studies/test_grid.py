@@ -98,6 +98,7 @@ def test_wrong_predictions_fail(wrong: str, monkeypatch: pytest.MonkeyPatch) -> 
         assert grid_checks.check_step_size(sb.Hadamard(6)).verdict == "failed"
 
 
+@pytest.mark.slow
 def test_wrong_predictions_of_lengths_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     p = sb.Radial((3,), 3, sb.PowerLink(2.0))
     assert lengths.check_decay_of_lengths(p, 0.05).verdict == "verified"

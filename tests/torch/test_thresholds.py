@@ -70,6 +70,7 @@ def counted(weight: torch.Tensor, wish: object, threshold: float = 0.0) -> str:
     return row.note.split("; ")[0]
 
 
+@pytest.mark.slow
 def test_what_is_counted_is_what_the_design_makes_small() -> None:
     """Against counts by NumPy: ranks, differences, groups, entries."""
     rng = np.random.default_rng(0)
