@@ -182,7 +182,9 @@ def claims(found: Mapping[str, Sequence[Row]]) -> list[Claim]:
         text = f"start {share:g} times as sharp as the edge"
         if share < 2:
             ends = [np.inf if r["diverged"] else r["sharpness"] for r in rows]
-            made.append(in_range(f"{text}: sharpness of the end over it", ends, 0.0, 1.0, theory=True))
+            made.append(
+                in_range(f"{text}: sharpness of the end over it", ends, 0.0, 1.0, theory=True)
+            )
         else:
             lost = [float(r["diverged"]) for r in rows]
             made.append(in_range(f"{text}: diverged", lost, 1.0, theory=True))
