@@ -34,7 +34,8 @@ def test_no_cell_is_empty_and_none_fails(study: tuple[Path, dict[str, Any]]) -> 
             assert right, (name, c)
         verdicts[name] = {c["mechanism"] for c in cells if c["verdict"] == "refused"}
     assert verdicts["u v"] == {"Adam"}
-    assert verdicts["s v, groups of 3"] == {"gradient flow", "SGD noise", "Adam", "small start"}
+    refused = {"gradient flow", "SGD noise", "Langevin", "Adam", "small start"}
+    assert verdicts["s v, groups of 3"] == refused
     assert verdicts["u, ridge"] == {"label noise", "SGD noise", "small start"}
     assert json.loads((folder / "mechanisms.json").read_text())["quick"] is True
 
