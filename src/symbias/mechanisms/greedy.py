@@ -20,6 +20,7 @@ import numpy as np
 
 from symbias._core.numbers import positive
 from symbias.mechanisms.saddles import Model, Stage, directions, stage_from, triangular, waiting
+from symbias.mechanisms.staircase import Staircase
 
 FLAT = 1e-7  # of the largest gradient at the start: nothing moves any more
 _SMALL = 1e-2  # of a column on its plateau, up to which its growth is linear
@@ -41,7 +42,7 @@ class RankEvent:
 
 
 @dataclass(frozen=True, eq=False)
-class GreedyRank:
+class GreedyRank(Staircase):
     """What is learned when.
 
     Attributes
@@ -56,14 +57,6 @@ class GreedyRank:
     """
 
     events: tuple[RankEvent, ...]
-    plateaus: np.ndarray
-    losses: np.ndarray
-    charge: float
-
-    def loss_at(self, times: Any) -> np.ndarray:
-        """The staircase of the loss."""
-        at = np.searchsorted([event.time for event in self.events], times, side="right")
-        return np.asarray(self.losses[at])
 
 
 def greedy_rank(X: Any, y: Any, *, charge: float) -> GreedyRank:

@@ -12,6 +12,7 @@ reaches 0, and t = log |z|.
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -44,7 +45,7 @@ class LinkedMirror(Mirror):
     def _linear(self) -> np.ndarray:
         return np.zeros_like(self.plain)
 
-    @property
+    @cached_property
     def _half(self) -> np.ndarray:
         """Plain coordinates that keep their sign."""
         near, nearer = self.link.slope(np.array([2 * NEAR_ZERO, NEAR_ZERO]))

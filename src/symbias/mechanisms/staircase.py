@@ -39,7 +39,22 @@ class Event:
 
 
 @dataclass(frozen=True, eq=False)
-class Incremental:
+class Staircase:
+    """Events in the order of their times, plateaus between them, and the loss on each."""
+
+    events: tuple[Any, ...]
+    plateaus: np.ndarray
+    losses: np.ndarray
+    charge: float
+
+    def loss_at(self, times: Any) -> np.ndarray:
+        """The staircase of the loss."""
+        at = np.searchsorted([event.time for event in self.events], times, side="right")
+        return np.asarray(self.losses[at])
+
+
+@dataclass(frozen=True, eq=False)
+class Incremental(Staircase):
     """What is learned when.
 
     Attributes
@@ -54,14 +69,6 @@ class Incremental:
     """
 
     events: tuple[Event, ...]
-    plateaus: np.ndarray
-    losses: np.ndarray
-    charge: float
-
-    def loss_at(self, times: Any) -> np.ndarray:
-        """The staircase of the loss."""
-        at = np.searchsorted([event.time for event in self.events], times, side="right")
-        return np.asarray(self.losses[at])
 
 
 def incremental(X: Any, y: Any, *, charge: float, limit: bool = False) -> Incremental:

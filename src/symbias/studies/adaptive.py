@@ -100,12 +100,7 @@ def trained(
     loss: Callable[..., Any] = log_logistic_loss,
 ) -> np.ndarray:
     """w after so many steps from a small random start."""
-    problem = Problem(
-        lambda theta, x: jnp.matmul(x, jnp.reshape(p(theta), (-1,))),
-        p.init(seed, 0.01),
-        loss,
-        data=(X, y),
-    )
+    problem = Problem(_of_rows(p), p.init(seed, 0.01), loss, data=(X, y))
     run = simulate(problem, Optax(transformation), steps=steps, every=steps, progress=False)
     return np.asarray(p({name: a[0] for name, a in run.final.items()}))
 
@@ -182,6 +177,10 @@ def decayed(
     rule = optax.adamw(
         lambda step: 0.1 / (1 + step / 100), b1=betas[0], b2=betas[1], weight_decay=decay
     )
-    problem = Problem(lambda theta, x: jnp.matmul(x, p(theta)), p.init(seed, 0.5), data=(X, y))
+    problem = Problem(_of_rows(p), p.init(seed, 0.5), data=(X, y))
     run = simulate(problem, Optax(rule), steps=steps, every=steps, progress=False)
     return {name: a[0] for name, a in run.final.items()}
+
+
+def _of_rows(p: Parameterization) -> Callable[[Any, Any], Any]:
+    return lambda theta, x: jnp.matmul(x, jnp.reshape(p(theta), (-1,)))

@@ -137,11 +137,7 @@ def row(setting: Setting, seed: int) -> Row:
 
 def rows(problems: int = PROBLEMS) -> list[Row]:
     """Every setting on so many problems, about three seconds each."""
-    found = []
-    for setting in SETTINGS:
-        found += over_seeds(partial(row, setting), problems)
-        jax.clear_caches()  # a program for each run: a process may map only so many
-    return found
+    return [found for setting in SETTINGS for found in over_seeds(partial(row, setting), problems)]
 
 
 def stuck_row(width: int, starts: int = STARTS) -> Row:

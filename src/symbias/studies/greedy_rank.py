@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from scipy.integrate import solve_ivp
 
-from symbias.dynamics import SGD, Problem, simulate
 from symbias.mechanisms import GradientFlow, GreedyRank, greedy_rank
 from symbias.parameterizations import MatrixProduct
 from symbias.report.page import Section
+from symbias.studies.descent import descent
 
 Row = dict[str, Any]
 CHARGES = (1e-8, 1e-16, 1e-32)
@@ -161,15 +161,10 @@ def staircase(seed: int = 3, charge: float = 1e-8, rate: float = 0.01) -> Row:
     """The singular values of a run of descent through `simulate`, and the law's."""
     x, y = problem(seed)
     law, p = greedy_rank(x, y, charge=charge), MatrixProduct(*SHAPE)
-    flat = x.reshape(SAMPLES, -1)
-    descent = Problem(
-        predict=lambda theta, rows: rows @ p(theta).reshape(-1),
-        params=GradientFlow(float(np.sqrt(charge))).init(p),
-        data=(flat, y),
-    )
+    start = GradientFlow(float(np.sqrt(charge))).init(p)
     every = 5
     steps = int(1.3 * law.events[-1].time / rate / every) * every
-    run = simulate(descent, SGD(rate), steps=steps, every=every, observe={"w": p}, progress=False)
+    run = descent(p, start, x, y, rate, steps=steps, every=every)
     W = np.asarray(run.trace.w)[0]
     return {
         "times": (rate * np.asarray(run.trace.step)).tolist(),

@@ -1,23 +1,16 @@
 """Checks of a parameterization in classification, under Adam, step sizes and small starts."""
 
-from collections.abc import Callable
-from typing import Any
-
-import jax.numpy as jnp
 import numpy as np
-import optax
 
 from symbias._core.refusal import Refused
-from symbias.dynamics import Optax, Problem, log_logistic_loss, simulate
-from symbias.dynamics.problem import squared_error
 from symbias.mechanisms import Adam, AdamW, MaxMargin, degree, incremental, reachable
 from symbias.mechanisms import greedy_rank as law_of_matrices
 from symbias.mechanisms.potentials import synthesis_matrix
 from symbias.parameterizations import Parameterization
-from symbias.studies import greedy_rank
+from symbias.studies import adaptive, greedy_rank
 from symbias.studies.incremental import measured
 from symbias.studies.margins import angle, descended
-from symbias.studies.sharpness import SAME, SHARES, descent
+from symbias.studies.sharpness import SAME, SHARES, quietly
 from symbias.studies.verification import Verification
 
 EXCESS = 0.01  # of R of a run over that predicted, relative
@@ -25,7 +18,7 @@ RATIO = 0.98  # of the largest margin at norm 1
 TIMES = 0.02  # relative errors of the times of incremental learning
 CHARGE = 1e-14
 KKT = 1e-4  # residual of a run of AdamW
-BETAS = (0.9, 0.95)
+BETAS = adaptive.BETAS[0]
 STEPS = {"max margin": 300_000, "Adam": 100_000, "AdamW": 200_000, "step size": 20_000}
 
 
@@ -67,8 +60,7 @@ def check_adam(p: Parameterization, *, key: int = 0) -> Verification:
     mechanism = Adam(BETAS)
     norm = mechanism.induced(p)  # refuses before the run
     X, y = _separable(p, key)
-    rule = optax.adam(lambda step: 0.3 / jnp.sqrt(1.0 + step), b1=BETAS[0], b2=BETAS[1], eps=0.0)
-    w = _trained(p, X, y, rule, STEPS["Adam"], 0.01, log_logistic_loss, key=key)[1]
+    w = adaptive.trained(p, X, y, adaptive.SETTINGS[0].transformation(), STEPS["Adam"], key)
     found = mechanism.direction(p, X.reshape(-1, *p.shape), y)
     ratio = float(np.min(y * (X @ w.ravel())) / float(norm(w)) * found.R)
     return Verification(
@@ -91,10 +83,8 @@ def check_adamw(p: Parameterization, *, key: int = 0) -> Verification:
     theta = {name: rng.uniform(-2, 2, shape) for name, shape in p.shapes.items()}
     y = X @ np.asarray(p(theta)).ravel()  # by factors of which half are outside of the box
     mechanism = AdamW(1.0, BETAS)
-    rule = optax.adamw(
-        lambda step: 0.1 / (1 + step / 100), b1=BETAS[0], b2=BETAS[1], weight_decay=1.0
-    )
-    theta, w = _trained(p, X, y, rule, STEPS["AdamW"], 0.5, key=key)
+    theta = adaptive.decayed(p, X, y, BETAS, 1.0, STEPS["AdamW"], key)
+    w = np.asarray(p(theta))
     gradient = (X.T @ (X @ w.ravel() - y) / len(y)).reshape(p.shape)
     at = mechanism.kkt(p, theta, gradient)
     worst = max(at.residual, at.largest - mechanism.wall)
@@ -124,7 +114,8 @@ def check_step_size(p: Parameterization, *, key: int = 0) -> Verification:
     near = {k: v + 1e-3 * rng.standard_normal(v.shape) for k, v in flattest.theta.items()}
     y, away, steps = X @ w.ravel(), [], STEPS["step size"]
     for share in SHARES:
-        run = descent(p, near, X, y, share * flattest.largest_rate(), steps, steps)
+        rate = share * flattest.largest_rate()
+        run = quietly(p, near, X, y, rate, steps=steps, every=steps)
         end = np.asarray(p({k: a[0] for k, a in run.final.items()}))
         lost = run.diverged[0] >= 0
         away.append(np.inf if lost else float(np.abs(end - w).max() / np.abs(w).max()))
@@ -138,28 +129,6 @@ def check_step_size(p: Parameterization, *, key: int = 0) -> Verification:
         "verified" if right else "failed",
         f"at {SHARES[1]:g} of it the run {above}",
     )
-
-
-def _trained(
-    p: Parameterization,
-    X: np.ndarray,
-    y: np.ndarray,
-    rule: optax.GradientTransformation,
-    steps: int,
-    scale: float,
-    loss: Callable[..., Any] = squared_error,
-    *,
-    key: int,
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Factors and w after so many full batches, from a random start of this scale."""
-
-    def predict(theta: Any, x: Any) -> Any:
-        return jnp.matmul(x, jnp.reshape(p(theta), (-1,)))
-
-    problem = Problem(predict, p.init(key, scale), loss, data=(X, y))
-    run = simulate(problem, Optax(rule), steps=steps, every=steps, progress=False)
-    theta = {name: a[0] for name, a in run.final.items()}
-    return theta, np.asarray(p(theta))
 
 
 def check_entries(p: Parameterization, *, key: int = 0) -> Verification:

@@ -48,13 +48,6 @@ def column(theorem: Theorem, cells: Mapping[str, Verification]) -> Section:
     )
 
 
-def svg_of(figure: str) -> str:
-    """The SVG document of the figure."""
-    from symbias.report.style import svg_text
-
-    return svg_text(figure)
-
-
 def figure(grid: Grid) -> str:
     """Predicted against measured numbers of all cells that have them, as a data URI."""
     from matplotlib.figure import Figure

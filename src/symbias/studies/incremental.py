@@ -13,12 +13,12 @@ from scipy.integrate import solve_ivp
 
 from symbias._core.files import replace_file
 from symbias._version import __version__
-from symbias.dynamics import SGD, Problem, simulate
 from symbias.mechanisms import GradientFlow, Incremental, incremental
 from symbias.parameterizations import Hadamard
 from symbias.report.page import Section, render
 from symbias.studies import greedy_rank
 from symbias.studies.clock import Clock
+from symbias.studies.descent import descent
 
 Row = dict[str, Any]
 Say = Callable[[str], None]
@@ -102,14 +102,10 @@ def staircase(seed: int = 0, charge: float = 1e-8, rate: float = 2e-3) -> Row:
     """The loss of a run of descent through `simulate`, and the law's."""
     x, y = problem(seed)
     law, p = incremental(x, y, charge=charge), Hadamard(SIZE)
-    descent = Problem(
-        predict=lambda theta, rows: rows @ p(theta),
-        params=GradientFlow(float(np.sqrt(charge))).init(p),
-        data=(x, y),
-    )
+    start = GradientFlow(float(np.sqrt(charge))).init(p)
     every = 50
     steps = int(1.3 * law.events[-1].time / rate / every) * every
-    run = simulate(descent, SGD(rate), steps=steps, every=every, observe={"w": p}, progress=False)
+    run = descent(p, start, x, y, rate, steps=steps, every=every)
     w = np.asarray(run.trace.w)[0]
     return {
         "times": (rate * np.asarray(run.trace.step)).tolist(),

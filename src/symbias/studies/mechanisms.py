@@ -11,6 +11,7 @@ import jax
 from symbias._core.files import replace_file
 from symbias._version import __version__
 from symbias.report.page import render
+from symbias.report.style import svg_text
 from symbias.studies import (
     finite_steps,
     flow_limits,
@@ -51,7 +52,7 @@ def run(out: str | Path, quick: bool = False, progress: bool = True) -> dict[str
     out : path
         Folder, made if needed.
     quick : bool
-        Half of the rows of the grid, and a problem or two of each part.
+        Four rows of the grid, and a problem or two of each part.
     progress : bool
         Lines on standard output, as in the documentation.
     """
@@ -71,7 +72,7 @@ def run(out: str | Path, quick: bool = False, progress: bool = True) -> dict[str
         "seconds": clock.seconds,
     }
     figure = grid_page.figure(cells)
-    replace_file(folder / "grid.svg", grid_page.svg_of(figure))
+    replace_file(folder / "grid.svg", svg_text(figure))
     replace_file(folder / "mechanisms.json", json.dumps(result, indent=1) + "\n")
     replace_file(folder / "index.html", page(cells, parts, figure))
     return result

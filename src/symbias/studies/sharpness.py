@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from symbias.dynamics import SGD, Problem, Run, simulate
+from symbias.dynamics import Run
 from symbias.mechanisms import GradientFlow, reachable
 from symbias.parameterizations import Hadamard, MatrixProduct, Parameterization
 from symbias.report.page import Section
 from symbias.studies.claims import Claim, in_range, tables
+from symbias.studies.descent import descent
 from symbias.studies.finite_steps import INIT_SCALE, Sparse
 
 Row = dict[str, Any]
@@ -33,20 +34,11 @@ WIDTH = 50
 SAME, FITTED = 0.01, 1e-8  # distance to the same w, loss of a fit
 
 
-def descent(p: Parameterization, theta: dict[str, Any], X: Any, y: Any, rate: float, steps: int,
-            every: int) -> Run:  # fmt: skip
-    """Full batches on half the mean squared error, factors observed; silent where it diverges."""
-    rows, labels = np.asarray(X).reshape(len(X), -1), np.asarray(y)
-
-    def predict(factors: Any, x: Any) -> Any:
-        return x @ p(factors).reshape(x.shape[1], *labels.shape[1:])
-
-    problem = Problem(predict, theta, data=(rows, labels))
-    observe = {name: lambda factors, name=name: factors[name] for name in p.shapes}
+def quietly(*of: Any, **options: Any) -> Run:
+    """`descent`, silent where it diverges."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*diverged", category=RuntimeWarning)
-        return simulate(problem, SGD(rate), steps=steps, every=every, observe=observe,
-                        progress=False)  # fmt: skip
+        return descent(*of, **options)
 
 
 def settle_row(name: str, p: Parameterization, white: bool, share: float, seed: int) -> Row:
@@ -69,7 +61,8 @@ def settle_row(name: str, p: Parameterization, white: bool, share: float, seed: 
     flattest = reachable(p, w, 1.0, x)
     near = {k: v + 1e-3 * rng.standard_normal(v.shape) for k, v in flattest.theta.items()}
     y = x.reshape(len(x), -1) @ w.ravel()
-    run = descent(p, near, x, y, share * flattest.largest_rate(), 20_000, 20_000)
+    rate = share * flattest.largest_rate()
+    run = quietly(p, near, x, y, rate, steps=20_000, every=20_000)
     away = np.inf
     if run.diverged[0] < 0:
         end = np.asarray(p({k: a[0] for k, a in run.final.items()}))
@@ -89,7 +82,7 @@ def edge_row(share: float, seed: int, steps: int = 20_000) -> Row:
     made, p = Sparse.of(seed, TOWARDS), Hadamard(TOWARDS[1])
     rate = share * reachable(p, made.limit, 1.0, made.X).largest_rate()
     start = GradientFlow(INIT_SCALE).init(p)
-    run = descent(p, start, made.X, made.y, rate, steps, steps // 200)
+    run = quietly(p, start, made.X, made.y, rate, steps=steps, every=steps // 200)
     u, v = (run.trace[name].values[0] for name in sorted(p.shapes))
     with np.errstate(over="ignore", invalid="ignore"):
         sharpness = [_sharpness(made.X, a, b) * rate / 2 for a, b in zip(u, v, strict=True)]
@@ -117,9 +110,9 @@ def catapult_row(share: float, seed: int, steps: int = 2000) -> Row:
     rng = np.random.default_rng(seed)
     p = MatrixProduct(1, 1, rank=WIDTH)
     theta = {name: rng.standard_normal(shape) for name, shape in p.shapes.items()}
-    x, y = np.ones((1, 1)), np.ones((1, 1))
+    x, y = np.ones((1, 1)), np.ones(1)
     rate = share * 2 / _size(theta)
-    run = descent(p, theta, x, y, rate, steps, 1)
+    run = quietly(p, theta, x, y, rate, steps=steps, every=1)
     first, second = (run.trace[name].values[0] for name in p.shapes)
     with np.errstate(over="ignore"):  # where it diverges
         losses = (np.einsum("tik,tkj->t", first, second) - 1) ** 2 / 2
