@@ -9,7 +9,6 @@ from symbias._core.arrays import Shape
 from symbias._core.refusal import Refused
 from symbias.parameterizations import check_inputs, measurements
 
-
 _ROUNDING = 1e-11  # of the largest input: a mean of samples that is zero
 
 
@@ -83,9 +82,10 @@ def not_separable(data: Labelled, alpha: np.ndarray) -> Refused:
     used = int(np.count_nonzero(data.per_sample(alpha).reshape(len(data.y), -1).sum(axis=1) > 0))
     if left > _ROUNDING * largest:
         return Refused(
-            f"the data are not separable, or by too little to tell: a mean of {used} samples, times "
-            f"their labels, has a largest entry of {left:.0e} beside inputs of {largest:.0e}. "
-            "Take the means out of the inputs: a column of ones then is the intercept"
+            f"the data are not separable, or by too little to tell: a mean of {used} samples, "
+            f"times their labels, has a largest entry of {left:.0e} beside inputs of "
+            f"{largest:.0e}. Take the means out of the inputs: a column of ones then is the "
+            "intercept"
         )
     return Refused(
         f"the data are not separable: {used} samples, times their labels and in weights alpha >= 0 "

@@ -14,7 +14,7 @@ def has_vertices(problem: MarginProblem) -> bool:
 
 
 def solve(problem: MarginProblem) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates c and multipliers alpha, by HiGHS: exact to rounding where rows are near parallel.
+    """Coordinates c and multipliers alpha, by HiGHS: for rows that are nearly parallel, too.
 
     Raises
     ------
