@@ -2,8 +2,15 @@
 
 import numpy as np
 
-from symbias._core.refusal import Refused
-from symbias.mechanisms import Adam, AdamW, MaxMargin, degree, incremental, reachable
+from symbias.mechanisms import (
+    Adam,
+    AdamW,
+    GradientFlow,
+    MaxMargin,
+    degree,
+    incremental,
+    reachable,
+)
 from symbias.mechanisms import greedy_rank as law_of_matrices
 from symbias.mechanisms.potentials import synthesis_matrix
 from symbias.parameterizations import Parameterization
@@ -133,15 +140,23 @@ def check_step_size(p: Parameterization, *, key: int = 0) -> Verification:
 
 def check_entries(p: Parameterization, *, key: int = 0) -> Verification:
     """Times at which entries of w are learned from a small start, against their law."""
-    A = _of_products(p)
-    size = len(A)
-    rng, law = np.random.default_rng(key), None
+    size, rng, law = int(np.prod(p.shape)), np.random.default_rng(key), None
+    theta = _small(p)
     while law is None or not all(event.separable for event in law.events):
-        X = rng.standard_normal((5 * size, size))
-        y = X @ (2 * rng.standard_normal(size)) + rng.standard_normal(len(X))
-        law = incremental(X @ A, y, charge=CHARGE)
+        features = rng.standard_normal((5 * size, size))
+        z = 2 * rng.standard_normal(size)
+        y = features @ (z if p.signed else np.abs(z)) + rng.standard_normal(len(features))
+        X = features @ np.linalg.inv(synthesis_matrix(p))  # independent in the coordinates of w
+        law = incremental(X.reshape(-1, *p.shape), y, p=p, start=theta)
     told = np.array([event.time for event in law.events if event.on])
-    return _in_order(told, measured(law, X @ A, y), "entries")
+    return _in_order(told, measured(law, features, y, p.products(theta)), "entries")
+
+
+def _small(p: Parameterization) -> dict[str, np.ndarray]:
+    """Factors at the start: of a charge, or where there are none of that length."""
+    if p.signed:
+        return GradientFlow(CHARGE**0.5).init(p)
+    return p.section(np.full(p.shape, CHARGE))
 
 
 def check_directions(shape: tuple[int, ...], *, key: int = 0) -> Verification:
@@ -164,22 +179,3 @@ def _in_order(told: np.ndarray, times: np.ndarray, what: str) -> Verification:
         f"{len(times)} {what} in order, charge {CHARGE:.0e}",
         (told, times),
     )
-
-
-def _of_products(p: Parameterization) -> np.ndarray:
-    """A where w = A (u v); refused for what is learned in another way."""
-    found = p.products({k: np.asarray(v) for k, v in p.section(0.1 * np.ones(p.shape)).items()})
-    if found is not None and found.link is not None:
-        raise Refused("behind a link the growth depends on how large an entry is: no law is known")
-    if p.free or (found is not None and found.plain.size):
-        raise Refused(
-            "plain parameters are learned from the start, at rates that do not depend on its size"
-        )
-    if found is None:
-        raise Refused("the direction inside a group turns while it waits: no law is known")
-    if len(found.factors) > 2:
-        raise Refused(
-            f"a product of {len(found.factors)} numbers waits for a power of the start's size, "
-            "not for its logarithm (Gissin, Shalev-Shwartz, Daniely 2020)"
-        )
-    return synthesis_matrix(p)
