@@ -34,7 +34,7 @@ def _separable(p: Parameterization, key: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(key)
     X = rng.normal(size=(6, int(np.prod(p.shape))))
     truth = np.zeros(X.shape[1])
-    truth[:2] = [2.0, -1.0]
+    truth[:2] = [2.0, -1.0 if p.signed else 1.0]
     X[::2] *= np.where(X[::2] @ truth > 0, 1, -1)[:, None]  # both classes, half of each
     X[1::2] *= np.where(X[1::2] @ truth > 0, -1, 1)[:, None]
     return X, np.where(X @ truth > 0, 1.0, -1.0)
