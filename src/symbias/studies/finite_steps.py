@@ -13,7 +13,8 @@ import numpy as np
 
 from symbias.dynamics import SGD, Problem, Run, simulate
 from symbias.mechanisms import GradientFlow
-from symbias.mechanisms.finite_steps import Chart, start_of_steps
+from symbias.mechanisms.charts import Chart
+from symbias.mechanisms.finite_steps import start_of_steps
 from symbias.mechanisms.potentials import synthesis_matrix
 from symbias.parameterizations import Hadamard, Parameterization
 from symbias.report.page import Section
