@@ -103,8 +103,9 @@ def check_steps_of_lengths(p: Parameterization, *, key: int = 0) -> Verification
     )
     x = run.trace["x"].values[0].reshape(len(run.trace.step), size, -1)
     w = np.asarray(p({"x": x[-1].ravel()}))
-    shrunk = np.sum(x[1:] * x[:-1], axis=2) / np.sum(x[:-1] ** 2, axis=2)  # 1 - eta g dw/d|x|^2
-    gradients = (1 - shrunk) / (2 * RATE * np.asarray(p({"x": np.eye(size, x[0].size)[0]})).max())
+    shrunk = np.sum(x[1:] * x[:-1], axis=2) / np.sum(x[:-1] ** 2, axis=2)
+    unit = np.asarray(p({"x": np.eye(1, x[0].size)[0]})).max()  # w of a length of 1
+    gradients = (1 - shrunk) / (2 * RATE * unit)  # x -> (1 - 2 eta g unit) x
     steps = start_of_steps(p, start, gradients, RATE)
     wanted = [flow.bregman_projection(p, X, y, theta0) for theta0 in (steps, start)]
     told, first = (float(np.linalg.norm(v - w) / np.linalg.norm(w)) for v in wanted)
