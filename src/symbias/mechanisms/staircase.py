@@ -160,11 +160,11 @@ def incremental(
             plateaus.append(z)
     losses = np.sum((np.array(plateaus) @ law.x.T - target) ** 2, axis=1) / (2 * len(x))
     return Incremental(
-        _apart(found), np.array(plateaus), losses, np.nan if charge is None else float(charge)
+        apart(found), np.array(plateaus), losses, np.nan if charge is None else float(charge)
     )
 
 
-def _apart(found: Sequence[Event]) -> tuple[Event, ...]:
+def apart(found: Sequence[Event]) -> tuple[Event, ...]:
     """The events, not separable either where the one before was too near."""
     times = [event.time for event in found if event.on]
 
