@@ -14,9 +14,10 @@ from scipy.optimize import nnls
 
 from symbias._core.refusal import Refused
 from symbias.mechanisms.linked_mirror import mirror_of
-from symbias.mechanisms.mirror import NODES, WEIGHTS, Mirror
+from symbias.mechanisms.mirror import Mirror
 from symbias.parameterizations import Products
 
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(8)
 FLAT = 1e-10  # of the largest gradient at the start: nothing moves any more
 
 

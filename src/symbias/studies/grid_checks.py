@@ -5,17 +5,14 @@ import numpy as np
 from symbias.mechanisms import (
     Adam,
     AdamW,
-    GradientFlow,
     MaxMargin,
     degree,
-    incremental,
     reachable,
 )
 from symbias.mechanisms import greedy_rank as law_of_matrices
 from symbias.mechanisms.potentials import synthesis_matrix
 from symbias.parameterizations import Parameterization
-from symbias.studies import adaptive, greedy_rank
-from symbias.studies.incremental import measured
+from symbias.studies import adaptive, greedy_rank, small_starts
 from symbias.studies.margins import angle, descended
 from symbias.studies.sharpness import SAME, SHARES, quietly
 from symbias.studies.verification import Verification
@@ -138,25 +135,13 @@ def check_step_size(p: Parameterization, *, key: int = 0) -> Verification:
     )
 
 
-def check_entries(p: Parameterization, *, key: int = 0) -> Verification:
-    """Times at which entries of w are learned from a small start, against their law."""
-    size, rng, law = int(np.prod(p.shape)), np.random.default_rng(key), None
-    theta = _small(p)
-    while law is None or not all(event.separable for event in law.events):
-        features = rng.standard_normal((5 * size, size))
-        z = 2 * rng.standard_normal(size)
-        y = features @ (z if p.signed else np.abs(z)) + rng.standard_normal(len(features))
-        X = features @ np.linalg.inv(synthesis_matrix(p))  # independent in the coordinates of w
-        law = incremental(X.reshape(-1, *p.shape), y, p=p, start=theta)
+def check_entries(p: Parameterization) -> Verification:
+    """Times at which entries or groups of w are learned from a small start, against their law."""
+    (found,) = small_starts.separable(p, CHARGE, 1).items()
+    seed, law = found
     told = np.array([event.time for event in law.events if event.on])
-    return _in_order(told, measured(law, features, y, p.products(theta)), "entries")
-
-
-def _small(p: Parameterization) -> dict[str, np.ndarray]:
-    """Factors at the start: of a charge, or where there are none of that length."""
-    if p.signed:
-        return GradientFlow(CHARGE**0.5).init(p)
-    return p.section(np.full(p.shape, CHARGE))
+    what = "entries" if p.products(small_starts.start(p, CHARGE)) is not None else "groups"
+    return _in_order(told, small_starts.times_of(p, seed, CHARGE, law), what)
 
 
 def check_directions(shape: tuple[int, ...], *, key: int = 0) -> Verification:
