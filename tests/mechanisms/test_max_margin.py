@@ -229,6 +229,26 @@ def test_mixed_depths_do_not_end_at_the_sum_of_their_norms() -> None:
     assert [float(w[1] / w[0]) for w in shares] == pytest.approx([1, 10, 100])
 
 
+@pytest.mark.parametrize(
+    ("link", "narrow", "wide"),
+    [
+        (sb.ExponentialLink(0.3), [0.0, 1.0, 1.0], [4.0, 0.0, 0.0]),
+        (sb.ElasticLink(0.5, 0.5), [0.0, 2.0, 2.0], [0.8, 1.8, 1.8]),
+    ],
+)
+def test_behind_links_the_least_penalty_has_no_direction(
+    link: sb.PowerLink, narrow: list[float], wide: list[float]
+) -> None:
+    """The counterexample behind the refusal: of two w, which costs less depends on the margin."""
+    p, rows = sb.Linked(sb.Hadamard(3), link), np.array([[1.0, 4.0, 0.0], [1.0, 0.0, 4.0]])
+    one, other = (np.array(w) / np.min(rows @ w) for w in (narrow, wide))
+    small, large = (
+        [float(p.balanced_norm(margin * w)) for w in (one, other)] for margin in (0.01, 100.0)
+    )
+    assert small[0] < small[1]
+    assert large[1] < large[0]
+
+
 def test_data_that_are_not_separable_are_refused_with_the_proof() -> None:
     with pytest.raises(sb.Refused, match=r"2 samples, times their labels .*sb.DesignedClassifier"):
         D(sb.Hadamard(12), np.vstack([X, X[:1]]), np.append(Y, ~Y[0]))

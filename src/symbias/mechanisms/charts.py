@@ -78,7 +78,6 @@ class Chart(NamedTuple):
         return self.moved(-curved.sum(axis=0), self.log_charge + shrunk)
 
 
-
 class Lengths(NamedTuple):
     """w = |x|^2 / scale^2, of which a step multiplies x by 1 - k eta g, k = 2 / scale^2."""
 

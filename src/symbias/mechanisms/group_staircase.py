@@ -103,7 +103,9 @@ def incremental_groups(X: Any, y: Any, groups: Any, *, charge: float) -> Increme
     members = [np.flatnonzero(sizes.labels == k) for k in range(len(sizes.names))]
     _check_small(x, target, members, positive("charge", charge))
     flow = _Flow(x, target, members)
-    off = {k: Boosted(np.eye(1, 1 + len(m))[0], math.log(charge) / 2) for k, m in enumerate(members)}
+    off = {
+        k: Boosted(np.eye(1, 1 + len(m))[0], math.log(charge) / 2) for k, m in enumerate(members)
+    }
     on: list[int] = []
     w, time = np.zeros(x.shape[1]), 0.0
     found, plateaus = list[Event](), [w]
@@ -200,7 +202,7 @@ def _checked(X: Any, y: Any, groups: Any) -> tuple[np.ndarray, np.ndarray, Group
     counts = np.bincount(sizes.labels)
     if np.any(counts == 1):
         raise ValueError(
-            f"group {sizes.names[np.argmin(counts)]!r} has one entry, whose sign can stop it: give "
+            f"group {sizes.names[np.argmin(counts)]} has one entry, whose sign can stop it: give "
             "groups of two or more, and take sb.incremental for entries by themselves"
         )
     if np.linalg.matrix_rank(x) < x.shape[1]:

@@ -73,7 +73,7 @@ def check_adam(p: Parameterization, *, key: int = 0) -> Verification:
         ratio,
         RATIO,
         "verified" if ratio >= RATIO else "failed",
-        "at max |w_i| = 1",
+        f"at 1 of the norm {norm.formula}",
         (found.w.ravel(), (w / float(norm(w)) * found.R).ravel()),
     )
 

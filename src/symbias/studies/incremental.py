@@ -64,7 +64,9 @@ def coordinates(start: Products, x: np.ndarray, y: np.ndarray, times: np.ndarray
         if pairs:
             moved = g[free:] * f * np.array([[1.0], [-1.0]])
         else:
-            moved = g[free:] * np.stack([np.prod(np.delete(f, k, axis=0), 0) for k in range(len(f))])
+            moved = g[free:] * np.stack(
+                [np.prod(np.delete(f, k, axis=0), 0) for k in range(len(f))]
+            )
         return np.concatenate([g[:free], moved.ravel()])
 
     u, v = start.factors[:2]

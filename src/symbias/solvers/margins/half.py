@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from symbias.solvers.margins.problem import MarginSolution
-from symbias.solvers.margins.separation import NotSeparable, gordan
+from symbias.solvers.margins.separation import refuse_unless_separable
 from symbias.solvers.program import Program, Term
 
 _TOLERANCE = 1e-8
@@ -35,9 +35,7 @@ def least_nonnegative(matrix: np.ndarray, costs: np.ndarray, exponent: float) ->
     ValueError
         If the solver fails.
     """
-    found = gordan(matrix, low=0.0)
-    if not found.separable:
-        raise NotSeparable(found.alpha)
+    refuse_unless_separable(matrix, low=0.0)
     unit = float(np.max(np.linalg.norm(matrix, axis=1)))
     rows, size, program = matrix / unit, len(costs), Program()
     linear = exponent == 1

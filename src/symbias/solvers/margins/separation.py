@@ -29,9 +29,9 @@ class NotSeparable(Refused):
         self.alpha = alpha
 
 
-def refuse_unless_separable(matrix: np.ndarray) -> None:
-    """Raise NotSeparable where no c has B c > 0."""
-    found = gordan(matrix)
+def refuse_unless_separable(matrix: np.ndarray, low: float = -1.0) -> None:
+    """Raise NotSeparable where no c has B c > 0; with ``low`` = 0, no c >= 0."""
+    found = gordan(matrix, low)
     if not found.separable:
         raise NotSeparable(found.alpha)
 
