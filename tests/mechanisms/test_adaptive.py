@@ -342,7 +342,7 @@ def test_the_box_of_products_of_two_has_this_margin(name: str) -> None:
     bounds = [(low * 1e3, None)] * 12 + [(0, None)]
     program = linprog(cost, np.vstack(held), np.append(-np.ones(6), np.zeros(24)), bounds=bounds)
     reach = 1.0 if p.signed else 3.0
-    assert found.R == pytest.approx(program.fun / reach, rel=1e-6)
+    assert pytest.approx(program.fun / reach, rel=1e-6) == found.R
     assert found.gap < 1e-8
     R = sb.Adam().induced(p)
     assert float(R(found.w)) == pytest.approx(found.R, rel=1e-6)

@@ -274,8 +274,8 @@ def test_lengths_have_the_least_margin_among_w_at_least_zero(power: int) -> None
     assert found.margins.min() == pytest.approx(1, abs=1e-9)
     bounds, held = [(0, None)] * 12, {"type": "ineq", "fun": lambda w: B @ w - 1}
     direct = minimize(lambda w: float(R(w)), found.w + 0.1, bounds=bounds, constraints=held)
-    assert found.R == pytest.approx(float(R(found.w)), rel=1e-9)
-    assert found.R == pytest.approx(direct.fun, rel=1e-5)
+    assert pytest.approx(float(R(found.w)), rel=1e-9) == found.R
+    assert pytest.approx(direct.fun, rel=1e-5) == found.R
     slope = found.w if power == 1 else np.full(12, 0.49 / 2)
     pull = B.T @ found.multipliers
     assert np.all(pull <= slope + 1e-6)

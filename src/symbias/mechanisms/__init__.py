@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from symbias.mechanisms.function_fit import FunctionFit
     from symbias.mechanisms.function_space import FunctionSpace
     from symbias.mechanisms.gradient_flow import GradientFlow
-    from symbias.mechanisms.group_staircase import incremental_groups
     from symbias.mechanisms.greedy import GreedyRank, RankEvent, greedy_rank
+    from symbias.mechanisms.group_staircase import incremental_groups
     from symbias.mechanisms.label_noise_drift import Drift
     from symbias.mechanisms.langevin import Langevin, noise_drift
     from symbias.mechanisms.law import Law

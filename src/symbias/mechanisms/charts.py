@@ -144,9 +144,9 @@ def _two_factors(p: Parameterization, theta: Mapping[str, np.ndarray]) -> Produc
         )
     if found is None or found.link is not None or not found.factors.size or len(found.factors) > 2:
         raise Refused(
-            "finite steps are followed on products of two numbers, w = u v, and lengths |x|^2, which "
-            f"{p!r} is not: only there (u + v, u - v) -> ((1 - eta g)(u + v), (1 + eta g)(u - v)), "
-            "and x -> (1 - 2 eta g) x"
+            "finite steps are followed on products of two numbers, w = u v, and lengths |x|^2, "
+            f"which {p!r} is not: only there (u + v, u - v) -> ((1 - eta g)(u + v), "
+            "(1 + eta g)(u - v)), and x -> (1 - 2 eta g) x"
         )
     return found
 

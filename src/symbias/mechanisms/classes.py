@@ -84,9 +84,9 @@ def not_separable(data: Labelled, alpha: np.ndarray, *, signed: bool = True) -> 
     used = int(np.count_nonzero(data.per_sample(alpha).reshape(len(data.y), -1).sum(axis=1) > 0))
     return Refused(
         f"the data are not separable: {used} samples, times their labels and in weights alpha >= 0 "
-        f"that sum to 1, have {proof} all of "
-        f"them a positive margin ({'Gordan' if signed else 'Farkas'}). The loss has a finite minimum there: ask for a penalised "
-        "fit instead, as sb.DesignedClassifier and sb.WeightDecay(strength) have it"
+        f"that sum to 1, have {proof} all of them a positive margin "
+        f"({'Gordan' if signed else 'Farkas'}). The loss has a finite minimum there: ask for a "
+        "penalised fit instead, as sb.DesignedClassifier and sb.WeightDecay(strength) have it"
     )
 
 

@@ -11,8 +11,8 @@ with c = |p q|, and the second is :math:`\psi'(w) = \frac12 \operatorname{asinh}
 Bregman projection with the charges :math:`c_\infty` from a start whose dual is moved by what
 :math:`\eta \sum g_t - \sum \operatorname{atanh}(\eta g_t)` has outside of that space.
 
-For a length, :math:`w = |x|^2`, a step is :math:`x \to (1 - 2 \eta g)\,x`: there are no charges, and
-:math:`\psi'(w) = \frac12 \log|x|` moves by :math:`\frac12 \sum \log|1 - 2 \eta g_t|`.
+For a length, :math:`w = |x|^2`, a step is :math:`x \to (1 - 2 \eta g)\,x`: there are no charges,
+and :math:`\psi'(w) = \frac12 \log|x|` moves by :math:`\frac12 \sum \log|1 - 2 \eta g_t|`.
 
 References
 ----------

@@ -185,8 +185,10 @@ class _Flow:
         flow = solve_ivp(field, (0.0, LONGEST), start, method="LSODA", rtol=RTOL, atol=near,
                          events=[passed, settled])  # fmt: skip
         integral = flow.y[size:, -1]
-        half = flow.t_events[0]
-        return float(half[0]) if len(half) else 0.0, -self.x.T @ (self.x @ integral) / len(self.x)
+        halves = flow.t_events[0]
+        return float(halves[0]) if len(halves) else 0.0, -self.x.T @ (self.x @ integral) / len(
+            self.x
+        )
 
 
 def _checked(X: Any, y: Any, groups: Any) -> tuple[np.ndarray, np.ndarray, Groups]:

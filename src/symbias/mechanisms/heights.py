@@ -1,8 +1,8 @@
 r"""The law of small starts: how high the integral of the gradient is when an entry switches on.
 
 On a plateau, where the gradients of the entries S that are on are zero, those of the others are
-constant, and :math:`\nu = \int (b - Hz)\,dt` is linear in time. At its end :math:`\nu_S = \psi'(z_S)`
-holds exactly, whatever the way there.
+constant, and :math:`\nu = \int (b - Hz)\,dt` is linear in time, with :math:`\nu_S = \psi'(z_S)`
+whatever the way there.
 """
 
 import math

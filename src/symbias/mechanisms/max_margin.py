@@ -101,8 +101,8 @@ class MaxMargin(Mechanism):
         \qquad R(w) = \min_{p(\theta) = w} \tfrac12 |\theta|^2,
 
     with R the balanced norm, the penalty of weight decay: l2 for w itself, l1 for u v, l_(2/L) at
-    depth L, group and nuclear norms; for lengths |x|^2 half the sum of w, among w >= 0. The path of weight decay goes to the same as its strength
-    goes to 0. There is nothing to choose: no strength, no scale.
+    depth L, group and nuclear norms; for lengths |x|^2 half the sum of w, among w >= 0. The path
+    of weight decay goes to the same as its strength goes to 0. There is nothing to choose: no strength, no scale.
 
     Examples
     --------
@@ -233,8 +233,8 @@ def _of_half(p: Parameterization, data: Labelled, exponent: float, start: Any) -
     whole = float(p.balanced_norm(np.ones(p.shape)))
     if exponent not in (1.0, 2.0) or not np.isclose(whole, costs.sum(), rtol=_SAME_DEGREE):
         raise Refused(
-            f"{p!r} reaches no negative w, and its margin over w >= 0 is solved for sums of w or of "
-            "w^2: take lengths |x| (sb.PowerLink(1.0)) or |x|^2 (sb.PowerLink(2.0))"
+            f"{p!r} reaches no negative w, and its margin over w >= 0 is solved for sums of w or "
+            "of w^2: take lengths |x| (sb.PowerLink(1.0)) or |x|^2 (sb.PowerLink(2.0))"
         )
     if start is not None:
         raise ValueError(f"R of {p!r} is convex: its minimum needs no start")

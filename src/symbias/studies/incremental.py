@@ -90,7 +90,8 @@ def measured(
     times, before = [], 0.0
     for event, plateau in zip(law.events, law.plateaus[1:], strict=True):
         if event.on:
-            over = np.abs(along[event.entry]) >= abs(plateau[event.entry]) / 2
+            end = plateau[event.entry]
+            over = np.sign(end) * along[event.entry] >= abs(end) / 2
             at = np.flatnonzero(over & (grid > before))
             times.append(grid[at[0]] if at.size else np.nan)
             before = event.time

@@ -52,8 +52,9 @@ THEOREMS = (
     Theorem(
         "Adam",
         "On separable data Adam without decay goes to the direction of the largest margin in "
-        "l_inf, for w itself; signs of gradients on factors to a stationary point of max |theta| at "
-        "margins of 1, which for products of two numbers is the largest margin in l_inf of them.",
+        "l_inf, for w itself; signs of gradients on factors to a stationary point of max |theta| "
+        "at margins of 1, which for products of two numbers is the largest margin in l_inf of "
+        "them.",
         "Zhang, Zou, Cao 2024; Tsilivis, Vardi, Kempe 2025; this library",
     ),
     Theorem(
@@ -71,8 +72,8 @@ THEOREMS = (
     Theorem(
         "small start",
         "From small starts entries of w are learned one after the other: each when its "
-        "integrated gradient reaches the height of its potential, 1/2 log(4/c) for u v; groups when "
-        "that of its norm does.",
+        "integrated gradient reaches the height of its potential, 1/2 log(4/c) for u v; groups "
+        "when that of its norm does.",
         "Berthier 2023; Pesme, Flammarion 2023; this library",
     ),
     Theorem(
