@@ -102,7 +102,8 @@ class MaxMargin(Mechanism):
 
     with R the balanced norm, the penalty of weight decay: l2 for w itself, l1 for u v, l_(2/L) at
     depth L, group and nuclear norms; for lengths |x|^2 half the sum of w, among w >= 0. The path
-    of weight decay goes to the same as its strength goes to 0. There is nothing to choose: no strength, no scale.
+    of weight decay goes to the same as its strength goes to 0. There is nothing to choose: no
+    strength, no scale.
 
     Examples
     --------
