@@ -41,6 +41,7 @@ X = np.linspace(-1, 1, 48).reshape(12, 4) ** 3 + np.eye(12, 4)
 Y = X @ np.array([1.0, 0.0, -1.0, 0.5]) + 0.1 * np.cos(np.arange(12))
 TIMES = np.arange(12.0)
 SIDES = X[:, 0] > 0
+HALF = X @ np.array([1.0, 0.5, 2.0, 1.0]) > 0  # apart by a w >= 0
 PAIRS = np.stack([Y, -Y], axis=1)
 FUSED = 0.1 * sb.L1() + sb.TotalVariation()
 
@@ -567,8 +568,24 @@ CASES = [
         ),
     ),
     Case(
+        "take lengths |x| (sb.PowerLink(1.0)) or |x|^2 (sb.PowerLink(2.0))",
+        lambda: margin(sb.Radial(4, 2, sb.PowerLink(3.0)), HALF),
+        tuple(
+            lambda k=k: margin(sb.Radial(4, 2, sb.PowerLink(k)), HALF)  # type: ignore[misc]
+            for k in (1.0, 2.0)
+        ),
+    ),
+    Case(
+        "give groups of two or more, and take sb.incremental for entries by themselves",
+        lambda: sb.incremental_groups(X, Y, [0, 0, 1, 2], charge=1e-9),
+        (
+            lambda: sb.incremental_groups(X, Y, [0, 0, 1, 1], charge=1e-9),
+            lambda: sb.incremental(X, Y, charge=1e-9),
+        ),
+    ),
+    Case(
         "Take sb.Plain, or for gradient descent on factors sb.MaxMargin()",
-        lambda: sb.Adam().direction(sb.Hadamard(4), X, SIDES),
+        lambda: sb.Adam().direction(sb.Hadamard(4, depth=3), X, SIDES),
         (lambda: sb.Adam().direction(sb.Plain(4), X, SIDES), lambda: margin(sb.Hadamard(4))),
     ),
     Case(
@@ -958,7 +975,8 @@ ELSEWHERE = (
     "so with --family",
     "give the folder of an adapter",  # tests/adapters
     "no weights; give the folder that it is in",  # tests/audit
-    "entries rise together. Take one below",  # tests/mechanisms
+    "rise together. Take one below",  # tests/mechanisms
+    "sb.incremental_groups, for matrix products sb.greedy_rank",
     "say so: balanced_section = True",  # tests/parameterizations
 )
 

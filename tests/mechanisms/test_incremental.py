@@ -221,6 +221,8 @@ def test_labels_that_say_nothing() -> None:
 
 def test_the_smallest_charge_there_is() -> None:
     x, y = problem(0)
-    small, least = (sb.incremental(x, y, charge=c).events[0].time for c in (1e-300, 5e-324))
-    wait = np.log(1e-300 / 5e-324) / 2 / np.abs(x.T @ y / N).max()
+    small, least = (sb.incremental(x, y, charge=c).events[0].time for c in (1e-290, 1e-300))
+    wait = np.log(1e-290 / 1e-300) / 2 / np.abs(x.T @ y / N).max()
     assert least - small == pytest.approx(wait, rel=1e-2)
+    with pytest.raises(ValueError, match=r"5e-324 .* begin at 1e-300"):
+        sb.incremental(x, y, charge=5e-324)

@@ -55,8 +55,7 @@ class Heights:
             slopes = np.asarray(start.link.slope(np.prod(start.factors, axis=0)))
             if not np.all(slopes > 0):
                 raise Refused(
-                    f"behind {start.link!r} an entry never moves from 0, where its slope is 0: "
-                    "give another start"
+                    f"behind {start.link!r} an entry never moves from 0, where its slope is 0"
                 )
         mirror = mirror_of(start)
         free = mirror.plain if start.link is None else np.zeros_like(mirror.plain)

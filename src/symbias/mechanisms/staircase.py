@@ -25,6 +25,7 @@ from symbias.mechanisms.heights import Heights
 from symbias.mechanisms.potentials import synthesis_matrix
 from symbias.parameterizations import Hadamard, Parameterization, check_inputs, measurements
 
+LEAST = 1e-300  # charge
 WAITING = 2.0  # heights of entries over the last 90% of them, at least
 APART = 0.05  # of its time, that an event is away from others where it can be told from them
 _COPY = 1e-9  # of its length, within which one column is another
@@ -187,6 +188,8 @@ def _heights(
     if (charge is None) == (start is None):
         raise ValueError("give a charge, or the factors at the start as start={name: array, ...}")
     scale = None if charge is None else positive("charge", charge) ** 0.5
+    if charge is not None and charge < LEAST:
+        raise ValueError(f"a charge of {charge:g} is lost in rounding: charges begin at {LEAST:g}")
     flow = GradientFlow(scale, start)
     found = p.products(flow.init(p))
     if found is None:
