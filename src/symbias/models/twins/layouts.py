@@ -8,6 +8,7 @@ that interleave.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
@@ -47,17 +48,32 @@ class Layout:
         """Number of components."""
         return int(np.prod([count for count, _ in self.digits], dtype=int))
 
-    def labels(self) -> Numpy:
-        """Component of every entry, -1 outside.
+    @property
+    def tail(self) -> int:
+        """Entries behind the last that is owned."""
+        reach = sum((count - 1) * stride for count, stride in (*self.digits, *self.copies))
+        return self.length - 1 - self.offset - reach
 
-        Raises
-        ------
-        ValueError
-            If components overlap or reach beyond the axis.
-        """
+    @property
+    def covers(self) -> bool:
+        """Whether every entry is owned."""
+        return self.length == prod(count for count, _ in (*self.digits, *self.copies))
+
+    @property
+    def fits(self) -> bool:
+        """Whether components lie within the axis, one beside the other."""
+        if self.tail < 0 or min(self.numbers) < 0:
+            return False
+        reach = 1
+        for count, stride in sorted((*self.digits, *self.copies), key=lambda pair: pair[1]):
+            if count > 1 and stride < reach:
+                return False
+            reach += (count - 1) * stride
+        return True
+
+    def labels(self) -> Numpy:
+        """Component of every entry, -1 outside."""
         at = self.offset + _spread(self.digits)[:, None] + _spread(self.copies)[None, :]
-        if at.min() < 0 or at.max() >= self.length or len(np.unique(at)) < at.size:
-            raise ValueError(f"components overlap or lie outside of {self.length} entries")
         labels = np.full(self.length, -1)
         labels[at] = np.arange(len(at))[:, None]
         return labels
@@ -83,10 +99,7 @@ def layout_of(labels: Numpy) -> Layout | None:
     if digits is None or copies is None:
         return None
     found = Layout(len(labels), int(at[0, 0]), digits, copies)
-    try:
-        return found if np.array_equal(found.labels(), labels) else None
-    except ValueError:
-        return None
+    return found if found.fits and np.array_equal(found.labels(), labels) else None
 
 
 def _digits(at: Numpy) -> Digits | None:

@@ -13,7 +13,8 @@ from symbias.models.twins.sizes import Triple, readings
 from symbias.symmetry import Bond, EndSpec, UniformScale, WeightedRescaling
 from symbias.symmetry.ends import Names
 
-MOST = 24  # readings of all numbers of a bond together
+MOST = 24  # readings of a bond that are tried on the function
+MOST_NUMBERS = 50_000  # readings of the numbers of one end
 Shape = tuple[int, ...]
 
 
@@ -107,16 +108,18 @@ def _layouts(
     if one is None or two is None or one.form != two.form:
         return []
     options = [readings(pair, triples) for pair in zip(one.numbers, two.numbers, strict=True)]
-    options[0] = options[0] or [0] * (one.offset == two.offset == 0)
     found = []
-    for numbers in islice(product(*options), 4 * MOST):
+    for numbers in islice(product(*options), MOST_NUMBERS):
         layout = one.with_numbers(length, numbers)
-        try:
-            layout.labels()
-        except ValueError:
-            continue
-        found.append(layout)
+        if layout.fits and _alike(layout, one, two):
+            found.append(layout)
     return found
+
+
+def _alike(full: Layout, one: Layout, two: Layout) -> bool:
+    """Whether a layout owns all of its axis, and reaches its end, where both twins' do."""
+    covers = full.covers or not (one.covers and two.covers)
+    return covers and (full.tail == 0 or one.tail != 0 or two.tail != 0)
 
 
 def _heads(bond: Bond, other: Bond | None, triples: list[Triple]) -> list[int | None]:

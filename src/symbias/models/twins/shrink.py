@@ -6,9 +6,9 @@ from typing import Any
 
 # config keys -> sizes in the first and the second twin
 SIZES: dict[str, tuple[int, int]] = {
-    "vocab_size": (7, 9),
-    "max_position_embeddings": (9, 12),
-    "n_positions": (9, 12),
+    "vocab_size": (7, 11),
+    "max_position_embeddings": (9, 14),
+    "n_positions": (9, 14),
     "max_source_positions": (7, 9),
     "max_target_positions": (9, 12),
     "type_vocab_size": (2, 3),
@@ -66,7 +66,7 @@ def shrunken(config: Any, twin: int, layers: int) -> Any:
             setattr(small, key, shrunken(part, twin, layers))
     raw = _raw(config)
     values: dict[str, Any] = {k: v[twin] for k, v in SIZES.items() if raw.get(k)}
-    values |= {k: (5, 7)[twin] for k in UNITS if k in raw}
+    values |= {k: (5, 8)[twin] for k in UNITS if k in raw}
     values |= dict.fromkeys((k for k in LAYERS if raw.get(k)), layers)
     values |= _attention(raw, twin)
     if "layer_types" in raw and isinstance(raw["layer_types"], list):
@@ -80,7 +80,7 @@ def shrunken(config: Any, twin: int, layers: int) -> Any:
     values |= {k: 0.0 for k, v in raw.items() if _is_rate(k) and isinstance(v, float)}
     values |= {k: _token(v, values) for k, v in raw.items() if k.endswith("token_id")}
     if isinstance(raw.get("rope_parameters"), dict):
-        values["rope_parameters"] = _turned(raw["rope_parameters"])
+        values["rope_parameters"] = _turned(raw["rope_parameters"], twin)
     for key, value in values.items():
         setattr(small, key, value)
     plain = type(config).from_dict(small.to_dict())
@@ -103,9 +103,9 @@ def _attention(raw: Mapping[str, Any], twin: int) -> dict[str, Any]:
         return dict.fromkeys((k for k in WIDTHS if raw.get(k)), (6, 8)[twin])
     shared = next((raw[k] for k in SHARED if isinstance(raw.get(k), int)), heads)
     grouped = shared not in (1, heads)
-    count = ((4, 6) if grouped else (2, 3))[twin]
-    kept = {1: 1, heads: count}.get(shared, count // 2)
     size = _head_size(raw, twin)
+    count = ((4, 6) if grouped else (2, 3 if size < 6 else 2))[twin]
+    kept = {1: 1, heads: count}.get(shared, count // 2)
     free = any(raw.get(k) for k in HEAD_SIZES) or bool(raw.get("kv_lora_rank"))
     full = (8, 6)[twin] if free else count * size
     found = dict.fromkeys((k for k in WIDTHS if raw.get(k)), full)
@@ -118,9 +118,10 @@ def _attention(raw: Mapping[str, Any], twin: int) -> dict[str, Any]:
 
 def _head_size(raw: Mapping[str, Any], twin: int) -> int:
     if _factor(raw) < 1:
-        return 6
+        return (6, 8)[twin]
+    turns = bool(raw.get("rope_parameters") or raw.get("rotary_dim"))
     tied = not any(k in raw for k in UNITS)  # units are a multiple of the width
-    return (3, 2)[twin] if tied else 4
+    return (4, 6)[twin] if turns else (3, 2)[twin] if tied else (4, 3)[twin]
 
 
 def _factor(raw: Mapping[str, Any]) -> float:
@@ -130,13 +131,13 @@ def _factor(raw: Mapping[str, Any]) -> float:
     return float(next((f for f in found if f), 1.0))
 
 
-def _turned(rope: Mapping[str, Any]) -> dict[str, Any]:
+def _turned(rope: Mapping[str, Any], twin: int) -> dict[str, Any]:
     """Positions that turn all planes by angles far from zero: small ones look like none at all."""
     if any(isinstance(v, dict) for v in rope.values()):
-        return {k: _turned(v) for k, v in rope.items()}
+        return {k: _turned(v, twin) for k, v in rope.items()}
     found = {"rope_type": "default", "rope_theta": 5.0}
     factor = rope.get("partial_rotary_factor", 1.0)
-    return found | ({"partial_rotary_factor": 0.67} if factor < 1 else {})
+    return found | ({"partial_rotary_factor": (0.67, 0.5)[twin]} if factor < 1 else {})
 
 
 def _is_rate(key: str) -> bool:

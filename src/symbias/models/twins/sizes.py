@@ -59,19 +59,18 @@ def _told(value: tuple[int, int], sizes: list[Triple]) -> Iterator[int]:
         if a == b and (times, parts) == (1, 1):
             yield a
     pairs = [(p, q) for i, p in enumerate(sizes) for q in sizes[i:]]
+    for p, q in ((p, q) for p in sizes for q in sizes):
+        whole = all(x % y == 0 for x, y in zip(p, q, strict=True))
+        if whole and (p[0] // q[0], p[1] // q[1]) == (a, b):
+            yield p[2] // q[2]
     for p, q in pairs:
         if (p[0] * q[0], p[1] * q[1]) == (a, b):
             yield p[2] * q[2]
     for p, q in ((p, q) for p in sizes for q in sizes):
-        if p[0] % q[0] == 0 and p[1] % q[1] == 0 and (p[0] // q[0], p[1] // q[1]) == (a, b):
-            if p[2] % q[2] == 0:
-                yield p[2] // q[2]
-        if (p[0] - q[0], p[1] - q[1]) == (a, b):
-            yield p[2] - q[2]
         if (p[0] + q[0], p[1] + q[1]) == (a, b):
             yield p[2] + q[2]
-        if (p[0] - q[0], p[1] - q[1]) == (2 * a, 2 * b) and (p[2] - q[2]) % 2 == 0:
-            yield (p[2] - q[2]) // 2
+        if (p[0] - q[0], p[1] - q[1]) == (a, b) and p[2] > q[2]:
+            yield p[2] - q[2]
     for p, q in pairs:
         for r in sizes:
             if (p[0] * q[0] + r[0], p[1] * q[1] + r[1]) == (a, b):

@@ -151,16 +151,17 @@ def large_null_space(rows: Numpy) -> Numpy:
     count, scale = len(gram), max(np.trace(gram) / len(gram), 1e-300)
     factor = scipy.linalg.cho_factor(gram + 1e-12 * scale * np.eye(count))
     rng = np.random.default_rng(0)
-    size = min(count, 64)
+    block = np.zeros((count, 0))
     while True:
-        block = rng.standard_normal((count, size))
-        for _ in range(4):
+        size = min(count, max(64, 2 * block.shape[1]))
+        fresh = rng.standard_normal((count, size - block.shape[1]))
+        block = np.concatenate([block, fresh], axis=1)
+        for _ in range(3):
             block = np.asarray(np.linalg.qr(scipy.linalg.cho_solve(factor, block))[0])
         values, vectors = np.linalg.eigh(block.T @ (gram @ block))
-        if size == count or values[-1] > 1e-3 * scale:
+        if size == count or values[-1] > 1e-8 * scale:
             break
-        size = min(count, 2 * size)
-    basis = confirmed(block @ vectors[:, values < 1e-5 * scale], rows, 1e-6 * scale**0.5)
+    basis = confirmed(block @ vectors[:, values < 1e-8 * scale], rows, 1e-6 * scale**0.5)
     for _ in range(2):
         basis = basis - scipy.linalg.cho_solve(factor, rows.T @ (rows @ basis))
         basis = np.asarray(np.linalg.qr(basis)[0])
