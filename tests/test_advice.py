@@ -484,6 +484,15 @@ CASES = [
         ),
     ),
     Case(
+        "Take the means out of the inputs: a column of ones then is the intercept",
+        lambda: sb.MaxMargin().direction(sb.Hadamard(4), X + 1e9, SIDES),
+        (
+            lambda: sb.MaxMargin().direction(
+                sb.Hadamard(5), np.column_stack([X - X.mean(axis=0), np.ones(len(X))]), SIDES
+            ),
+        ),
+    ),
+    Case(
         "the problem is not convex. Take a rank of ",
         lambda: margin(sb.MatrixProduct(4, 3, 1), X[:, :3].argmax(axis=1)),
         (lambda: margin(sb.MatrixProduct(4, 3, 2), X[:, :3].argmax(axis=1)),),
@@ -582,6 +591,11 @@ CASES = [
         "is known for sb.SGD, with or without momentum",
         lambda: foretold(optax_rule()),
         (lambda: foretold(sb.SGD(0.05, momentum=0.5)),),
+    ),
+    Case(
+        "does not come to the data. Take a smaller learning rate",
+        lambda: foretold(sb.SGD(10.0, 1)),
+        (lambda: foretold(sb.SGD(0.05, 1)),),
     ),
     Case(
         "is known for heavy ball: use nesterov=False",

@@ -335,3 +335,11 @@ def test_betas_that_are_no_two_numbers(betas) -> None:
 def test_adamw_is_no_mechanism_to_design_for() -> None:
     with pytest.raises(TypeError, match="cannot design for AdamW"):
         sb.design("l1", sb.AdamW(1.0), shape=3)
+
+
+def test_a_gradient_that_is_not_finite_is_no_kkt_point() -> None:
+    p, mechanism = sb.Plain(2), sb.AdamW(1.0)
+    with pytest.raises(ValueError, match="gradient has entries that are not finite"):
+        mechanism.kkt(p, {"u": np.zeros(2)}, gradient=[np.nan, 0.0])
+    with pytest.raises(TypeError, match="expected a dict of arrays by name"):
+        mechanism.kkt(p, np.zeros(2), gradient=[0.0, 0.0])

@@ -294,3 +294,12 @@ def test_a_run_that_diverged_or_is_lost_in_rounding_is_refused() -> None:
     run = ran(sb.SGD(0.2 * EDGE), start=single, steps=20_000)
     with pytest.raises(ValueError, match="rounding hides"):
         tiny.after(P, run, X)
+
+
+def test_labels_of_the_start_leave_its_charges_and_others_must_fit() -> None:
+    x = np.random.default_rng(0).normal(size=(3, 5))
+    p, flow, rule = sb.Hadamard(5), sb.GradientFlow(0.1), sb.SGD(0.01, batch_size=1)
+    still = flow.expected_after(p, x, np.zeros(3), rule)
+    np.testing.assert_allclose(still.charges, 0.01, rtol=1e-12)
+    with pytest.raises(ValueError, match="no w fits these data"):
+        flow.expected_after(p, np.vstack([x, x, x]), np.arange(9.0), rule)

@@ -243,3 +243,24 @@ def test_refusals() -> None:
         sb.PiecewiseLinear(np.array([1.0, 1.0]), np.ones(2))
     with pytest.raises(ValueError, match="one shape"):
         sb.PiecewiseLinear(np.array([1.0, 2.0]), np.ones(3))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"u": [np.nan, 1.0]}, "u of the network has values that are not finite"),
+        ({"b": [np.inf, 1.0]}, "b of the network has values that are not finite"),
+        ({"b": [0.0]}, r"of one shape \(width,\)"),
+        ({"c": [1.0]}, r"of one shape \(width,\)"),
+        ({"w": [1.0, 1.0]}, "a network has the arrays"),
+    ],
+)
+def test_networks_that_are_none(change: dict[str, list[float]], message: str) -> None:
+    """A unit that is not finite was left out, and the rest taken for the function."""
+    theta = {"u": [1.0, 2.0], "v": [1.0, 1.0], "b": [0.0, 1.0], "c": 0.0} | change
+    with pytest.raises(ValueError, match=message):
+        sb.FunctionSpace(0.1).norm(theta)
+    with pytest.raises(ValueError, match="a network has the arrays"):
+        sb.PiecewiseLinear.of_network({"u": [1.0]})
+    with pytest.raises(TypeError, match="expected a dict of arrays by name"):
+        sb.FunctionSpace(0.1).norm("f")

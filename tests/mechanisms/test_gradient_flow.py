@@ -234,7 +234,9 @@ def test_bad_input() -> None:
     refused("inputs have shape", flow.bregman_projection, p, x[:, :2], y)
     refused("y must be 2 finite numbers", flow.bregman_projection, p, x, np.ones(3))
     refused("y must be 2 finite numbers", flow.interpolator, p, x, np.array([1.0, np.nan]))
-    refused("not linearly independent", flow.bregman_projection, p, x[[0, 0]], y)
+    for method in (flow.bregman_projection, flow.interpolator):
+        refused("no w fits these data: .* 5.0e-01 off", method, p, x[[0, 0]], np.array([1.0, 2.0]))
+        refused("inputs are all zero", method, p, 0 * x, 0 * y)
     deep = sb.Hadamard(2, depth=3)
     refused("cannot be traced", jax.jit(lambda w: flow.potential(deep, w)), jnp.ones(2))
     copies = MIRRORS["copies"][0]  # one z for each way to split w, one potential only in z
@@ -269,3 +271,28 @@ def test_the_flow_behind_a_link_ends_at_its_projection(p, start) -> None:
 def test_a_radius_that_starts_at_zero_is_refused() -> None:
     with pytest.raises(ValueError, match="never moves"):
         sb.GradientFlow(0.1).potential(sb.Radial(2, 2), np.ones(2))
+
+
+def test_equations_that_follow_from_others_change_nothing() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(3, 8)), rng.normal(size=3)
+    p, flow = sb.Hadamard(8), sb.GradientFlow(0.1)
+    more, labels = np.vstack([x, x[:2], 2 * x[:1] - x[2:]]), np.append(y, [*y[:2], 2 * y[0] - y[2]])
+    once, twice = flow.bregman_projection(p, x, y), flow.bregman_projection(p, more, labels)
+    np.testing.assert_allclose(twice, once, atol=1e-10)
+
+
+def test_a_flow_that_does_not_move_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With b = 1000 the first step is of the size of the rounding of the table."""
+    monkeypatch.setattr("symbias.mechanisms.gradient_flow.EVALUATIONS", 500)
+    flow = sb.GradientFlow(0.1)
+    p = sb.design(sb.Hypentropy(1000.0), flow, shape=3)
+    with pytest.raises(ValueError, match=r"after 500 gradients.*bregman_projection needs no flow"):
+        flow.interpolator(p, np.ones((1, 3)), [1.0])
+
+
+def test_a_start_of_one_number_is_that_of_all_entries() -> None:
+    flow = sb.GradientFlow(1.0, start=2.0)
+    p = sb.design(sb.Entropy(2.0), flow, shape=3)
+    w = np.array([1.0, 2.0, 3.0])
+    assert float(flow.induced(p)(w)) == pytest.approx(np.sum(w * np.log(w / 2) - w + 2))

@@ -148,3 +148,13 @@ def test_bad_input(change: dict, why: str) -> None:  # type: ignore[type-arg]
     x, y = problem(0)
     with pytest.raises(ValueError, match=why):
         sb.greedy_rank(**{"X": x, "y": y, "charge": 1e-10} | change)
+
+
+@pytest.mark.parametrize("values", [[1.0, 1.0, 1.0], [1.0, 1.0, 0.5], [1.0, 0.5, 0.5]])
+def test_equal_singular_values_rise_at_once(values: list[float]) -> None:
+    """White inputs: each at log(4 s/c) / (2 s), and those that rise together are not separable."""
+    law = sb.greedy_rank(np.sqrt(3) * np.eye(3), np.sqrt(3) * np.diag(values), charge=1e-8)
+    times = [np.log(4 * s / 1e-8) / (2 * s) for s in values]
+    assert [event.time for event in law.events] == pytest.approx(times, rel=1e-3)
+    assert [event.separable for event in law.events] == [values.count(s) == 1 for s in values]
+    np.testing.assert_allclose(law.plateaus[-1], np.diag(values), atol=1e-8)

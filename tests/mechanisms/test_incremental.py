@@ -200,3 +200,27 @@ def test_the_charge_that_is_advised_is_small_enough() -> None:
         sb.incremental(x, y, charge=1.0)
     below = float(str(refusal.value).rsplit(" ", 1)[-1])
     assert sb.incremental(x, y, charge=0.9 * below).events
+
+
+def test_copies_of_a_column_are_refused_and_multiples_are_not() -> None:
+    """A copy takes half of the weight, at the same time; a multiple grows at its own rate."""
+    x, y = problem(0)
+    with pytest.raises(ValueError, match="columns 2 and 8 of X are equal up to sign"):
+        sb.incremental(np.column_stack([x, -x[:, 2]]), y, charge=1e-8)
+    alone = sb.incremental(x, y, charge=1e-8)
+    beside = sb.incremental(np.column_stack([x, x[:, 2] / 3, np.zeros(N)]), y, charge=1e-8)
+    assert [e.entry for e in beside.events] == [e.entry for e in alone.events]
+    assert [e.time for e in beside.events] == pytest.approx([e.time for e in alone.events])
+
+
+def test_labels_that_say_nothing() -> None:
+    x, _ = problem(0)
+    with pytest.raises(ValueError, match="y says nothing of w"):
+        sb.incremental(x, np.zeros(N), charge=1e-8)
+
+
+def test_the_smallest_charge_there_is() -> None:
+    x, y = problem(0)
+    small, least = (sb.incremental(x, y, charge=c).events[0].time for c in (1e-300, 5e-324))
+    wait = np.log(1e-300 / 5e-324) / 2 / np.abs(x.T @ y / N).max()
+    assert least - small == pytest.approx(wait, rel=1e-2)

@@ -156,3 +156,13 @@ def test_bad_input(change: dict[str, Any], error: type[Exception], why: str) -> 
                              "X": np.ones((2, 5))} | change  # fmt: skip
     with pytest.raises(error, match=why):
         sb.reachable(**given)
+
+
+def test_what_is_not_curved_is_reached_at_every_rate() -> None:
+    x = np.random.default_rng(0).normal(size=(4, 3))
+    found = sb.reachable(sb.Hadamard(3), np.zeros(3), 0.1, x)
+    assert found.reachable
+    assert found.largest_rate() == found.largest_rate(momentum=0.9) == np.inf
+    for momentum in (-0.1, 1.0, np.nan):
+        with pytest.raises(ValueError, match="momentum must be in"):
+            found.largest_rate(momentum)

@@ -245,3 +245,24 @@ def test_a_row_of_zeros_has_no_margin() -> None:
     found = gordan(B)
     assert not found.separable
     assert found.alpha[3] == 1
+
+
+@pytest.mark.parametrize("mean", [1e2, 1e4, 1e6])
+def test_rows_that_are_nearly_parallel_end_at_a_vertex(mean: float) -> None:
+    """Interior points end early there, or not at all; the columns are far from centered."""
+    X = np.random.default_rng(1).normal(size=(30, 20))
+    B = np.sign(X[:, :1] - X[:, 1:2]) * (X + mean)
+    found = least_margin(B, Piece(Entries((20,)), Power()), 1.0)
+    assert found.reason == "converged"
+    pull = np.abs(B.T @ found.multipliers).max()  # weak duality, by definition
+    assert found.multipliers.sum() / pull >= (1 - 1e-8) * np.abs(found.c).sum()
+    assert np.min(B @ found.c) > 1 - 1e-6
+
+
+def test_what_no_solver_tells_apart_is_named() -> None:
+    X = np.random.default_rng(1).normal(size=(30, 20))
+    sides = X[:, 0] > X[:, 1]
+    with pytest.raises(ValueError, match="the means out of the inputs"):
+        sb.Adam().direction(sb.Plain(20), X + 1e6, sides)
+    with pytest.raises(sb.Refused, match="or by too little to tell"):
+        sb.MaxMargin().direction(sb.Hadamard(20), X + 1e9, sides)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace
 
-from symbias._core.arrays import Array, Shape, constant, effective
+from symbias._core.arrays import Array, Shape, check_dict, constant, effective
 from symbias._core.extras import needed_by
 from symbias._core.refusal import Refused
 from symbias.parameterizations import Parameterization, jacobian
@@ -110,6 +110,9 @@ def box_point(
     gradient = np.asarray(gradient, dtype=float)
     if gradient.shape != p.shape:
         raise ValueError(f"gradient has shape {gradient.shape}, expected dL/dw: {p.shape}")
+    if not np.all(np.isfinite(gradient)):
+        raise ValueError("gradient has entries that are not finite")
+    check_dict(theta)
     p(dict(theta))
     slopes = _slopes(p, theta, gradient)
     flat = np.concatenate([np.asarray(theta[name], dtype=float).ravel() for name in sorted(theta)])

@@ -9,6 +9,8 @@ from symbias._core.arrays import Shape
 from symbias._core.refusal import Refused
 from symbias.parameterizations import check_inputs, measurements
 
+_ROUNDING = 1e-11  # of the largest input: a mean of samples that is zero
+
 
 @dataclass(frozen=True, eq=False)
 class Labelled:
@@ -76,8 +78,15 @@ def labelled(shape: Shape, X: Any, y: Any) -> Labelled:
 
 def not_separable(data: Labelled, alpha: np.ndarray) -> Refused:
     """The refusal of data without a margin, alpha >= 0 the multipliers that prove it."""
-    left = float(np.abs(alpha @ data.rows).max())
+    left, largest = (float(np.abs(a).max()) for a in (alpha @ data.rows, data.rows))
     used = int(np.count_nonzero(data.per_sample(alpha).reshape(len(data.y), -1).sum(axis=1) > 0))
+    if left > _ROUNDING * largest:
+        return Refused(
+            f"the data are not separable, or by too little to tell: a mean of {used} samples, "
+            f"times their labels, has a largest entry of {left:.0e} beside inputs of "
+            f"{largest:.0e}. Take the means out of the inputs: a column of ones then is the "
+            "intercept"
+        )
     return Refused(
         f"the data are not separable: {used} samples, times their labels and in weights alpha >= 0 "
         f"that sum to 1, have the mean 0 (largest entry {left:.0e}), so that no w gives all of "

@@ -146,11 +146,17 @@ def expected_start(
 
     left.terminal = True  # type: ignore[attr-defined]
     begin = np.concatenate([np.zeros(count), first.log_charge])
-    flow = solve_ivp(
-        speed, (0.0, LONGEST), begin, method="LSODA", events=left, rtol=RTOL, atol=ATOL
-    )
+    if left(0.0, begin) <= 0:
+        return first.factors(p)  # nothing to learn
+    with np.errstate(over="ignore", invalid="ignore"):  # as where charges vanish: refused below
+        flow = solve_ivp(
+            speed, (0.0, LONGEST), begin, method="LSODA", events=left, rtol=RTOL, atol=ATOL
+        )
     if not (flow.success and len(flow.t_events[0])):
-        raise ValueError(f"the flow does not fit the data: {flow.message}")
+        raise ValueError(
+            f"the charges that steps of {rule.learning_rate:g} leave are not small changes: the "
+            "flow does not come to the data. Take a smaller learning rate"
+        )
     return first.moved(np.zeros(features.shape[1]), flow.y[count:, -1]).factors(p)
 
 

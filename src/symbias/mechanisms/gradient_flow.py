@@ -7,6 +7,7 @@ Arora, "Implicit bias of gradient descent on reparametrized models: on equivalen
 descent", NeurIPS 2022.
 """
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -31,6 +32,8 @@ from symbias.parameterizations import (
 )
 
 RTOL, ATOL, LONGEST = 1e-11, 1e-16, 1e14
+FITS = 1e-8  # of the largest label: what equations that follow from others may differ by
+EVALUATIONS = 20_000  # of the gradient, a few seconds: a flow takes hundreds to some thousands
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +102,8 @@ class GradientFlow(Mechanism):
         """
         if isinstance(self.start, Mapping):
             return _checked(p, self.start)
-        w = np.zeros(p.shape) if self.start is None else np.asarray(self.start, dtype=float)
+        w = np.asarray(0.0 if self.start is None else self.start, dtype=float)
+        w = np.full(p.shape, w) if w.ndim == 0 else w
         return p.charged_section(w, positive("init_scale", self.init_scale) ** 2)
 
     def _start(
@@ -225,6 +229,7 @@ class GradientFlow(Mechanism):
             For data that no w fits.
         """
         rows, target, count = _data(p, inputs, y)
+        _independent(rows, target)
         return Potential(p, expected_start(p, self._start(p, theta0), rows, target, count, rule))
 
     def bregman_projection(
@@ -244,8 +249,7 @@ class GradientFlow(Mechanism):
         ----------
         p : Parameterization
         inputs, y : arrays
-            Shapes (n, *p.shape) and (n,), or (n, rows) and (n, ...) for y = x @ W; with linearly
-            independent predictions.
+            Shapes (n, *p.shape) and (n,), or (n, rows) and (n, ...) for y = x @ W.
         theta0 : dict of arrays, optional
         tolerance : float
             On |<inputs_i, w> - y_i|, relative to the largest |y_i| or 1.
@@ -260,13 +264,12 @@ class GradientFlow(Mechanism):
         found = potential.products
         synthesis = np.eye(rows.shape[1]) if found is None else synthesis_matrix(p)
         features = rows @ synthesis
-        if np.linalg.matrix_rank(features) < len(features):
-            raise ValueError(f"the {len(features)} predictions are not linearly independent")
+        features, target = _independent(features, target)
         scale = max(1.0, float(np.abs(target).max(initial=0.0)))
         if found is None:
             flow = potential.flow
-            z = flow.map.w(flow.lift(rows, target).theta)
-            if (off := np.abs(rows @ z - target).max(initial=0.0)) > tolerance * scale:
+            z = flow.map.w(flow.lift(features, target).theta)
+            if (off := np.abs(features @ z - target).max(initial=0.0)) > tolerance * scale:
                 raise ValueError(f"the projection did not converge: {off:.1e} from y")
         else:
             z = mirror_of(found).project(features, target, tolerance * scale)
@@ -289,13 +292,14 @@ class GradientFlow(Mechanism):
         Raises
         ------
         ValueError
-            If the residuals do not get there.
+            If no w fits the data, or the residuals do not get there in 20,000 gradients.
         """
         with needed_by("GradientFlow.interpolator"):
             import jax
             import jax.numpy as jnp
 
         rows, target, count = _data(p, inputs, y)
+        _independent(rows, target)
         start, effective = flatten(p, self._start(p, theta0)), flat_map(p)
         with jax.enable_x64(True):
             a, b = jnp.asarray(rows), jnp.asarray(target)
@@ -309,8 +313,19 @@ class GradientFlow(Mechanism):
                 return float(np.abs(rows @ effective.w(flat) - target).max()) - tolerance
 
             left.terminal = True  # type: ignore[attr-defined]
+            asked = itertools.count(1)
+
+            def speed(_: float, flat: np.ndarray) -> np.ndarray:
+                if next(asked) > EVALUATIONS:
+                    raise ValueError(
+                        f"the flow is {left(0.0, flat):.1e} from the data after {EVALUATIONS} "
+                        "gradients: its table or its range may end there. bregman_projection "
+                        "needs no flow"
+                    )
+                return -np.asarray(slope(flat))
+
             flow = solve_ivp(
-                lambda _, flat: -np.asarray(slope(flat)),
+                speed,
                 (0.0, LONGEST),
                 start,
                 method="LSODA",
@@ -322,7 +337,8 @@ class GradientFlow(Mechanism):
             end = flow.y[:, -1]
             if left(0.0, end) > tolerance:
                 raise ValueError(
-                    f"the flow ends {left(0.0, end):.1e} from the data: {flow.message}"
+                    f"the flow ends {left(0.0, end):.1e} from the data, which no w that it "
+                    "reaches fits"
                 )
             return in_tables(p, effective.w(end).reshape(p.shape))
 
@@ -343,3 +359,17 @@ def _data(p: Parameterization, inputs: Any, y: Any) -> tuple[np.ndarray, np.ndar
     if y.size != len(rows) or len(y) != len(inputs) or not np.all(np.isfinite(y)):
         raise ValueError(f"y must be {len(rows)} finite numbers for {len(inputs)} inputs, got {y}")
     return rows, y.ravel(), len(inputs)
+
+
+def _independent(rows: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same equations, without those that follow from others."""
+    left, size, right = np.linalg.svd(rows, full_matrices=False)
+    rank = int(np.linalg.matrix_rank(rows))
+    if rank == len(rows):
+        return rows, y
+    if rank == 0:
+        raise ValueError("inputs are all zero: they say nothing of w")
+    seen = left[:, :rank].T @ y
+    if (off := np.abs(left[:, :rank] @ seen - y).max()) > FITS * np.abs(y).max():
+        raise ValueError(f"no w fits these data: the nearest predictions are {off:.1e} off")
+    return size[:rank, None] * right[:rank], seen

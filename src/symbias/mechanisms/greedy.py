@@ -48,7 +48,7 @@ class GreedyRank(Staircase):
     Attributes
     ----------
     events : tuple of RankEvent
-        In the order of their times.
+        By rank, which is the order of their times where they are separable.
     plateaus : array (events + 1, d, m)
         W before the first event and after each.
     losses : array (events + 1,)

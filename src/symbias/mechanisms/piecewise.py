@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace
 
-from symbias._core.arrays import Array
+from symbias._core.arrays import Array, check_dict
 
 
 def network(theta: Mapping[str, Array], x: Array) -> Array:
@@ -78,8 +78,14 @@ class PiecewiseLinear:
 
     @classmethod
     def of_network(cls, theta: Mapping[str, Any]) -> "PiecewiseLinear":
-        """The function of a `network`, exactly: its slope changes by v |u| at -b/u."""
-        theta = {k: np.asarray(v, dtype=float) for k, v in theta.items()}
+        """The function of a `network`, exactly: its slope changes by v |u| at -b/u.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For what is no dict of its arrays, of other shapes, or not finite.
+        """
+        theta = _checked(theta)
         u, v, b = (theta[k] for k in "uvb")
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             at = -b / u
@@ -101,6 +107,21 @@ class PiecewiseLinear:
     def right(self) -> float:
         """Slope after the last knot."""
         return self.left + float(self.changes.sum())
+
+
+def _checked(theta: Any) -> dict[str, np.ndarray]:
+    """The arrays of a network, of shapes that fit each other and finite."""
+    check_dict(theta)
+    found = {k: np.asarray(v, dtype=float) for k, v in theta.items()}
+    if not {"u", "v", "b", "c"} <= found.keys() <= {"u", "v", "b", "c", "a"}:
+        raise ValueError(f"a network has the arrays u, v, b, c and with a skip a, got {[*found]}")
+    shapes = {k: a.shape for k, a in found.items()}
+    hidden = {shapes[k] for k in "uvb"}
+    if len(hidden) > 1 or len(shapes["u"]) != 1 or any(shapes[k] for k in "ca" if k in shapes):
+        raise ValueError(f"u, v and b must be of one shape (width,), c and a of (), got {shapes}")
+    if bad := [k for k, a in found.items() if not np.all(np.isfinite(a))]:
+        raise ValueError(f"{bad[0]} of the network has values that are not finite")
+    return found
 
 
 def _bent(away: np.ndarray, distances: np.ndarray, changes: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ edge of stability", ICLR 2021; Mulayoff, Michaeli, Soudry, "The implicit bias of
 NeurIPS 2021.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,8 +49,9 @@ class Reach:
         return self.sharpness <= self.edge
 
     def largest_rate(self, momentum: float = 0.0) -> float:
-        """The learning rate above which w cannot be reached."""
-        return 2 * (1 + momentum) / self.sharpness
+        """The learning rate above which w cannot be reached; infinite where nothing is curved."""
+        edge = 2 * (1 + _momentum(momentum))
+        return edge / self.sharpness if self.sharpness else math.inf
 
 
 def reachable(
@@ -91,8 +93,7 @@ def reachable(
     O((n^2 + r^2)^3) for n predictions and a bond of size r.
     """
     positive("learning_rate", learning_rate)
-    if not 0 <= number("momentum", momentum) < 1:
-        raise ValueError(f"momentum must be in [0, 1), got {momentum}")
+    edge = 2 * (1 + _momentum(momentum)) / learning_rate
     inputs, w = np.asarray(X, dtype=float), np.asarray(w, dtype=float)
     check_inputs(inputs, p.shape)
     rows = measurements(inputs, p.shape)
@@ -103,7 +104,13 @@ def reachable(
         least = float(np.linalg.norm(features, 2) ** 2)
     else:
         least, theta = _of_gauge(p, theta, rows)
-    return Reach(least / len(inputs), 2 * (1 + momentum) / learning_rate, theta)
+    return Reach(least / len(inputs), edge, theta)
+
+
+def _momentum(momentum: float) -> float:
+    if not 0 <= number("momentum", momentum) < 1:
+        raise ValueError(f"momentum must be in [0, 1), got {momentum}")
+    return momentum
 
 
 def _of_gauge(

@@ -11,6 +11,7 @@ from scipy.optimize import least_squares
 
 NEAR = 0.05  # of the way to a plateau, within which it is reached
 _CALM, _SPAN, _CHUNKS = 1e-4, 20.0, 100
+_TIE = 1e-9  # of the size of a column that is on, within which another is on as well
 
 State = tuple[float, np.ndarray, np.ndarray]  # time, the columns that are on, the others
 
@@ -166,6 +167,10 @@ def stage_from(model: Model, Z: np.ndarray, rest: np.ndarray, small: float, begi
     for _ in range(_CHUNKS):
         unit = np.linalg.norm(rest, axis=0)
         unit = np.where(unit > 0, unit, 1.0)
+        outside = _beside(now, rest)
+        if np.any(np.linalg.norm(outside, axis=0) >= (1 - _TIE) * small):
+            joined, rest = (time, now, outside), rest[:, :0]  # at once: no crossing would be seen
+            continue
         whole = np.column_stack([now, rest / unit])
         flow = model.flow(whole, on, time, _SPAN / rate, small / unit)
         moved = flow.y.T.reshape(-1, *whole.shape)
@@ -179,9 +184,10 @@ def stage_from(model: Model, Z: np.ndarray, rest: np.ndarray, small: float, begi
         speed = max(np.abs(G @ now[d:]).max(), np.abs(G.T @ now[:d]).max())
         if speed <= _CALM * rate * np.abs(now).max():
             break
-    found = least_squares(
-        model.residuals, now.ravel(), model.jacobian, xtol=1e-15, ftol=1e-15, gtol=1e-15
-    )
+    with np.errstate(divide="ignore", invalid="ignore"):  # in SciPy, at exact zeros of the Jacobian
+        found = least_squares(
+            model.residuals, now.ravel(), model.jacobian, xtol=1e-15, ftol=1e-15, gtol=1e-15
+        )
     end = np.asarray(found.x).reshape(now.shape)
     at, columns = np.concatenate(times), np.concatenate(path)
     plateau, W = end[:d] @ end[d:].T, columns[:, :d] @ np.swapaxes(columns[:, d:], 1, 2)

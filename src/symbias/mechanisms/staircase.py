@@ -22,6 +22,7 @@ from scipy.optimize import nnls
 from symbias._core.numbers import positive
 
 APART = 0.05  # of its time, that an event is away from others where it can be told from them
+_COPY = 1e-9  # of its length, within which one column is another
 FLAT = 1e-10  # of the largest gradient at the start: nothing moves any more
 
 
@@ -95,8 +96,9 @@ def incremental(X: Any, y: Any, *, charge: float, limit: bool = False) -> Increm
     Raises
     ------
     ValueError
-        For data that are not finite or do not fit each other, or a charge that is not below the
-        square of what is learned: there nothing is incremental.
+        For data that are not finite or do not fit each other, columns that are copies of each
+        other, or a charge that is not below the square of what is learned: there nothing is
+        incremental.
 
     Notes
     -----
@@ -146,7 +148,7 @@ class _Flow:
     def height(self, w: np.ndarray | float) -> Any:
         """|nu| at which an entry has the size |w|."""
         size = np.ones_like(w) if self.limit else np.abs(w)
-        return np.log(4 * size / self.charge) / 2
+        return (np.log(4 * size) - np.log(self.charge)) / 2
 
     def _nu(self, on: dict[int, float], w: np.ndarray) -> np.ndarray:
         """nu of the entries that are on."""
@@ -228,6 +230,9 @@ def _checked(X: Any, y: Any, charge: float) -> tuple[np.ndarray, np.ndarray]:
     if not (np.all(np.isfinite(x)) and np.all(np.isfinite(target))):
         raise ValueError("X and y must be finite")
     positive("charge", charge)
+    if not np.any(x.T @ target):
+        raise ValueError("y says nothing of w: the gradient at w = 0 is zero")
+    _refuse_copies(x)
     largest = float(np.abs(np.linalg.lstsq(x, target, rcond=None)[0]).max())
     if not charge < largest**2 / 100:
         raise ValueError(
@@ -235,3 +240,16 @@ def _checked(X: Any, y: Any, charge: float) -> tuple[np.ndarray, np.ndarray]:
             f"rise together. Take one below {largest**2 / 100:.2g}"
         )
     return x, target
+
+
+def _refuse_copies(x: np.ndarray) -> None:
+    """Copies of a column rise together and share its weight; multiples of one do not."""
+    for j in range(1, x.shape[1]):
+        for other in (x[:, j], -x[:, j]):
+            apart = np.linalg.norm(x[:, :j] - other[:, None], axis=0)
+            same = np.flatnonzero(apart <= _COPY * np.linalg.norm(other))
+            if len(same) and np.any(other):
+                raise ValueError(
+                    f"columns {same[0]} and {j} of X are equal up to sign: they are learned at "
+                    "once, each with half the weight. Leave one out"
+                )

@@ -1,12 +1,19 @@
 """The least penalty with all margins at least 1, by the solver that suits it."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from symbias.penalties import Form
-from symbias.solvers.margins import conic, primal_dual, reweighted
-from symbias.solvers.margins.problem import MarginProblem, MarginSolution, certify, homogeneous
+from symbias.solvers.margins import conic, primal_dual, reweighted, vertex
+from symbias.solvers.margins.problem import (
+    TOO_NEAR,
+    MarginProblem,
+    MarginSolution,
+    certify,
+    homogeneous,
+)
 from symbias.solvers.margins.separation import refuse_unless_separable
 
 TOLERANCE = 1e-8
@@ -55,26 +62,38 @@ def least_margin(
 
 
 def _convex(problem: MarginProblem) -> MarginSolution:
-    """The global minimum: by interior points, and by proximal steps where those do not get there.
+    """The global minimum: by interior points, at a vertex, or by proximal steps.
 
-    Interior points end early on some semidefinite programs, where rounding begins.
+    Interior points end early on some semidefinite programs, and where rows are nearly parallel (as
+    behind columns with large means), where rounding begins.
     """
-    found = _conic(problem) if conic.has_cones(problem) else None
-    if found is None or found.gap > TOLERANCE:
+    found = None
+    for suits, solve in ((conic.has_cones, conic.solve), (vertex.has_vertices, vertex.solve)):
+        if suits(problem) and not _close(found):
+            found = _better(found, _certified(problem, solve))
+    if not _close(found):
         refuse_unless_separable(problem.matrix)
         c, alpha, steps = primal_dual.solve(problem, TOLERANCE)
         other = certify(problem, c, alpha)
-        if other is not None and (found is None or other.gap < found.gap):
-            found = replace(other, n_iter=steps)
+        found = _better(found, other and replace(other, n_iter=steps))
     if found is None:
-        raise ValueError("the solver of the margin ended at a point that separates nothing")
-    close = found.gap <= TOLERANCE
-    return replace(found, reason="converged" if close else "max_iter")
+        raise ValueError(TOO_NEAR)
+    return replace(found, reason="converged" if _close(found) else "max_iter")
 
 
-def _conic(problem: MarginProblem) -> MarginSolution | None:
-    """By an interior-point method; None where that fails."""
+def _close(found: MarginSolution | None) -> bool:
+    return found is not None and found.gap <= TOLERANCE
+
+
+def _better(old: MarginSolution | None, new: MarginSolution | None) -> MarginSolution | None:
+    return new if old is None or (new is not None and new.gap < old.gap) else old
+
+
+def _certified(
+    problem: MarginProblem, solve: Callable[[MarginProblem], tuple[np.ndarray, np.ndarray]]
+) -> MarginSolution | None:
+    """By a direct method; None where that fails."""
     try:
-        return certify(problem, *conic.solve(problem))
+        return certify(problem, *solve(problem))
     except ValueError:
         return None

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from symbias._core.arrays import Shape
 from symbias._core.norms import DUALS, VALUES
-from symbias.solvers.margins.problem import MarginSolution
+from symbias.solvers.margins.problem import TOO_NEAR, MarginSolution
 from symbias.solvers.margins.separation import refuse_unless_separable
 from symbias.solvers.program import Program, Term, triangle
 
@@ -42,11 +42,14 @@ def least_norm(matrix: np.ndarray, norm: str, shape: Shape) -> MarginSolution:
     w = program.variables(matrix.shape[1])
     program.at_most([Term(w, sp.csc_array(-rows))], -np.ones(len(rows)))
     _COSTS[norm](program, w, shape)
-    x, multipliers = program.solve_both()
+    try:
+        x, multipliers = program.solve_both()
+    except ValueError:
+        raise ValueError(TOO_NEAR) from None
     c, alpha = x[: matrix.shape[1]], np.maximum(multipliers[: len(rows)], 0.0)
     least = float(np.min(rows @ c))
     if not least > 0:
-        raise ValueError("the solver of the margin ended at a point that separates nothing")
+        raise ValueError(TOO_NEAR)
     c = c / least
     alpha = alpha / float(VALUES[DUALS[norm]]((rows.T @ alpha).reshape(shape)))
     value = float(VALUES[norm](c.reshape(shape)))

@@ -25,7 +25,8 @@ def solve(problem: MarginProblem, tol: float) -> tuple[np.ndarray, np.ndarray, i
     B = problem.matrix
     norm = float(np.linalg.norm(B, 2))
     c, alpha = np.zeros(B.shape[1]), np.full(len(B), 1.0 / len(B))
-    start, weight, best, steps = (c, alpha), 1.0, np.inf, 0
+    start = kept = (c, alpha)
+    weight, best, steps = 1.0, np.inf, 0
     sums, length = [np.zeros_like(c), np.zeros_like(alpha)], 0
     at_restart = np.inf
     while steps < _MOST:
@@ -44,7 +45,7 @@ def solve(problem: MarginProblem, tol: float) -> tuple[np.ndarray, np.ndarray, i
             best, kept = now, pair
         if best <= tol:
             break
-        if now <= 0.2 * at_restart or length > 0.4 * steps:
+        if now < 0.2 * at_restart or length > 0.4 * steps:
             moved = [float(np.linalg.norm(a - b)) for a, b in zip(pair, start, strict=True)]
             if min(moved) > 0:
                 weight = float(np.exp(0.5 * np.log(moved[1] / moved[0]) + 0.5 * np.log(weight)))

@@ -12,6 +12,10 @@ import numpy as np
 
 from symbias.penalties import Form, Piece, Power
 
+TOO_NEAR = (
+    "the solver of the margin ended at a point that separates nothing: the margin is too small "
+    "beside the rows. Take the means out of the inputs: a column of ones then is the intercept"
+)
 SUPPORT = 1e-6  # of the largest multiplier: from there on a sample supports the margin
 
 
