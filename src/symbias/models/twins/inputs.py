@@ -8,7 +8,22 @@ from symbias.models.twins.precision import in_double
 
 def inputs_for(model: Any, seed: int = 0) -> dict[str, Any]:
     """Inputs of a model of transformers: all tokens, positions and types; images and sounds at
-    random."""
+    random. Where positions are counted from behind a padding, fewer of them fit."""
+    import torch
+
+    found = _inputs(model, seed)
+    for fewer in (0, 1, 2):
+        cut = {k: v[:, : v.shape[1] - fewer] if v.ndim == 2 else v for k, v in found.items()}
+        try:
+            with torch.no_grad():
+                outputs_of(model, cut)
+        except IndexError:
+            continue
+        return cut
+    return found
+
+
+def _inputs(model: Any, seed: int) -> dict[str, Any]:
     import torch
 
     random = torch.Generator().manual_seed(seed)
@@ -29,19 +44,20 @@ def inputs_for(model: Any, seed: int = 0) -> dict[str, Any]:
         size = (2, getattr(vision, "num_channels", 3), side, side)
         found["pixel_values"] = torch.randn(size, generator=random, dtype=torch.float64)
     if "input_features" in takes:
-        size = (2, config.num_mel_bins, 2 * config.max_source_positions)
-        found["input_features"] = torch.randn(size, generator=random, dtype=torch.float64)
+        sound = (2, config.num_mel_bins, 2 * config.max_source_positions)
+        found["input_features"] = torch.randn(sound, generator=random, dtype=torch.float64)
     return found
 
 
 def _tokens(config: Any, random: Any) -> Any:
-    """Two rows in which every token occurs, as long as there are positions, up to 16 of them."""
+    """Two rows in which every token occurs, as long as there are positions, up to 32 of them."""
     import torch
 
     count = min(config.vocab_size, 64)
-    places = next((getattr(config, k) for k in ("max_position_embeddings", "n_positions",
-                   "max_target_positions") if getattr(config, k, None)), count + 2)  # fmt: skip
-    length = min(max(places - 2, 1), count)
+    keys = ("max_position_embeddings", "n_positions", "max_target_positions")
+    given = [getattr(config, key, None) for key in keys]
+    places: int = next(filter(None, given), count + 2)
+    length = min(places, 32) if places > 2 else count + 2
     rows = max(2, -(-count // length))
     tokens = torch.randperm(rows * length, generator=random) % count
     return tokens.reshape(rows, length)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, product
 from math import prod
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from symbias.symmetry.ends import Names
 MOST = 24  # readings of a bond that are tried on the function
 MOST_NUMBERS = 50_000  # readings of the numbers of one end
 Shape = tuple[int, ...]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def _key(bond: Bond) -> tuple[object, ...]:
 def _triples(
     bond: Bond, twins: tuple[Sized, Sized], full: Sized, group: Mapping[str, Sequence[str]]
 ) -> list[Triple]:
-    """Sizes by name in both twins and the full model: its numbers, and lengths of the bond's axes."""
+    """Sizes in both twins and the full model: those with names, and lengths of the bond's axes."""
     a, b = twins
     named = [(a.sizes[k], b.sizes[k], full.sizes[k]) for k in a.sizes
              if k in b.sizes and k in full.sizes]  # fmt: skip
@@ -67,6 +69,11 @@ def _triples(
             shapes = (a.shapes[name], b.shapes[name], full.shapes[group[name][0]])
             named += zip(*shapes, strict=True)
     return list(dict.fromkeys(named))
+
+
+def _rules(specs: Sequence[EndSpec]) -> dict[int, Layout | None]:
+    """The layout of every end with labels."""
+    return {k: layout_of(np.asarray(s[2])) for k, s in enumerate(specs) if len(s) == 3}
 
 
 @dataclass(frozen=True)
@@ -83,18 +90,17 @@ def _readings(
     group: Mapping[str, Sequence[str]],
 ) -> Iterator[Reading]:  # fmt: skip
     specs = [*bond.vectors, *bond.covectors]
-    labelled = {k: layout_of(np.asarray(s[2])) for k, s in enumerate(specs) if len(s) == 3}
-    second: dict[int, Layout | None] = {}
-    if other is not None:
-        theirs = [*other.vectors, *other.covectors]
-        second = {k: layout_of(np.asarray(theirs[k][2])) for k in labelled}
+    labelled = _rules(specs)
+    second = {} if other is None else _rules([*other.vectors, *other.covectors])
     options: list[list[Layout]] = []
     for k, layout in labelled.items():
         length = _length(full.shapes[group[str(specs[k][0])][0]], specs[k][1])
         options.append(_layouts(layout, second.get(k), length, triples))
     heads = _heads(bond, other, triples)
-    for chosen in product(*options):
+    for chosen in islice(_likely(options), MOST_NUMBERS):
         layouts = dict(zip(labelled, chosen, strict=True))
+        if not _agree(layouts, labelled, second):
+            continue
         for count in heads:
             size = _size(bond, count, layouts, full, group)
             if size is not None:
@@ -109,11 +115,32 @@ def _layouts(
         return []
     options = [readings(pair, triples) for pair in zip(one.numbers, two.numbers, strict=True)]
     found = []
-    for numbers in islice(product(*options), MOST_NUMBERS):
+    for numbers in islice(_likely(options), MOST_NUMBERS):
         layout = one.with_numbers(length, numbers)
         if layout.fits and _alike(layout, one, two):
             found.append(layout)
     return found
+
+
+def _likely(options: Sequence[Sequence[T]]) -> Iterator[tuple[T, ...]]:
+    """All choices of one of each, those with early ones first."""
+    ranks = sorted(product(*(range(len(o)) for o in options)), key=sum)
+    return (tuple(o[r] for o, r in zip(options, rank, strict=True)) for rank in ranks)
+
+
+def _agree(
+    full: Mapping[int, Layout], one: Mapping[int, Layout | None], two: Mapping[int, Layout | None]
+) -> bool:
+    """Whether ends whose digits have the same counts in both twins have them at full size."""
+
+    def counts(layout: Layout | None) -> tuple[int, ...]:
+        return () if layout is None else tuple(count for count, _ in layout.digits)
+
+    seen: dict[object, tuple[int, ...]] = {}
+    return all(
+        seen.setdefault((counts(one[k]), counts(two[k])), counts(full[k])) == counts(full[k])
+        for k in full
+    )
 
 
 def _alike(full: Layout, one: Layout, two: Layout) -> bool:

@@ -1,6 +1,6 @@
-"""Models run in float64 throughout, whatever they cast to inside, and with norms that add no eps."""
+"""Models in float64 throughout, whatever they cast to inside, and norms that add no eps."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,13 +11,14 @@ def in_double() -> Iterator[None]:
     import torch
     from torch.overrides import TorchFunctionMode
 
+    def wide(value: Any) -> Any:
+        return torch.float64 if value is torch.float32 else value
+
     class Double(TorchFunctionMode):
-        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        def __torch_function__(self, func: Any, _: Any, args: Any = (), kwargs: Any = None) -> Any:
             if func is torch.Tensor.float:
                 return args[0].double()
-            wide = [torch.float64 if a is torch.float32 else a for a in args]
-            named = {k: torch.float64 if v is torch.float32 else v for k, v in (kwargs or {}).items()}
-            return func(*wide, **named)
+            return func(*map(wide, args), **{k: wide(v) for k, v in (kwargs or {}).items()})
 
     with Double():
         yield
@@ -32,6 +33,34 @@ def without_eps(module: Any) -> dict[str, float]:
                 found[f"{name}.{key}"] = value
                 setattr(part, key, 0.0)
     return found
+
+
+@contextmanager
+def restored(module: Any, kept: Mapping[str, float]) -> Iterator[None]:
+    """Attributes as `without_eps` found them, in the end."""
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            path, _, key = name.rpartition(".")
+            setattr(module.get_submodule(path), key, value)
+
+
+@contextmanager
+def plainly(model: Any) -> Iterator[None]:
+    """Without dropout, and with attention and experts in plain code, which runs in float64."""
+    was, config = model.training, getattr(model, "config", None)
+    keys = ("_attn_implementation", "_experts_implementation")
+    before = {key: getattr(config, key) for key in keys if hasattr(config, key)}
+    try:
+        model.eval()
+        for key in before:
+            setattr(config, key, "eager")
+        yield
+    finally:
+        model.train(was)
+        for key, value in before.items():
+            setattr(config, key, value)
 
 
 def rows_alive(module: Any) -> None:

@@ -103,8 +103,9 @@ def _attention(raw: Mapping[str, Any], twin: int) -> dict[str, Any]:
         return dict.fromkeys((k for k in WIDTHS if raw.get(k)), (6, 8)[twin])
     shared = next((raw[k] for k in SHARED if isinstance(raw.get(k), int)), heads)
     grouped = shared not in (1, heads)
-    size = _head_size(raw, twin)
-    count = ((4, 6) if grouped else (2, 3 if size < 6 else 2))[twin]
+    size = (6, 4)[twin] if grouped and _factor(raw) == 1 else _head_size(raw, twin)
+    count = ((4, 6) if grouped else (3, 2) if size == (4, 6)[twin] else (2, 3))[twin]
+    count = 2 if size == 8 else count
     kept = {1: 1, heads: count}.get(shared, count // 2)
     free = any(raw.get(k) for k in HEAD_SIZES) or bool(raw.get("kv_lora_rank"))
     full = (8, 6)[twin] if free else count * size
@@ -137,7 +138,7 @@ def _turned(rope: Mapping[str, Any], twin: int) -> dict[str, Any]:
         return {k: _turned(v, twin) for k, v in rope.items()}
     found = {"rope_type": "default", "rope_theta": 5.0}
     factor = rope.get("partial_rotary_factor", 1.0)
-    return found | ({"partial_rotary_factor": (0.67, 0.5)[twin]} if factor < 1 else {})
+    return found | ({"partial_rotary_factor": (0.67, 0.75)[twin]} if factor < 1 else {})
 
 
 def _is_rate(key: str) -> bool:

@@ -40,7 +40,7 @@ def readings(value: tuple[int, int], sizes: list[Triple]) -> list[int]:
     """What a number of the twins may be in the full model, the simplest first."""
     found: list[int] = []
     for number in _told(value, sizes):
-        if number not in found:
+        if number not in found and number >= min(value):
             found.append(number)
         if len(found) == MOST:
             break

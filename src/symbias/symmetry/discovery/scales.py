@@ -14,6 +14,7 @@ from symbias.symmetry.ends import EndSpec
 from symbias.symmetry.groups import Rescaling, UniformScale, WeightedRescaling
 
 MOST_DENOMINATOR = 12
+MANY = 150  # rates, from which on not every entry has a program of its own
 
 Scale = dict[Axis, dict[int, float]]  # weight of every coordinate it moves
 
@@ -26,8 +27,9 @@ def name_scales(unknowns: Unknowns, diagonal: Numpy, known: Numpy) -> list[tuple
     for column in sorted(columns, key=lambda c: bool(np.max(np.abs(c), initial=0) > 1)):
         known, new = _with(known, column)
         scales += [column] if new else []
-    while (column := motions.beyond(known)) is not None:
-        known, new = _with(known, column := _whole_numbers(column))
+    while (further := motions.beyond(known)) is not None:
+        column = _whole_numbers(further)
+        known, new = _with(known, column)
         if not new:
             break
         scales.append(column)
@@ -76,11 +78,17 @@ class _Motions:
         if not self.moving.shape[1]:
             return []
         found = []
-        for p, pin in enumerate(self.rates):
-            z = self._pinned(pin)
+        for p in self._pins():
+            z = self._pinned(self.rates[p])
             size = int(self.counts[np.abs(self.rates @ z) > 1e-6].sum())
             found.append((size, self.first[p], self._column(z)))
         return [column for _, _, column in sorted(found, key=lambda item: item[:2])]
+
+    def _pins(self) -> Numpy:
+        """Entries to start from: all, or of many those on the edges of their arrays."""
+        if len(self.rates) <= MANY:
+            return np.arange(len(self.rates))
+        return np.flatnonzero(_on_edges(self.unknowns)[self.first])
 
     def beyond(self, known: Numpy) -> Numpy | None:
         """The sparsest generator with a part beyond a span; None if all lie within."""
@@ -119,6 +127,15 @@ def _distinct(rates: Numpy) -> tuple[Numpy, Numpy, Numpy, Numpy]:
     return unit[where], live[where], counts, cost
 
 
+def _on_edges(unknowns: Unknowns) -> Numpy:
+    """Whether an entry has the index 0 on all axes but one."""
+    parts = []
+    for shape in unknowns.shapes.values():
+        index = np.indices(shape or (1,)).reshape(len(shape or (1,)), -1)
+        parts.append(np.count_nonzero(index, axis=0) <= 1)
+    return np.concatenate(parts)
+
+
 def _motion(unknowns: Unknowns) -> Numpy:
     """Rate of every array entry, from those of its coordinates on all axes."""
     blocks = []
@@ -148,9 +165,9 @@ def _least(rates: Numpy, cost: Numpy, pin: Numpy) -> Numpy:
 
 def _settled(rates: Numpy, z: Numpy, pin: Numpy) -> Numpy:
     """The solution with the same zeros, to all digits."""
-    still = np.abs(rates @ z) < 1e-4
-    _, s, vt = np.linalg.svd(rates[still], full_matrices=True)
-    free = vt[int(np.sum(s > 1e-5)) :]
+    still = rates[np.abs(rates @ z) < 1e-4]
+    values, vectors = np.linalg.eigh(still.T @ still)
+    free = vectors[:, values < 1e-9].T
     along = free @ pin
     return z if not len(free) else free.T @ along / max(along @ along, 1e-12)
 
