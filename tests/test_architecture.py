@@ -135,6 +135,7 @@ REACHES = {
     "audit:mechanisms.sgd",
     "mechanisms:dynamics.problem",
     *("studies:dynamics.problem", "studies:dynamics.rules", "studies:mechanisms.potentials"),
+    "studies:mechanisms.charts",
     "studies:mechanisms.finite_steps",
 }
 

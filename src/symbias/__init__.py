@@ -125,6 +125,7 @@ _ROOMS: dict[str, tuple[str, ...]] = {
         "flow_bracket",
         "greedy_rank",
         "incremental",
+        "incremental_groups",
         "noise_drift",
         "reachable",
         "relaxation_time",

@@ -6,7 +6,7 @@ import optax
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import minimize
+from scipy.optimize import linprog, minimize
 
 import symbias as sb
 from symbias.studies import adaptive, margins
@@ -288,6 +288,86 @@ def test_adam_on_products_of_three_goes_to_no_margin_of_w() -> None:
     assert min(margins.angle(w, v) for v in known) > 10
 
 
+@pytest.mark.parametrize(
+    ("p", "least"),
+    [
+        (sb.MatrixProduct(5, 4), 20),
+        (sb.Linked(sb.Hadamard(20), sb.ExponentialLink(0.3)), 40),
+        pytest.param(sb.Synthesis(sb.CumulativeSum(), sb.Hadamard(19)), 30, marks=pytest.mark.slow),
+    ],
+    ids=["P Q", "h(u v), log-sum", "cumsum(u v)"],
+)
+def test_adam_on_other_factors_goes_to_no_margin_of_w(p: sb.Parameterization, least: float) -> None:
+    """Counterexamples behind the refusals: degrees from l1, l2, l_inf and what is homogeneous."""
+    x, y = margins.separable(20, 10, 0)
+    rule = optax.adam(lambda k: 0.3 / jnp.sqrt(1.0 + k), b1=0.9, b2=0.95, eps=0.0)
+    w = adaptive.trained(p, x, y, rule, 20_000, 0).ravel()
+    assert np.min(y * (x @ w)) > 0
+    known = [sb.SteepestDescent(n).direction(sb.Plain(20), x, y).w for n in ("l1", "l2", "linf")]
+    if len(p.shape) == 2:
+        known.append(sb.MaxMargin().direction(p, x.reshape(-1, 5, 4), y).w.ravel())
+    assert min(margins.angle(w, v) for v in known) > least
+    with pytest.raises(sb.Refused):
+        sb.Adam().induced(p)
+
+
+PAIRS = {
+    "u v": sb.Hadamard(12),
+    "groups": sb.GroupProduct(12, groups=np.arange(12) // 3),
+    "cosines": sb.Synthesis(sb.Cosine(), sb.Hadamard(12)),
+    "|x|^2": sb.Radial((12,), 3, sb.PowerLink(2.0)),
+}
+
+
+NEGATIVE = -np.abs(RNG.normal(size=(6, 12))), np.arange(6) > 0  # the first by a w below 0 alone
+NEGATIVE[0][0] *= 2
+
+
+def pairs(p: sb.Parameterization, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    x = np.random.default_rng(seed).normal(size=(6, 12))
+    return x, np.where(2 * x[:, 0] + (-1 if p.signed else 1) * x[:, 1] > 0, 1.0, -1.0)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_the_box_of_products_of_two_has_this_margin(name: str) -> None:
+    """The least max |theta|^2 is that of no other w: against linear programming in z."""
+    p = PAIRS[name]
+    x, y = pairs(p, 0)
+    found = sb.Adam().direction(p, x, y)
+    A = sb.Cosine().forward(np.eye(12)) if name == "cosines" else np.eye(12)
+    low = -1.0 if p.signed else 0.0
+    cost = np.append(np.zeros(12), 1.0)
+    held = [np.hstack([-y[:, None] * (x @ A), np.zeros((6, 1))])]
+    held += [np.hstack([s * np.eye(12), -np.ones((12, 1))]) for s in (1, -1)]
+    bounds = [(low * 1e3, None)] * 12 + [(0, None)]
+    program = linprog(cost, np.vstack(held), np.append(-np.ones(6), np.zeros(24)), bounds=bounds)
+    reach = 1.0 if p.signed else 3.0
+    assert pytest.approx(program.fun / reach, rel=1e-6) == found.R
+    assert found.gap < 1e-8
+    R = sb.Adam().induced(p)
+    assert float(R(found.w)) == pytest.approx(found.R, rel=1e-6)
+    theta = p.section(found.w) if name == "u v" else None
+    if theta is not None:
+        assert max(np.abs(v).max() for v in theta.values()) ** 2 == pytest.approx(found.R)
+    signs = sb.SignDescent().direction(p, x, y)
+    np.testing.assert_array_equal(signs.w, found.w)
+
+
+@pytest.mark.parametrize(
+    "name", ["u v", *(pytest.param(n, marks=pytest.mark.slow) for n in list(PAIRS)[1:])]
+)
+def test_adam_on_products_of_two_goes_there(name: str) -> None:
+    """Ten problems (u v: two, and shorter): margins over the largest, at the same max |z|."""
+    p, few = PAIRS[name], name == "u v"
+    rule = optax.adam(lambda k: 0.3 / jnp.sqrt(1.0 + k), b1=0.9, b2=0.95, eps=0.0)
+    for seed in range(2 if few else 10):
+        x, y = pairs(p, seed)
+        found = sb.Adam().direction(p, x, y)
+        w = adaptive.trained(p, x, y, rule, 20_000 if few else 100_000, seed)
+        ratio = np.min(y * (x @ w)) / float(sb.Adam().induced(p)(w)) * found.R
+        assert (0.95 if few else 0.98) < ratio <= 1 + 1e-6
+
+
 def test_adam_is_sign_descent_of_w() -> None:
     x, y = margins.separable(20, 10, 0)
     found = sb.Adam().direction(sb.Plain(20), x, y)
@@ -317,8 +397,13 @@ def test_adam_is_sign_descent_of_w() -> None:
         (lambda: sb.AdamW(1.0).least_squares(sb.Plain(6), X, Y[:3]), r"of shape \(40,\)"),
         (lambda: sb.AdamW(1.0).kkt(sb.Plain(6), {"u": Y[:6]}, Y[:5]), "expected dL/dw"),
         (lambda: sb.AdamW(1.0).kkt(sb.Plain(6), {"u": Y[:5]}, Y[:6]), "expected"),
-        (lambda: sb.Adam().direction(sb.Hadamard(6), X, Y > 0), "where Adam takes w through"),
-        (lambda: sb.Adam().induced(sb.Linked(sb.Plain(6), sb.PowerLink(2.0))), "not known"),
+        (
+            lambda: sb.Adam().direction(sb.Hadamard(6, depth=3), X, Y > 0),
+            "where Adam takes w through",
+        ),
+        (lambda: sb.Adam().induced(sb.MatrixProduct(3, 2)), "not known"),
+        (lambda: sb.SteepestDescent("l1").induced(sb.Hadamard(6)), "not known"),
+        (lambda: sb.Adam().direction(PAIRS["|x|^2"], *NEGATIVE), "Farkas"),
     ],
 )
 def test_bad_input_is_named(call, message: str) -> None:

@@ -12,7 +12,8 @@ import optax
 import pytest
 
 import symbias as sb
-from symbias.mechanisms.finite_steps import Chart, start_of_steps
+from symbias.mechanisms.charts import Chart
+from symbias.mechanisms.finite_steps import start_of_steps
 from symbias.studies import finite_steps as study
 
 MADE = study.Sparse.of(0, (8, 20, 2))

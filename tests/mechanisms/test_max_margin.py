@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 
 import symbias as sb
+from symbias.solvers.margins import gordan
 from symbias.studies import margins
 
 RNG = np.random.default_rng(0)
@@ -200,7 +202,7 @@ PARTS = [(np.arange(6), sb.Hadamard(6)), (np.arange(6, 12), sb.Hadamard(6, depth
         (sb.Sum([sb.Plain(12), sb.Hadamard(12)]), r"not homogeneous"),
         (sb.Linked(sb.Hadamard(12), sb.ElasticLink(1.0, 0.5)), r"not homogeneous"),
         (sb.Linked(sb.Hadamard(12), sb.ExponentialLink(0.1)), r"not homogeneous"),
-        (sb.Radial(12, 2), "no negative w"),
+        (sb.Radial(12, 2, sb.PowerLink(3.0)), "for sums of w or of w"),
         (sb.Parameterization.of(lambda t: t["u"] ** 2, {"u": 12}), "is not known"),
     ],
 )
@@ -227,6 +229,26 @@ def test_mixed_depths_do_not_end_at_the_sum_of_their_norms() -> None:
     assert [float(w[1] / w[0]) for w in shares] == pytest.approx([1, 10, 100])
 
 
+@pytest.mark.parametrize(
+    ("link", "narrow", "wide"),
+    [
+        (sb.ExponentialLink(0.3), [0.0, 1.0, 1.0], [4.0, 0.0, 0.0]),
+        (sb.ElasticLink(0.5, 0.5), [0.0, 2.0, 2.0], [0.8, 1.8, 1.8]),
+    ],
+)
+def test_behind_links_the_least_penalty_has_no_direction(
+    link: sb.PowerLink, narrow: list[float], wide: list[float]
+) -> None:
+    """The counterexample behind the refusal: of two w, which costs less depends on the margin."""
+    p, rows = sb.Linked(sb.Hadamard(3), link), np.array([[1.0, 4.0, 0.0], [1.0, 0.0, 4.0]])
+    one, other = (np.array(w) / np.min(rows @ w) for w in (narrow, wide))
+    small, large = (
+        [float(p.balanced_norm(margin * w)) for w in (one, other)] for margin in (0.01, 100.0)
+    )
+    assert small[0] < small[1]
+    assert large[1] < large[0]
+
+
 def test_data_that_are_not_separable_are_refused_with_the_proof() -> None:
     with pytest.raises(sb.Refused, match=r"2 samples, times their labels .*sb.DesignedClassifier"):
         D(sb.Hadamard(12), np.vstack([X, X[:1]]), np.append(Y, ~Y[0]))
@@ -234,6 +256,53 @@ def test_data_that_are_not_separable_are_refused_with_the_proof() -> None:
     many = np.random.default_rng(2).normal(size=(60, 4))
     with pytest.raises(sb.Refused, match="not separable"):
         D(sb.MatrixProduct(4, 3), many, classes)
+
+
+LENGTHS = {1: sb.Radial(12, 2), 2: sb.Radial(12, 3, sb.PowerLink(2.0, 0.7))}
+POSITIVE = np.where(X[:, 0] + X[:, 3] > 0, 1.0, -1.0)
+
+
+@pytest.mark.parametrize("power", LENGTHS)
+def test_lengths_have_the_least_margin_among_w_at_least_zero(power: int) -> None:
+    """Against SLSQP in w, complementary slackness of the multipliers, and the signed margin."""
+    p, B = LENGTHS[power], POSITIVE[:, None] * X
+    found = D(p, X, POSITIVE)
+    R = sb.MaxMargin().induced(p)
+    assert found.least
+    assert found.gap < 1e-8
+    assert found.w.min() >= 0
+    assert found.margins.min() == pytest.approx(1, abs=1e-9)
+    bounds, held = [(0, None)] * 12, {"type": "ineq", "fun": lambda w: B @ w - 1}
+    direct = minimize(lambda w: float(R(w)), found.w + 0.1, bounds=bounds, constraints=held)
+    assert pytest.approx(float(R(found.w)), rel=1e-9) == found.R
+    assert pytest.approx(direct.fun, rel=1e-5) == found.R
+    slope = found.w if power == 1 else np.full(12, 0.49 / 2)
+    pull = B.T @ found.multipliers
+    assert np.all(pull <= slope + 1e-6)
+    np.testing.assert_allclose(pull[found.w > 0], slope[found.w > 0], rtol=1e-5)
+    signed = D(sb.Plain(12) if power == 1 else sb.Hadamard(12), X, POSITIVE)
+    assert signed.w.min() < 0
+
+
+def test_descent_on_lengths_goes_to_their_margin() -> None:
+    """|x|^2 from a random start; the l1 margin of both signs is elsewhere."""
+    p = sb.Radial(12, 3, sb.PowerLink(2.0))
+    w = p(margins.descended(p, X, POSITIVE, 2, 60_000, 0))
+    found, rival = D(p, X, POSITIVE), D(sb.Hadamard(12), X, POSITIVE)
+    assert margins.angle(w, found.w) < 1
+    assert margins.angle(w, rival.w) > 8
+
+
+def test_data_that_no_w_at_least_zero_separates() -> None:
+    """Signed w do. The weights that the refusal counts are Farkas's."""
+    p, B = LENGTHS[2], -POSITIVE[:, None] * X
+    assert D(sb.Hadamard(12), X, -POSITIVE).least
+    with pytest.raises(sb.Refused, match=r"no w >= 0 gives all of them .*\(Farkas\)"):
+        D(p, X, -POSITIVE)
+    alpha = gordan(B, low=0.0).alpha
+    assert alpha.min() >= 0
+    assert alpha.sum() == pytest.approx(1)
+    assert np.max(alpha @ B) <= 1e-9
 
 
 def test_an_inner_dimension_that_cuts_off_the_least() -> None:

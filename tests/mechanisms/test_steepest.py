@@ -127,7 +127,7 @@ def test_ten_problems(setting: adaptive.Setting) -> None:
         (lambda: direction("linf", np.vstack([X, X[:1]]), np.append(Y, ~Y[0])), "not separable"),
         (lambda: direction("spectral", shape=(12,)), r"w has shape \(12,\): take l2"),
         (lambda: direction("l1", y=np.zeros(30)), "one class only"),
-        (lambda: sb.SteepestDescent("linf").direction(sb.Hadamard(12), X, Y), "Take sb.Plain"),
+        (lambda: sb.SteepestDescent("l1").direction(sb.Hadamard(12), X, Y), "Take sb.Plain"),
         (lambda: sb.SignDescent().induced(sb.MatrixProduct(3, 4)), "where sign descent takes w"),
     ],
 )

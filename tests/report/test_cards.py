@@ -85,9 +85,13 @@ def test_adam_and_adamw_say_what_is_known_of_them() -> None:
     assert adamw.penalty == "0 where max |w_i| <= 1 / lam, else inf"
     assert (adamw.value(w / 2), adamw.value(w)) == (0, np.inf)
     adam, adamw = rows(sb.Hadamard(9))
-    assert (adam.status, adamw.status) == ("refused", "limit")
-    assert "where Adam takes w through the factors of Hadamard is not known" in adam.note
+    assert (adam.status, adamw.status) == ("limit", "limit")
+    assert adam.penalty == "least max |theta_i|^2"
+    assert adam.value(w) == pytest.approx(1.2)
     assert "no exact zeros" in adamw.note
+    adam, _ = rows(sb.Hadamard(9, depth=3))
+    assert adam.status == "refused"
+    assert "where Adam takes w through the factors of Hadamard is not known" in adam.note
     adam, adamw = rows(sb.Synthesis(sb.CumulativeSum(), sb.Plain(5)))
     assert "free coordinates ['free']" in adam.note
     assert adamw.penalty == "0 where max |z_i| <= 1 / lam, else inf"

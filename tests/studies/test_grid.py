@@ -2,6 +2,7 @@
 
 import html
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from scipy.integrate import solve_ivp
 from sklearn.exceptions import ConvergenceWarning
 
 import symbias as sb
-from symbias.studies import grid, grid_checks, lengths, mechanisms, verification
+from symbias.studies import grid, grid_checks, lengths, mechanisms, small_starts, verification
 from symbias.studies.theorems import THEOREMS
 
 QUICK = {"pairs": 12, "relaxations": 40, "burn_in": 10}
@@ -33,9 +34,8 @@ def test_no_cell_is_empty_and_none_fails(study: tuple[Path, dict[str, Any]]) -> 
             right = c["verdict"] == "verified" or (c["verdict"] == "refused" and c["note"])
             assert right, (name, c)
         verdicts[name] = {c["mechanism"] for c in cells if c["verdict"] == "refused"}
-    assert verdicts["u v"] == {"Adam"}
-    refused = {"gradient flow", "SGD noise", "Langevin", "Adam", "small start"}
-    assert verdicts["s v, groups of 3"] == refused
+    assert verdicts["u v"] == verdicts["|x|^2"] == set()
+    assert verdicts["s v, groups of 3"] == {"gradient flow", "SGD noise", "Langevin"}
     assert verdicts["u, ridge"] == {"label noise", "SGD noise", "small start"}
     assert json.loads((folder / "mechanisms.json").read_text())["quick"] is True
 
@@ -71,17 +71,27 @@ def test_a_product_of_three_waits_for_a_power_of_the_start() -> None:
     assert time(3, 1e-4) / time(3, 1e-2) == pytest.approx(100, rel=0.05)
 
 
-def test_what_is_refused_for_small_starts() -> None:
-    for p, why in (
-        (sb.Hadamard(3, depth=3), "product of 3 numbers"),
-        (sb.Plain(3), "plain parameters are learned from the start"),
-        (sb.Synthesis(sb.CumulativeSum(), sb.Hadamard(3)), "plain parameters"),
-        (sb.Linked(sb.Hadamard(3), sb.PowerLink(1.5)), "behind a link"),
-        (sb.Radial(3, 2, sb.PowerLink(2.0)), "behind a link"),
-        (sb.GroupProduct(4, groups=[0, 0, 1, 1]), "the direction inside a group turns"),
-    ):
-        with pytest.raises(sb.Refused, match=why):
-            grid_checks.check_entries(p)
+def test_a_plain_parameter_waits_for_nothing() -> None:
+    """Half of the way at log 2, whatever the start; and refused."""
+    for first in (1e-2, 1e-12):
+        flow = solve_ivp(lambda _, u: 1 - u, (0, np.log(2)), [first], rtol=1e-10)
+        assert flow.y[0, -1] == pytest.approx(0.5, abs=first + 1e-6)
+    with pytest.raises(sb.Refused, match="learned from the start"):
+        grid_checks.check_entries(sb.Plain(3))
+
+
+def test_a_law_of_small_starts_that_is_10_percent_off_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    p = sb.Hadamard(3)
+    assert grid_checks.check_entries(p).verdict == "verified"
+    law = small_starts.separable(p, grid_checks.CHARGE, 1)
+    off = {
+        seed: replace(found, events=tuple(replace(e, time=1.1 * e.time) for e in found.events))
+        for seed, found in law.items()
+    }
+    monkeypatch.setattr(small_starts, "separable", lambda *_: off)
+    assert grid_checks.check_entries(p).verdict == "failed"
 
 
 @pytest.mark.parametrize("wrong", ["max margin", "step size"])
@@ -106,6 +116,10 @@ def test_wrong_predictions_of_lengths_fail(monkeypatch: pytest.MonkeyPatch) -> N
     assert lengths.check_flow_of_lengths(p).verdict == "verified"
     monkeypatch.setattr(lengths, "WeightDecay", lambda strength: sb.WeightDecay(1.1 * strength))
     assert lengths.check_decay_of_lengths(p, 0.05).verdict == "failed"
+    right = lengths.start_of_steps
+    assert lengths.check_steps_of_lengths(p).verdict == "verified"
+    monkeypatch.setattr(lengths, "start_of_steps", lambda p, s, g, rate: right(p, s, g, rate / 2))
+    assert lengths.check_steps_of_lengths(p).verdict == "failed"
     start = {"x": 0.11 * np.tile([1.0, 0.0, 0.0], 3)}
     monkeypatch.setattr(lengths, "GradientFlow", lambda **_: sb.GradientFlow(start=start))
     assert lengths.check_flow_of_lengths(p).verdict == "failed"

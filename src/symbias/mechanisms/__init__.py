@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from symbias.mechanisms.function_space import FunctionSpace
     from symbias.mechanisms.gradient_flow import GradientFlow
     from symbias.mechanisms.greedy import GreedyRank, RankEvent, greedy_rank
+    from symbias.mechanisms.group_staircase import incremental_groups
     from symbias.mechanisms.label_noise_drift import Drift
     from symbias.mechanisms.langevin import Langevin, noise_drift
     from symbias.mechanisms.law import Law
@@ -47,6 +48,7 @@ _LAZY = {
     "GreedyRank": "greedy",
     "Incremental": "staircase",
     "incremental": "staircase",
+    "incremental_groups": "group_staircase",
     "Langevin": "langevin",
     "Law": "law",
     "Margin": "max_margin",
@@ -103,6 +105,7 @@ __all__ = [
     "flow_bracket",
     "greedy_rank",
     "incremental",
+    "incremental_groups",
     "least_gradients",
     "noise_drift",
     "reachable",

@@ -170,7 +170,8 @@ class Adam(Mechanism):
 
     .. math:: \min_w \max_j |w_j| \text{ subject to } y_i \langle x_i, w \rangle \ge 1.
 
-    In regression, and on factors, no preference is known.
+    Products of two numbers go to the same of their coordinates, as for `SignDescent`. In
+    regression, and on other factors, no preference is known.
 
     Parameters
     ----------
@@ -189,7 +190,7 @@ class Adam(Mechanism):
     status: ClassVar[str] = "limit"
     assumptions: ClassVar[tuple[str, ...]] = (
         "an exponential-tailed loss (logistic, softmax) on data that are separable",
-        "w itself is trained, not factors of it",
+        "w itself is trained, or products of two numbers with no entry left at u = v = 0",
         "full batches, beta_1 <= beta_2, rates that fall, such as t^-1/2",
         "eps = 0 or far below the gradients: those of the loss itself fall below any eps in the "
         "end, and the direction then turns to l2; those of its logarithm do not",
@@ -213,12 +214,12 @@ class Adam(Mechanism):
         inputs: Array | None = None,
         loss: Callable[[Array], Array] | None = None,
     ) -> Induced:
-        """max |w_i|, to be least at given margins.
+        """max |w_i|, or max |z_i| of products z, to be least at given margins.
 
         Raises
         ------
         Refused
-            For factors of w.
+            For other factors of w.
         """
         return norm_of_w(p, "linf", self.name)
 

@@ -76,9 +76,14 @@ def labelled(shape: Shape, X: Any, y: Any) -> Labelled:
     return Labelled(apart[_others(index, columns)], index, columns)
 
 
-def not_separable(data: Labelled, alpha: np.ndarray) -> Refused:
+def not_separable(data: Labelled, alpha: np.ndarray, *, signed: bool = True) -> Refused:
     """The refusal of data without a margin, alpha >= 0 the multipliers that prove it."""
-    left, largest = (float(np.abs(a).max()) for a in (alpha @ data.rows, data.rows))
+    mean = alpha @ data.rows
+    largest = float(np.abs(data.rows).max())
+    left = float(np.abs(mean).max() if signed else mean.max())
+    proof = f"the mean 0 (largest entry {left:.0e}), so that no w gives"
+    if not signed:
+        proof = f"a mean without positive entries (largest {left:.0e}), so that no w >= 0 gives"
     used = int(np.count_nonzero(data.per_sample(alpha).reshape(len(data.y), -1).sum(axis=1) > 0))
     if left > _ROUNDING * largest:
         return Refused(
@@ -89,9 +94,9 @@ def not_separable(data: Labelled, alpha: np.ndarray) -> Refused:
         )
     return Refused(
         f"the data are not separable: {used} samples, times their labels and in weights alpha >= 0 "
-        f"that sum to 1, have the mean 0 (largest entry {left:.0e}), so that no w gives all of "
-        "them a positive margin (Gordan). The loss has a finite minimum there: ask for a penalised "
-        "fit instead, as sb.DesignedClassifier and sb.WeightDecay(strength) have it"
+        f"that sum to 1, have {proof} all of them a positive margin "
+        f"({'Gordan' if signed else 'Farkas'}). The loss has a finite minimum there: ask for a "
+        "penalised fit instead, as sb.DesignedClassifier and sb.WeightDecay(strength) have it"
     )
 
 

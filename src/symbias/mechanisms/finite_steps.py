@@ -11,6 +11,9 @@ with c = |p q|, and the second is :math:`\psi'(w) = \frac12 \operatorname{asinh}
 Bregman projection with the charges :math:`c_\infty` from a start whose dual is moved by what
 :math:`\eta \sum g_t - \sum \operatorname{atanh}(\eta g_t)` has outside of that space.
 
+For a length, :math:`w = |x|^2`, a step is :math:`x \to (1 - 2 \eta g)\,x`: there are no charges,
+and :math:`\psi'(w) = \frac12 \log|x|` moves by :math:`\frac12 \sum \log|1 - 2 \eta g_t|`.
+
 References
 ----------
 Pesme, Pillaud-Vivien, Flammarion, "Implicit bias of SGD for diagonal linear networks: a provable
@@ -18,65 +21,21 @@ benefit of stochasticity", NeurIPS 2021; Even, Pesme, Gunasekar, Flammarion, "(S
 linear networks: implicit regularisation, large stepsizes and edge of stability", NeurIPS 2023.
 """
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from scipy.integrate import solve_ivp
 
 from symbias._core.arrays import Array
 from symbias._core.refusal import Refused
+from symbias.mechanisms.charts import chart_at, rounded
 from symbias.mechanisms.potentials import synthesis_matrix
-from symbias.parameterizations import Parameterization, Products
+from symbias.parameterizations import Parameterization
 
 Params = dict[str, np.ndarray]
 RTOL, ATOL, LONGEST = 1e-8, 1e-10, 1e12
 FITTED = 1e-5  # largest residual of a run that counts as interpolating, relative to the labels
 ENDED = 1e-8  # the same of the flow along which charges are estimated
-ROUNDED = 1e-4  # relative rounding error of a charge u^2 - v^2 that is too large
-
-
-class Chart(NamedTuple):
-    """Free coordinates, and products of two numbers as (log charge, dual) = (log|pq|, ...)."""
-
-    free: np.ndarray
-    log_charge: np.ndarray
-    dual: np.ndarray  # 1/2 log|p/q| = 1/2 asinh(2 w/c)
-    signs: np.ndarray  # of p and q, shape (2, size)
-
-    @classmethod
-    def at(cls, p: Parameterization, theta: Mapping[str, np.ndarray]) -> "Chart":
-        """Of these factors; raises Refused where a step does not factor, or a sign is frozen."""
-        found = _two_factors(p, theta)
-        u, v = found.factors
-        ends = np.stack([u + v, u - v])
-        if np.any(stuck := np.any(ends == 0, axis=0)):
-            raise Refused(
-                f"coordinate {int(np.argmax(stuck))} has factors u = v or u = -v: its sign is "
-                "frozen and it has no charge for steps to shrink"
-            )
-        log = np.log(np.abs(ends))
-        return cls(found.plain, log.sum(axis=0), (log[0] - log[1]) / 2, np.sign(ends))
-
-    def factors(self, p: Parameterization) -> Params:
-        """The factors at this point."""
-        log = np.stack([self.log_charge / 2 + self.dual, self.log_charge / 2 - self.dual])
-        plus, minus = self.signs * np.exp(log)
-        return _with(p, self.free, np.stack([plus + minus, plus - minus]) / 2)
-
-    def w(self) -> np.ndarray:
-        """Coordinates of w, free ones first."""
-        return np.concatenate([self.free, np.exp(self.log_charge) / 2 * np.sinh(2 * self.dual)])
-
-    @property
-    def duals(self) -> np.ndarray:
-        """psi' of every coordinate, free ones first."""
-        return np.concatenate([self.free, self.dual])
-
-    def moved(self, shift: np.ndarray, log_charge: np.ndarray) -> "Chart":
-        """With the duals moved, and other charges."""
-        count = len(self.free)
-        return Chart(self.free + shift[:count], log_charge, self.dual + shift[count:], self.signs)
 
 
 def start_of_run(
@@ -88,13 +47,13 @@ def start_of_run(
     end has gained outside of the row space of ``inputs``, shape (n, size of w).
     """
     _check_rule(run.rule)
-    first = Chart.at(p, start)
+    first = chart_at(p, start)
     final = _final(p, run, inputs, replica)
-    end = Chart.at(p, final)
+    end = chart_at(p, final)
     gained = end.duals - first.duals
     features = inputs @ synthesis_matrix(p)
     inside = features.T @ np.linalg.lstsq(features.T, gained, rcond=None)[0]
-    return first.moved(gained - inside, end.log_charge).factors(p)
+    return first.moved(gained - inside, end.kept).factors(p)
 
 
 def start_of_steps(
@@ -105,47 +64,43 @@ def start_of_steps(
     ``gradients``, shape (steps, coordinates), are those of the batches with respect to the
     coordinates of w, free ones first.
     """
-    first = Chart.at(p, start)
-    move = learning_rate * gradients
-    curved = np.log(np.abs((1 + move) / (1 - move))) / 2 - move  # atanh less its argument
-    curved[:, : len(first.free)] = 0
-    shrunk = np.sum(np.log(np.abs(1 - move[:, len(first.free) :] ** 2)), axis=0)
-    return first.moved(-curved.sum(axis=0), first.log_charge + shrunk).factors(p)
+    return chart_at(p, start).stepped(learning_rate * gradients).factors(p)
 
 
 def expected_start(
     p: Parameterization, start: Params, inputs: np.ndarray, y: np.ndarray, samples: int, rule: Any
 ) -> Params:
-    r"""The start with the charges that steps of this rule are expected to leave.
+    r"""The start that steps of this rule are expected to have: with other charges, or lengths.
 
     Along the flow :math:`\dot\nu = -r/n` of the dual :math:`s = s_0 + F^T\nu`,
 
     .. math:: \frac{d\log c_j}{dt} = -a\,g_j^2 - b\,\bigl(\overline{G_{ij}^2} - g_j^2\bigr)
 
-    with :math:`G_i` the gradients of single samples and g their mean. ``inputs`` and ``y`` have
+    with :math:`G_i` the gradients of single samples and g their mean; the dual of a length moves by
+    as much, of its start. ``inputs`` and ``y`` have
     one row for each prediction, ``samples`` counts the samples that they belong to.
     """
     mean, spread = _coefficients(rule, samples)
-    first = Chart.at(p, start)
+    first = chart_at(p, start)
     features = inputs @ synthesis_matrix(p)
-    count, free = len(features), len(first.free)
+    count, free = len(features), first.free_count
 
     def at(state: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         now = first.moved(features.T @ state[:count], state[count:])
         residual = features @ now.w() - y
-        each = (features[:, free:] * residual[:, None]).reshape(samples, -1, len(now.dual))
+        each = (features[:, free:] * residual[:, None]).reshape(samples, -1, len(now.kept))
         return residual, features[:, free:].T @ residual / samples, each.sum(axis=1)
 
     def speed(_: float, state: np.ndarray) -> np.ndarray:
         residual, g, each = at(state)
-        drift = mean * g**2 + spread * (np.mean(each**2, axis=0) - g**2)
-        return np.concatenate([-residual / samples, -drift])
+        squares = mean * g**2 + spread * (np.mean(each**2, axis=0) - g**2)
+        return np.concatenate([-residual / samples, -first.curvature * squares])
 
     def left(_: float, state: np.ndarray) -> float:
         return float(np.abs(at(state)[0]).max()) - ENDED * max(1.0, float(np.abs(y).max()))
 
     left.terminal = True  # type: ignore[attr-defined]
-    begin = np.concatenate([np.zeros(count), first.log_charge])
+    begin = np.concatenate([np.zeros(count), first.kept])
     if left(0.0, begin) <= 0:
         return first.factors(p)  # nothing to learn
     with np.errstate(over="ignore", invalid="ignore"):  # as where charges vanish: refused below
@@ -183,35 +138,6 @@ def _coefficients(rule: Any, samples: int) -> tuple[float, float]:
     keep = 1 - rule.momentum
     rate = rule.learning_rate
     return rate * (1 + rule.momentum) / keep**2, rate / keep * ratio
-
-
-def _two_factors(p: Parameterization, theta: Mapping[str, np.ndarray]) -> Products:
-    found = p.products(theta)
-    if found is not None and found.link is None and not found.factors.size:
-        raise Refused(
-            f"{p!r} has no products and no charges: steps of any size end where the flow does"
-        )
-    if found is None or found.link is not None or not found.factors.size or len(found.factors) > 2:
-        raise Refused(
-            f"finite steps are followed on products of two numbers, w = u v, which {p!r} is not: "
-            "only there (u + v, u - v) -> ((1 - eta g)(u + v), (1 + eta g)(u - v)), and a step "
-            "moves the dual by -eta g up to third order"
-        )
-    return found
-
-
-def _with(p: Parameterization, free: np.ndarray, factors: np.ndarray) -> Params:
-    """The parameters with these coordinates: numbered ones say which goes where."""
-    sizes = {name: int(np.prod(shape)) for name, shape in p.shapes.items()}
-    ends = np.cumsum(list(sizes.values()))
-    numbers = np.split(np.arange(ends[-1], dtype=float), ends[:-1])
-    numbered = {k: n.reshape(p.shapes[k]) for k, n in zip(sizes, numbers, strict=True)}
-    places = p.products(numbered)
-    assert places is not None
-    flat = np.empty(ends[-1])
-    flat[places.factors.astype(int)] = factors
-    flat[places.plain.astype(int)] = free
-    return {k: flat[v.astype(int)] for k, v in numbered.items()}
 
 
 def _check_rule(rule: Any) -> None:
@@ -254,8 +180,7 @@ def _final(p: Parameterization, run: Any, inputs: np.ndarray, replica: int) -> P
             f"the run ends {off:.1e} from its labels and not at an interpolator: it needs more "
             "steps, or a smaller learning rate"
         )
-    u, v = _two_factors(p, final).factors
-    if np.any(precision * (u**2 + v**2) > ROUNDED * np.abs((u - v) * (u + v))):
+    if rounded(p, final, precision):
         raise ValueError(
             "rounding hides charges u^2 - v^2 of the run: start from a larger init_scale, or run "
             "in float64 (Problem(..., x64=True))"

@@ -20,7 +20,8 @@ from symbias._core.extras import needed_by
 from symbias._core.numbers import positive
 from symbias.mechanisms.base import Mechanism
 from symbias.mechanisms.bregman import Potential, in_tables
-from symbias.mechanisms.finite_steps import Chart, expected_start, start_of_run
+from symbias.mechanisms.charts import chart_at
+from symbias.mechanisms.finite_steps import expected_start, start_of_run
 from symbias.mechanisms.linked_mirror import mirror_of
 from symbias.mechanisms.potentials import synthesis_matrix
 from symbias.parameterizations import (
@@ -153,7 +154,7 @@ class GradientFlow(Mechanism):
 
     def check_steps(self, p: Parameterization) -> None:
         """Raise Refused where finite steps are not known to keep the form of the potential."""
-        Chart.at(p, self.init(p))
+        chart_at(p, self.init(p))
 
     def after(
         self,
@@ -164,7 +165,7 @@ class GradientFlow(Mechanism):
         *,
         replica: int = 0,
     ) -> Potential:
-        r"""The potential that decided where a run of finite steps ended, for w = u v.
+        r"""The potential that decided where a run of finite steps ended, for u v and lengths |x|^2.
 
         Its charges are those at the end of the run, and its start is moved by what
         :math:`\eta \sum g_t - \sum \operatorname{atanh}(\eta g_t)` has outside of the row space of
@@ -174,7 +175,8 @@ class GradientFlow(Mechanism):
         Parameters
         ----------
         p : Parameterization
-            Products of two numbers, with free coordinates or behind a synthesis.
+            Products of two numbers, with free coordinates or behind a synthesis; lengths |x|^2,
+            whose start alone is moved.
         run : Run
             Of `simulate` with `SGD`, from the start of this flow, until its data are fitted.
         inputs : array
@@ -212,7 +214,8 @@ class GradientFlow(Mechanism):
             - \frac{\eta}{1-\beta}\,\rho\,\Bigl(\frac1n \sum_i x_{ij}^2 r_i^2 - g_j^2\Bigr)
 
         with the residuals r, the gradient g = X^T r/n, and rho = 1/B for batches of B drawn with
-        replacement, (n - B)/((n - 1) B) without, 0 for all data.
+        replacement, (n - B)/((n - 1) B) without, 0 for all data. Of w = |x|^2 the logarithm of the
+        first length falls by twice as much.
 
         Parameters
         ----------

@@ -22,7 +22,13 @@ from symbias._core.refusal import Refused
 from symbias.mechanisms.base import Induced, Mechanism
 from symbias.mechanisms.classes import Labelled, labelled, not_separable
 from symbias.parameterizations import Parameterization
-from symbias.solvers.margins import SUPPORT, MarginSolution, NotSeparable, least_margin
+from symbias.solvers.margins import (
+    SUPPORT,
+    MarginSolution,
+    NotSeparable,
+    least_margin,
+    least_nonnegative,
+)
 
 _SAME_DEGREE = 1e-6
 _ZERO = 1e-6  # of the largest singular value
@@ -95,8 +101,9 @@ class MaxMargin(Mechanism):
         \qquad R(w) = \min_{p(\theta) = w} \tfrac12 |\theta|^2,
 
     with R the balanced norm, the penalty of weight decay: l2 for w itself, l1 for u v, l_(2/L) at
-    depth L, group and nuclear norms. The path of weight decay goes to the same as its strength
-    goes to 0. There is nothing to choose: no strength, no scale.
+    depth L, group and nuclear norms; for lengths |x|^2 half the sum of w, among w >= 0. The path
+    of weight decay goes to the same as its strength goes to 0. There is nothing to choose: no
+    strength, no scale.
 
     Examples
     --------
@@ -166,13 +173,16 @@ class MaxMargin(Mechanism):
         Raises
         ------
         Refused
-            For data that are not separable, with Gordan's certificate; as `induced`; or where the
-            inner dimension of a matrix product cuts off the minimum.
+            For data that are not separable, with Gordan's certificate (by no w >= 0 for lengths,
+            with Farkas's); as `induced`; where the inner dimension of a matrix product cuts off the
+            minimum; or for lengths behind other powers than 1 and 2.
         ValueError
             For inputs or labels of other shapes, kinds or counts, and a start that does not
             separate.
         """
         exponent = 2 / degree(p)
+        if not p.signed:
+            return _of_half(p, labelled(p.shape, X, y), exponent, start)
         form, data = p.balanced_form(), labelled(p.shape, X, y)
         columns = form.linear.columns
         matrix = np.asarray(data.rows @ columns)
@@ -201,8 +211,6 @@ def degree(p: Parameterization) -> float:
             "loss spares nothing, and the theorem of Lyu and Li (2020) needs all factors to be of "
             "one degree. Take a transform that leaves none free, such as sb.CumulativeSum(free=0)"
         )
-    if not p.signed:
-        raise Refused(f"{p!r} reaches no negative w: the margin over half a space is not known")
     theta = p.init(0)
     with np.errstate(all="ignore"):
         sizes = [
@@ -217,6 +225,25 @@ def degree(p: Parameterization) -> float:
             "parts of one depth, and powers for links (sb.PowerLink)"
         )
     return round(low, 6)
+
+
+def _of_half(p: Parameterization, data: Labelled, exponent: float, start: Any) -> Margin:
+    """The least R among w >= 0, where it is a sum over entries."""
+    entries = np.eye(int(np.prod(p.shape)))
+    costs = np.array([float(p.balanced_norm(e.reshape(p.shape))) for e in entries])
+    whole = float(p.balanced_norm(np.ones(p.shape)))
+    if exponent not in (1.0, 2.0) or not np.isclose(whole, costs.sum(), rtol=_SAME_DEGREE):
+        raise Refused(
+            f"{p!r} reaches no negative w, and its margin over w >= 0 is solved for sums of w or "
+            "of w^2: take lengths |x| (sb.PowerLink(1.0)) or |x|^2 (sb.PowerLink(2.0))"
+        )
+    if start is not None:
+        raise ValueError(f"R of {p!r} is convex: its minimum needs no start")
+    try:
+        found = least_nonnegative(data.rows, costs, exponent)
+    except NotSeparable as error:
+        raise not_separable(data, error.alpha, signed=False) from None
+    return Margin.of(p.shape, data, found.c, found, least=True)
 
 
 def _coordinates(

@@ -153,8 +153,8 @@ class Mirror:
         return np.where(self.plain, t, w), np.where(self.plain, 1.0, rate)
 
     def _slope(self, t: np.ndarray) -> np.ndarray:
-        """ds/dt = 1 / prod_(j > 1) sqrt(x^2 + d_j)."""
-        rest = np.prod(self._x(t) ** 2 + self.excess[1:, ...], axis=0)
+        """ds/dt = 1 / prod_(j > 1) sqrt(x^2 + d_j); t of shape (size,) or (points, size)."""
+        rest = np.prod(self._x(t)[..., None, :] ** 2 + self.excess[1:], axis=-2)
         return np.where(self.plain, 1.0, self._side / np.sqrt(rest))
 
     def _dual(self, t: np.ndarray) -> np.ndarray:
@@ -163,9 +163,7 @@ class Mirror:
             return np.where(self.plain, t - start, self._side * (t - start))
         end = np.where(np.isfinite(t), t, start)
         width = (end - start) / (panels := max(1, int(np.ceil(np.abs(end - start).max(initial=0)))))
-        total = np.zeros_like(start)
-        for panel in range(panels):
-            for node, weight in zip(NODES, WEIGHTS, strict=True):
-                total += weight * self._slope(start + width * (panel + (1 + node) / 2))
+        middle = (np.arange(panels)[:, None] + (1 + NODES) / 2).reshape(-1, 1)
+        total = np.tile(WEIGHTS, panels) @ self._slope(start + width * middle)
         total = np.where(self.plain, end - start, total * width / 2)
         return np.where(np.isfinite(t), total, -self._side * np.inf)

@@ -3,7 +3,8 @@ r"""Incremental learning: from small starts, flow on products switches entries o
 For :math:`w = uv` from charges c, the flow of :math:`\frac1{2n}|Xw - y|^2` integrates
 :math:`\nu = \int (b - Hw)\,dt` with :math:`b = X^Ty/n`, :math:`H = X^TX/n` and
 :math:`w = \frac c2 \sinh 2\nu`: an entry is of order 1 only where :math:`|\nu| \approx
-\frac12\log(4/c)`, and until then nothing.
+\frac12\log(4/c)`, and until then nothing. So it is wherever :math:`\nu = \psi'(w)` is far from
+0 before w is of order 1.
 
 References
 ----------
@@ -11,19 +12,22 @@ Berthier, "Incremental learning in diagonal linear networks", JMLR 2023; Pesme, 
 "Saddle-to-saddle dynamics in diagonal linear networks", NeurIPS 2023: the limit c -> 0.
 """
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.optimize import nnls
 
 from symbias._core.numbers import positive
+from symbias._core.refusal import Refused
+from symbias.mechanisms.gradient_flow import GradientFlow
+from symbias.mechanisms.heights import Heights
+from symbias.mechanisms.potentials import synthesis_matrix
+from symbias.parameterizations import Hadamard, Parameterization, check_inputs, measurements
 
+WAITING = 2.0  # heights of entries over the last 90% of them, at least
 APART = 0.05  # of its time, that an event is away from others where it can be told from them
 _COPY = 1e-9  # of its length, within which one column is another
-FLAT = 1e-10  # of the largest gradient at the start: nothing moves any more
 
 
 @dataclass(frozen=True)
@@ -62,43 +66,67 @@ class Incremental(Staircase):
     ----------
     events : tuple of Event
         In the order of their times.
-    plateaus : array (events + 1, p)
-        w before the first event and after each.
+    plateaus : array (events + 1, size)
+        w before the first event and after each; behind a synthesis w = A z, its coordinates z,
+        free ones first, which the events number too.
     losses : array (events + 1,)
         |X w - y|^2 / 2n of the plateaus: a staircase.
     charge : float
+        nan where factors were given.
     """
 
     events: tuple[Event, ...]
 
 
-def incremental(X: Any, y: Any, *, charge: float, limit: bool = False) -> Incremental:
-    r"""When gradient flow on w = u v from w = 0 switches which entry on.
+def incremental(
+    X: Any,
+    y: Any,
+    *,
+    charge: float | None = None,
+    p: Parameterization | None = None,
+    start: Mapping[str, Any] | None = None,
+    limit: bool = False,
+) -> Incremental:
+    r"""When gradient flow from a small start switches which entry of w on.
 
-    Between switches w is the least-squares point of the entries S that are on, with their signs;
-    where a sign would turn, the entry goes off. On such a plateau
+    For w = u v, and for all parameterizations of which every coordinate z (w = A z) is a mirror
+    descent by itself: products of any depth, behind links, lengths |x|^2. Free coordinates are on
+    from the beginning. Between switches z is the least-squares point of the entries S that are on,
+    with their signs; where a sign would turn, the entry goes off. On such a plateau
 
-    .. math:: \int w_S = H_{SS}^{-1}(t\,b_S - \nu_S), \qquad \nu_j = t\,b_j - H_{jS}\int w_S,
+    .. math:: \int z_S = H_{SS}^{-1}(t\,b_S - \psi'_S(z_S)),
+        \qquad \nu_j = t\,b_j - H_{jS}\int z_S,
 
-    with :math:`\nu_i = \pm\frac12\log(4|w_i|/c)` for the entries that are on, and entry j switches
-    when :math:`|\nu_j| = \frac12\log(4K_j/c)`, K_j its size on the next plateau; its time is that
-    at which it passes half of it.
+    H and b those of the features X A, and entry j switches when :math:`|\nu_j|` is the height
+
+    .. math:: \int_0^{K/2} \frac{\psi_j''(z)\,dz}{1 - z/K}
+
+    to K_j, its size on the next plateau: :math:`\frac12\log(4K_j/c)` for u v, 1/h'(0) times as
+    much behind a link h, and a power of the start from depth 3 on. Its time is that at which it
+    passes half of K_j.
 
     Parameters
     ----------
-    X, y : arrays (n, p) and (n,)
-    charge : float
+    X, y : arrays (n, *p.shape) and (n,)
+        (n, size) without a `p`.
+    charge : float, optional
         c = u^2 - v^2 at the start, as in ``GradientFlow(init_scale)`` with c = init_scale^2.
+    p : Parameterization, optional
+        u v by default.
+    start : dict of arrays, optional
+        The factors at the start, in place of a charge: lengths have none.
     limit : bool
-        The law for c -> 0 in its place, in which all sizes in the logarithms are 1: its times are
+        The law for c -> 0 in its place, in which all sizes in the heights are 1: its times are
         right to O(1 / log(1/c)).
 
     Raises
     ------
+    Refused
+        Where coordinates are not independent, as in groups (`sb.incremental_groups`) and matrix
+        products (`sb.greedy_rank`), or none waits: plain parameters.
     ValueError
         For data that are not finite or do not fit each other, columns that are copies of each
-        other, or a charge that is not below the square of what is learned: there nothing is
-        incremental.
+        other, or a start that is not small beside what is learned: there nothing is incremental.
 
     Notes
     -----
@@ -107,110 +135,37 @@ def incremental(X: Any, y: Any, *, charge: float, limit: bool = False) -> Increm
     about 1%. Nor are times where inputs are strongly correlated, since plateaus
     are then not reached before the next event. Cost O(events p |S|^3).
     """
-    x, target = _checked(X, y, charge)
-    n, p = x.shape
-    flow = _Flow(x.T @ x / n, x.T @ target / n, charge, limit)
-    on: dict[int, float] = {}  # entry -> sign
-    spent: dict[int, float] = {}  # entry that went off -> integral of w
-    w, time = np.zeros(p), 0.0
+    x, target, p = _checked(X, y, p)
+    law = _heights(p, x, target, charge, start, limit)
+    on = dict.fromkeys(np.flatnonzero(law.free).tolist(), 0.0)  # entry -> sign, 0 where free
+    spent: dict[int, float] = {}  # entry that went off -> integral of z
+    z, time = law.plateau(on), 0.0
     found: list[Event] = []
-    plateaus = [w]
-    for _ in range(8 * p):
-        following = _following(flow, x, target, on, spent, w, time)
+    plateaus = [z]
+    for _ in range(8 * len(z)):
+        following = law.following(on, spent, z, time)
         if not following:
             break
         (time, entry, sign), *later = following
         alone = not any(when - time < APART * time for when, _, _ in later)
-        past = flow.integrals(on, spent, w, time)
+        past = law.integrals(on, spent, z, time)
         on = {**on, entry: sign}
         spent.pop(entry, None)
-        w = _plateau(x, target, on)
+        z = law.plateau(on)
         found.append(Event(entry, True, time, alone))
-        plateaus.append(w)
-        for i in [i for i in on if w[i] == 0]:
+        plateaus.append(z)
+        for i in [i for i, sign in on.items() if sign and z[i] == 0]:
             del on[i]
             spent[i] = past[i]
             found.append(Event(i, False, time, alone))
-            plateaus.append(w)
-    losses = np.sum((np.array(plateaus) @ x.T - target) ** 2, axis=1) / (2 * n)
-    return Incremental(_apart(found), np.array(plateaus), losses, float(charge))
+            plateaus.append(z)
+    losses = np.sum((np.array(plateaus) @ law.x.T - target) ** 2, axis=1) / (2 * len(x))
+    return Incremental(
+        apart(found), np.array(plateaus), losses, np.nan if charge is None else float(charge)
+    )
 
 
-@dataclass(frozen=True)
-class _Flow:
-    """The linear laws of nu between switches."""
-
-    H: np.ndarray
-    b: np.ndarray
-    charge: float
-    limit: bool
-
-    def height(self, w: np.ndarray | float) -> Any:
-        """|nu| at which an entry has the size |w|."""
-        size = np.ones_like(w) if self.limit else np.abs(w)
-        return (np.log(4 * size) - np.log(self.charge)) / 2
-
-    def _nu(self, on: dict[int, float], w: np.ndarray) -> np.ndarray:
-        """nu of the entries that are on."""
-        return np.array(list(on.values())) * self.height(w[list(on)])
-
-    def lines(
-        self, on: dict[int, float], spent: dict[int, float], w: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """nu = at + slope t for every entry, on the plateau w."""
-        S, off = list(on), list(spent)
-        past = self.H[:, off] @ np.array([spent[i] for i in off])
-        if not S:
-            return np.zeros_like(self.b), self.b
-        nu = self._nu(on, w)
-        inverse = np.linalg.inv(self.H[np.ix_(S, S)])
-        at = self.H[:, S] @ inverse @ (nu + past[S]) - past
-        return at, self.b - self.H[:, S] @ inverse @ self.b[S]
-
-    def integrals(
-        self, on: dict[int, float], spent: dict[int, float], w: np.ndarray, time: float
-    ) -> np.ndarray:
-        """The integral of w up to a time on the plateau w."""
-        total = np.zeros(len(self.b))
-        S, off = list(on), list(spent)
-        total[off] = list(spent.values())
-        if S:
-            rest = time * self.b[S] - self._nu(on, w) - self.H[np.ix_(S, off)] @ total[off]
-            total[S] = np.linalg.solve(self.H[np.ix_(S, S)], rest)
-        return total
-
-
-def _following(
-    flow: _Flow,
-    x: np.ndarray,
-    y: np.ndarray,
-    on: dict[int, float],
-    spent: dict[int, float],
-    w: np.ndarray,
-    time: float,
-) -> list[tuple[float, int, float]]:
-    """Time, entry and sign of all that would switch if the plateau lasted, the next one first."""
-    at, slope = flow.lines(on, spent, w)
-    moving = np.flatnonzero(np.abs(slope) > FLAT * np.abs(flow.b).max())
-    found = []
-    for j in (int(j) for j in moving if j not in on):
-        sign = math.copysign(1.0, slope[j])
-        size = abs(_plateau(x, y, {**on, j: sign})[j])
-        if size:
-            when = float(sign * flow.height(size) - at[j]) / float(slope[j])
-            found.append((max(when, time), j, sign))  # at once where it is there already
-    return sorted(found)
-
-
-def _plateau(x: np.ndarray, y: np.ndarray, on: dict[int, float]) -> np.ndarray:
-    """The least-squares point of the entries that are on, with their signs."""
-    S, signs = list(on), np.array(list(on.values()))
-    w = np.zeros(x.shape[1])
-    w[S] = signs * nnls(x[:, S] * signs, y)[0]
-    return w
-
-
-def _apart(found: Sequence[Event]) -> tuple[Event, ...]:
+def apart(found: Sequence[Event]) -> tuple[Event, ...]:
     """The events, not separable either where the one before was too near."""
     times = [event.time for event in found if event.on]
 
@@ -220,26 +175,59 @@ def _apart(found: Sequence[Event]) -> tuple[Event, ...]:
     return tuple(replace(e, separable=bool(e.separable and near(e) <= 1)) for e in found)
 
 
-def _checked(X: Any, y: Any, charge: float) -> tuple[np.ndarray, np.ndarray]:
+def _heights(
+    p: Parameterization,
+    x: np.ndarray,
+    y: np.ndarray,
+    charge: float | None,
+    start: Mapping[str, Any] | None,
+    limit: bool,
+) -> Heights:
+    """The law of p from this start; refused where it has none."""
+    if (charge is None) == (start is None):
+        raise ValueError("give a charge, or the factors at the start as start={name: array, ...}")
+    scale = None if charge is None else positive("charge", charge) ** 0.5
+    flow = GradientFlow(scale, start)
+    found = p.products(flow.init(p))
+    if found is None:
+        raise Refused(
+            f"{p!r}: its coordinates do not move each by itself. For groups take "
+            "sb.incremental_groups, for matrix products sb.greedy_rank"
+        )
+    features = x @ synthesis_matrix(p)
+    _refuse_copies(features)
+    law = Heights.of(found, features, y, signed=p.signed, limit=limit)
+    if np.all(law.free):
+        raise Refused(
+            f"{p!r}: plain parameters are learned from the start, at rates that do not depend on "
+            "its size"
+        )
+    largest, wait = law.wait()
+    if not wait >= WAITING:
+        low = "" if charge is None else f" Take one below {0.02 * min(largest, charge):.2g}"
+        what = "these factors are" if charge is None else f"a charge of {charge:g} is"
+        raise ValueError(
+            f"{what} no small start beside weights of {largest:.3g}: entries rise together.{low}"
+        )
+    return law
+
+
+def _checked(
+    X: Any, y: Any, p: Parameterization | None
+) -> tuple[np.ndarray, np.ndarray, Parameterization]:
     x, target = np.asarray(X, dtype=float), np.asarray(y, dtype=float)
-    if x.ndim != 2 or target.shape != (len(x),) or not x.size:
+    if target.shape != x.shape[:1] or not x.size or (p is None and x.ndim != 2):
         raise ValueError(
             f"X and y must be (n, p) and (n,), got {x.shape} and {target.shape}; for matrices W "
             "take sb.greedy_rank"
         )
     if not (np.all(np.isfinite(x)) and np.all(np.isfinite(target))):
         raise ValueError("X and y must be finite")
-    positive("charge", charge)
     if not np.any(x.T @ target):
         raise ValueError("y says nothing of w: the gradient at w = 0 is zero")
-    _refuse_copies(x)
-    largest = float(np.abs(np.linalg.lstsq(x, target, rcond=None)[0]).max())
-    if not charge < largest**2 / 100:
-        raise ValueError(
-            f"a charge of {charge:g} is no small start beside weights of {largest:.3g}: entries "
-            f"rise together. Take one below {largest**2 / 100:.2g}"
-        )
-    return x, target
+    p = Hadamard(x.shape[1]) if p is None else p
+    check_inputs(x, p.shape)
+    return measurements(x, p.shape), target, p
 
 
 def _refuse_copies(x: np.ndarray) -> None:

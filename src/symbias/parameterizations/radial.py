@@ -58,7 +58,9 @@ class Radial(Parameterization):
     def _effective(self, params: Params) -> Array:
         xp = namespace(params)
         squares = xp.sum(xp.reshape(params["x"], (self._count, self.n)) ** 2, axis=1)
-        return xp.reshape(self.link.forward(xp.sqrt(squares)), self.shape)
+        some = squares > 0  # the slope at |x| = 0 is 0, as where |x| underflows, and not nan
+        lengths = xp.where(some, xp.sqrt(xp.where(some, squares, xp.ones_like(squares))), squares)
+        return xp.reshape(self.link.forward(lengths), self.shape)
 
     def _section(self, w: Array, charge: float) -> dict[str, Array]:
         """Along the first axis of every sphere; there are no charges.

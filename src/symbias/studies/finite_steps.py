@@ -13,7 +13,8 @@ import numpy as np
 
 from symbias.dynamics import SGD, Problem, Run, simulate
 from symbias.mechanisms import GradientFlow
-from symbias.mechanisms.finite_steps import Chart, start_of_steps
+from symbias.mechanisms.charts import Chart
+from symbias.mechanisms.finite_steps import start_of_steps
 from symbias.mechanisms.potentials import synthesis_matrix
 from symbias.parameterizations import Hadamard, Parameterization
 from symbias.report.page import Section
@@ -29,7 +30,7 @@ LONG, SHORT = 1200.0, 300.0  # in units of time t = k eta/(1 - beta): data fitte
 FOLLOWED = (("GD", None, 0.1), ("GD", None, 0.3), ("SGD", 1, 0.01), ("SGD", 1, 0.03))
 HEAVY = (("GD", None), ("SGD", 1))
 MOMENTUM, HEAVY_SHARE = 0.9, 0.003
-REPLICAS = 16
+REPLICAS, HEAVY_REPLICAS = 16, 32
 SHARE, ENDS = 0.03, 1e-5  # of the edge, for batches of one; largest distance that verifies
 
 
@@ -198,7 +199,8 @@ def _of_problem(seed: int, shape: tuple[int, int, int], apart: int) -> list[Row]
     for name, batch in HEAVY:
         rule = SGD(HEAVY_SHARE * made.edge * (1 - MOMENTUM), batch, momentum=MOMENTUM)
         row = {"setting": name, "share": HEAVY_SHARE, "seed": seed, "momentum": MOMENTUM}
-        found.append(row | estimate_row(p, made.X, made.y, rule, key=seed + apart))
+        measured = estimate_row(p, made.X, made.y, rule, replicas=HEAVY_REPLICAS, key=seed + apart)
+        found.append(row | measured)
     return found
 
 

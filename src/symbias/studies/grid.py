@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 
-from symbias._core.refusal import Refused
 from symbias.designs import design
 from symbias.maps import PowerLink
 from symbias.mechanisms import WeightDecay
@@ -33,7 +32,11 @@ from symbias.studies.grid_checks import (
     check_max_margin,
     check_step_size,
 )
-from symbias.studies.lengths import check_decay_of_lengths, check_flow_of_lengths
+from symbias.studies.lengths import (
+    check_decay_of_lengths,
+    check_flow_of_lengths,
+    check_steps_of_lengths,
+)
 from symbias.studies.verification import (
     Verification,
     attempt,
@@ -121,10 +124,7 @@ def _gradient_flow(entry: Entry, quick: bool) -> Verification:
 
 def _sgd_noise(entry: Entry, quick: bool) -> Verification:
     if entry.penalty is None:
-        raise Refused(
-            "finite steps are followed on products of two numbers: a length has no charges for "
-            "them to shrink"
-        )
+        return check_steps_of_lengths(entry.design)
     return check_sgd_noise(entry.design)
 
 

@@ -2,13 +2,17 @@
 
 import numpy as np
 
-from symbias._core.refusal import Refused
-from symbias.mechanisms import Adam, AdamW, MaxMargin, degree, incremental, reachable
+from symbias.mechanisms import (
+    Adam,
+    AdamW,
+    MaxMargin,
+    degree,
+    reachable,
+)
 from symbias.mechanisms import greedy_rank as law_of_matrices
 from symbias.mechanisms.potentials import synthesis_matrix
 from symbias.parameterizations import Parameterization
-from symbias.studies import adaptive, greedy_rank
-from symbias.studies.incremental import measured
+from symbias.studies import adaptive, greedy_rank, small_starts
 from symbias.studies.margins import angle, descended
 from symbias.studies.sharpness import SAME, SHARES, quietly
 from symbias.studies.verification import Verification
@@ -27,7 +31,7 @@ def _separable(p: Parameterization, key: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(key)
     X = rng.normal(size=(6, int(np.prod(p.shape))))
     truth = np.zeros(X.shape[1])
-    truth[:2] = [2.0, -1.0]
+    truth[:2] = [2.0, -1.0 if p.signed else 1.0]
     X[::2] *= np.where(X[::2] @ truth > 0, 1, -1)[:, None]  # both classes, half of each
     X[1::2] *= np.where(X[1::2] @ truth > 0, -1, 1)[:, None]
     return X, np.where(X @ truth > 0, 1.0, -1.0)
@@ -69,7 +73,7 @@ def check_adam(p: Parameterization, *, key: int = 0) -> Verification:
         ratio,
         RATIO,
         "verified" if ratio >= RATIO else "failed",
-        "at max |w_i| = 1",
+        f"at 1 of the norm {norm.formula}",
         (found.w.ravel(), (w / float(norm(w)) * found.R).ravel()),
     )
 
@@ -131,17 +135,13 @@ def check_step_size(p: Parameterization, *, key: int = 0) -> Verification:
     )
 
 
-def check_entries(p: Parameterization, *, key: int = 0) -> Verification:
-    """Times at which entries of w are learned from a small start, against their law."""
-    A = _of_products(p)
-    size = len(A)
-    rng, law = np.random.default_rng(key), None
-    while law is None or not all(event.separable for event in law.events):
-        X = rng.standard_normal((5 * size, size))
-        y = X @ (2 * rng.standard_normal(size)) + rng.standard_normal(len(X))
-        law = incremental(X @ A, y, charge=CHARGE)
+def check_entries(p: Parameterization) -> Verification:
+    """Times at which entries or groups of w are learned from a small start, against their law."""
+    (found,) = small_starts.separable(p, CHARGE, 1).items()
+    seed, law = found
     told = np.array([event.time for event in law.events if event.on])
-    return _in_order(told, measured(law, X @ A, y), "entries")
+    what = "entries" if p.products(small_starts.start(p, CHARGE)) is not None else "groups"
+    return _in_order(told, small_starts.times_of(p, seed, CHARGE, law), what)
 
 
 def check_directions(shape: tuple[int, ...], *, key: int = 0) -> Verification:
@@ -164,22 +164,3 @@ def _in_order(told: np.ndarray, times: np.ndarray, what: str) -> Verification:
         f"{len(times)} {what} in order, charge {CHARGE:.0e}",
         (told, times),
     )
-
-
-def _of_products(p: Parameterization) -> np.ndarray:
-    """A where w = A (u v); refused for what is learned in another way."""
-    found = p.products({k: np.asarray(v) for k, v in p.section(0.1 * np.ones(p.shape)).items()})
-    if found is not None and found.link is not None:
-        raise Refused("behind a link the growth depends on how large an entry is: no law is known")
-    if p.free or (found is not None and found.plain.size):
-        raise Refused(
-            "plain parameters are learned from the start, at rates that do not depend on its size"
-        )
-    if found is None:
-        raise Refused("the direction inside a group turns while it waits: no law is known")
-    if len(found.factors) > 2:
-        raise Refused(
-            f"a product of {len(found.factors)} numbers waits for a power of the start's size, "
-            "not for its logarithm (Gissin, Shalev-Shwartz, Daniely 2020)"
-        )
-    return synthesis_matrix(p)

@@ -14,7 +14,7 @@ from scipy.integrate import solve_ivp
 from symbias._core.files import replace_file
 from symbias._version import __version__
 from symbias.mechanisms import GradientFlow, Incremental, incremental
-from symbias.parameterizations import Hadamard
+from symbias.parameterizations import Hadamard, Products
 from symbias.report.page import Section, render
 from symbias.studies import greedy_rank
 from symbias.studies.clock import Clock
@@ -38,31 +38,60 @@ def problem(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def weights(x: np.ndarray, y: np.ndarray, charge: float, times: np.ndarray) -> np.ndarray:
-    """w = u v at these times along the flow from u = sqrt(charge), v = 0: array (p, times).
+    """w = u v at these times along the flow from u = sqrt(charge), v = 0: array (p, times)."""
+    p = Hadamard(x.shape[1])
+    return coordinates(p.products(GradientFlow(float(np.sqrt(charge))).init(p)), x, y, times)
 
-    In u + v and u - v, which keep their relative precision however small they are.
+
+def coordinates(start: Products, x: np.ndarray, y: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """h(z), z products of numbers, along the flow of their factors: array (size, times).
+
+    Two factors as u + v and u - v, which keep their relative precision however small they are.
     """
-    p = x.shape[1]
+    free, shape = len(start.plain), start.factors.shape
+    pairs = shape[0] == 2
 
-    def field(_: float, z: np.ndarray) -> np.ndarray:
-        g = x.T @ (y - x @ (z[:p] ** 2 - z[p:] ** 2)) / len(x)
-        return np.concatenate([g * z[:p], -g * z[p:]])
+    def at(state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        f = state[free:].reshape(shape)
+        z = (f[0] ** 2 - f[1] ** 2) / 2 if pairs else np.prod(f, axis=0)
+        return np.concatenate([state[:free], z]), f
 
-    start = np.full(2 * p, np.sqrt(charge) / 2)
-    flow = solve_ivp(field, (0, times[-1]), start, method="LSODA", t_eval=times, rtol=1e-9,
-                     atol=1e-250)  # fmt: skip
-    return np.asarray(flow.y[:p] ** 2 - flow.y[p:] ** 2)
+    def field(_: float, state: np.ndarray) -> np.ndarray:
+        z, f = at(state)
+        link = start.link
+        w, slope = (z, 1.0) if link is None else (link.forward(z), link.slope(z))
+        g = x.T @ (y - x @ w) / len(x) * slope
+        if pairs:
+            moved = g[free:] * f * np.array([[1.0], [-1.0]])
+        else:
+            moved = g[free:] * np.stack(
+                [np.prod(np.delete(f, k, axis=0), 0) for k in range(len(f))]
+            )
+        return np.concatenate([g[:free], moved.ravel()])
+
+    u, v = start.factors[:2]
+    factors = np.stack([u + v, u - v]) / np.sqrt(2) if pairs else start.factors
+    exact = 1e-14 * np.abs(factors).max(initial=0.0) if len(factors) > 2 else 1e-250
+    atol = np.full(free + factors.size, exact)
+    atol[:free] = 1e-12 if start.link is None else 1e-250
+    flow = solve_ivp(field, (0, times[-1]), np.concatenate([start.plain, factors.ravel()]),
+                     method="LSODA", t_eval=times, rtol=1e-9, atol=atol)  # fmt: skip
+    z = np.stack([at(state)[0] for state in flow.y.T], axis=1)
+    return z if start.link is None else np.asarray(start.link.forward(z))
 
 
-def measured(law: Incremental, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def measured(
+    law: Incremental, x: np.ndarray, y: np.ndarray, start: Products | None = None
+) -> np.ndarray:
     """When each entry that switches on passes half of its next plateau, along the flow."""
     edges = [np.linspace(0.9, 1.1, 4000) * event.time for event in law.events]
     grid = np.unique(np.concatenate([np.linspace(0, 1.2 * law.events[-1].time, 20_000), *edges]))
-    w = weights(x, y, law.charge, grid)
+    along = weights(x, y, law.charge, grid) if start is None else coordinates(start, x, y, grid)
     times, before = [], 0.0
     for event, plateau in zip(law.events, law.plateaus[1:], strict=True):
         if event.on:
-            over = np.abs(w[event.entry]) >= abs(plateau[event.entry]) / 2
+            end = plateau[event.entry]
+            over = np.sign(end) * along[event.entry] >= abs(end) / 2
             at = np.flatnonzero(over & (grid > before))
             times.append(grid[at[0]] if at.size else np.nan)
             before = event.time

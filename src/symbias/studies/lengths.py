@@ -6,11 +6,14 @@ import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.optimize import minimize
 
+from symbias.dynamics import SGD, Problem, simulate
 from symbias.mechanisms import GradientFlow, WeightDecay
+from symbias.mechanisms.finite_steps import start_of_steps
 from symbias.parameterizations import Parameterization
 from symbias.studies.verification import FLOW, GAP, Verification
 
-SAMPLES, START = 6, 0.1  # samples of the flow's data; length of every x at its start
+START = 0.1  # length of every x at its start
+RATE, TIME, ENDS = 0.02, 400.0, 1e-5  # of steps; largest distance that verifies
 
 
 def check_decay_of_lengths(
@@ -78,6 +81,42 @@ def check_flow_of_lengths(p: Parameterization, *, key: int = 0) -> Verification:
         "verified" if error <= FLOW else "failed",
         f"from lengths of {START:g}; data of a w > 0",
         (wanted, w),
+    )
+
+
+def check_steps_of_lengths(p: Parameterization, *, key: int = 0) -> Verification:
+    """Where SGD with batches of one ends, against the projection that its steps say."""
+    rng = np.random.default_rng(key)
+    size = int(np.prod(p.shape))
+    X = rng.normal(size=(size // 3, size))
+    y = X @ np.where(np.arange(size) % 2, 0.2, 1.5)
+    start = {"x": 3 * START * rng.normal(size=p.shapes["x"])}
+    flow, rule = GradientFlow(start=start), SGD(RATE, 1)
+    run = simulate(
+        Problem(lambda theta, x: x @ p(theta), start, data=(X, y)),
+        rule,
+        steps=int(TIME / RATE),
+        every=1,
+        observe={"x": lambda theta: theta["x"]},
+        key=key,
+        progress=False,
+    )
+    x = run.trace["x"].values[0].reshape(len(run.trace.step), size, -1)
+    w = np.asarray(p({"x": x[-1].ravel()}))
+    shrunk = np.sum(x[1:] * x[:-1], axis=2) / np.sum(x[:-1] ** 2, axis=2)
+    unit = np.asarray(p({"x": np.eye(1, x[0].size)[0]})).max()  # w of a length of 1
+    gradients = (1 - shrunk) / (2 * RATE * unit)  # x -> (1 - 2 eta g unit) x
+    steps = start_of_steps(p, start, gradients, RATE)
+    wanted = [flow.bregman_projection(p, X, y, theta0) for theta0 in (steps, start)]
+    told, first = (float(np.linalg.norm(v - w) / np.linalg.norm(w)) for v in wanted)
+    return Verification(
+        "SGD noise",
+        "distance to the projection that its steps say",
+        told,
+        ENDS,
+        "verified" if told <= ENDS else "failed",
+        f"{first:.2g} from the projection with the first lengths",
+        (wanted[0], w),
     )
 
 

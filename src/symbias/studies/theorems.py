@@ -33,7 +33,8 @@ THEOREMS = (
     Theorem(
         "SGD noise",
         "Finite steps and minibatches shrink the charges, c_inf = c_0 prod |1 - eta^2 g^2|, and "
-        "move the start: the end is the projection with both.",
+        "move the start: the end is the projection with both; of lengths |x|^2 the start alone, "
+        "log|x| by sum log|1 - 2 eta g|.",
         "Pesme, Pillaud-Vivien, Flammarion 2021; Even, Pesme, Gunasekar, Flammarion 2023",
     ),
     Theorem(
@@ -45,14 +46,16 @@ THEOREMS = (
     Theorem(
         "max margin",
         "On separable data the direction of w goes to that of the least R with all margins at "
-        "least 1; where R is not convex, to a stationary point.",
+        "least 1, among w >= 0 for lengths; where R is not convex, to a stationary point.",
         "Soudry et al. 2018; Gunasekar et al. 2018; Lyu, Li 2020; Ji, Telgarsky 2020",
     ),
     Theorem(
         "Adam",
         "On separable data Adam without decay goes to the direction of the largest margin in "
-        "l_inf, for w itself.",
-        "Zhang, Zou, Cao 2024",
+        "l_inf, for w itself; signs of gradients on factors to a stationary point of max |theta| "
+        "at margins of 1, which for products of two numbers is the largest margin in l_inf of "
+        "them.",
+        "Zhang, Zou, Cao 2024; Tsilivis, Vardi, Kempe 2025; this library",
     ),
     Theorem(
         "AdamW",
@@ -68,9 +71,10 @@ THEOREMS = (
     ),
     Theorem(
         "small start",
-        "From charges c -> 0 entries of w are learned one after the other: each when its "
-        "integrated gradient reaches 1/2 log(4/c).",
-        "Berthier 2023; Pesme, Flammarion 2023",
+        "From small starts entries of w are learned one after the other: each when its "
+        "integrated gradient reaches the height of its potential, 1/2 log(4/c) for u v; groups "
+        "when that of its norm does.",
+        "Berthier 2023; Pesme, Flammarion 2023; this library",
     ),
     Theorem(
         "function space",

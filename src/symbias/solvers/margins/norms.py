@@ -18,8 +18,10 @@ from symbias.solvers.program import Program, Term, triangle
 _TOLERANCE = 1e-8
 
 
-def least_norm(matrix: np.ndarray, norm: str, shape: Shape) -> MarginSolution:
-    """min |w| subject to B w >= 1, by an interior-point method (Clarabel).
+def least_norm(
+    matrix: np.ndarray, norm: str, shape: Shape, *, signed: bool = True
+) -> MarginSolution:
+    """min |w| subject to B w >= 1, and w >= 0 unless signed, by interior points (Clarabel).
 
     Parameters
     ----------
@@ -32,15 +34,18 @@ def least_norm(matrix: np.ndarray, norm: str, shape: Shape) -> MarginSolution:
     Raises
     ------
     NotSeparable
-        If no w has positive margins, with Gordan's certificate.
+        If no w has positive margins, with Gordan's certificate, or Farkas's for w >= 0.
     ValueError
         If the solver fails.
     """
-    refuse_unless_separable(matrix)
+    refuse_unless_separable(matrix, low=-1.0 if signed else 0.0)
     unit = float(np.max(np.linalg.norm(matrix, axis=1)))
     rows, program = matrix / unit, Program()
     w = program.variables(matrix.shape[1])
     program.at_most([Term(w, sp.csc_array(-rows))], -np.ones(len(rows)))
+    if not signed:
+        below = -sp.eye_array(matrix.shape[1], format="csc")
+        program.at_most([Term(w, below)], np.zeros(matrix.shape[1]))
     _COSTS[norm](program, w, shape)
     try:
         x, multipliers = program.solve_both()
@@ -50,8 +55,10 @@ def least_norm(matrix: np.ndarray, norm: str, shape: Shape) -> MarginSolution:
     least = float(np.min(rows @ c))
     if not least > 0:
         raise ValueError(TOO_NEAR)
-    c = c / least
-    alpha = alpha / float(VALUES[DUALS[norm]]((rows.T @ alpha).reshape(shape)))
+    c = (c if signed else np.maximum(c, 0.0)) / least
+    pull = rows.T @ alpha
+    pull = pull if signed else np.maximum(pull, 0.0)
+    alpha = alpha / float(VALUES[DUALS[norm]](pull.reshape(shape)))
     value = float(VALUES[norm](c.reshape(shape)))
     gap = max(value - float(alpha.sum()), 0.0) / value
     reason = "converged" if gap <= _TOLERANCE else "max_iter"

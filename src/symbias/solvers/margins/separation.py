@@ -29,18 +29,19 @@ class NotSeparable(Refused):
         self.alpha = alpha
 
 
-def refuse_unless_separable(matrix: np.ndarray) -> None:
-    """Raise NotSeparable where no c has B c > 0."""
-    found = gordan(matrix)
+def refuse_unless_separable(matrix: np.ndarray, low: float = -1.0) -> None:
+    """Raise NotSeparable where no c has B c > 0; with ``low`` = 0, no c >= 0."""
+    found = gordan(matrix, low)
     if not found.separable:
         raise NotSeparable(found.alpha)
 
 
-def gordan(matrix: np.ndarray) -> Separation:
-    """The largest least margin over the box max |c_i| <= 1, by linear programming.
+def gordan(matrix: np.ndarray, low: float = -1.0) -> Separation:
+    """The largest least margin over the box ``low`` <= c_i <= 1, by linear programming.
 
-    Its dual is the least |B^T alpha|_1 over the simplex: they are zero together. Rows are scaled
-    to length 1 first; alpha is that of the rows as they were given.
+    Its dual is the least |B^T alpha|_1 over the simplex, for ``low`` = 0 that of the positive part:
+    they are zero together. Rows are scaled to length 1 first; alpha is that of the rows as they
+    were given.
     """
     lengths = np.linalg.norm(matrix, axis=1)
     if not np.all(lengths > 0):
@@ -53,7 +54,7 @@ def gordan(matrix: np.ndarray) -> Separation:
         cost,
         A_ub=np.hstack([-rows, np.ones((count, 1))]),
         b_ub=np.zeros(count),
-        bounds=[(-1, 1)] * size + [(None, None)],
+        bounds=[(low, 1)] * size + [(None, None)],
         method="highs",
     )
     if found.status != 0:
