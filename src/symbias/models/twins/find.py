@@ -1,8 +1,9 @@
 """Bonds of a model that no family knows: found on small twins, lifted, confirmed on it."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from symbias._core.extras import needed_by
@@ -161,7 +162,7 @@ def find_bonds(
                 break
         found = Found(accounts=[account for _, account in twins])
         _lift(found, [twin for twin, _ in twins], model, run, say)
-    return found
+    return _named_apart(found)
 
 
 def _twins(model: Any, factory: Factory | None, names: Sequence[str]) -> Iterator[Any]:
@@ -264,6 +265,24 @@ def _confirm(
         if tried
         else "where its labels lie at full size is not known"
     )
+
+
+def _named_apart(found: Found) -> Found:
+    """The same, with a number behind names that are there already."""
+    seen: Counter[str] = Counter()
+
+    def apart(claim: Claim) -> Claim:
+        seen[claim.bond.name] += 1
+        again = f"{claim.bond.name} {seen[claim.bond.name]}"
+        return (
+            claim
+            if seen[claim.bond.name] == 1
+            else replace(claim, bond=replace(claim.bond, name=again))
+        )
+
+    claims = list(map(apart, found.claims))
+    near = [replace(a, claim=apart(a.claim)) for a in found.approximate]
+    return replace(found, claims=claims, approximate=near)
 
 
 def _claim(bond: Bond) -> Claim:

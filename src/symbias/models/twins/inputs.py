@@ -32,9 +32,10 @@ def _inputs(model: Any, seed: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if "input_ids" in takes:
         found["input_ids"] = _tokens(text, random)
-        if "token_type_ids" in takes and getattr(text, "type_vocab_size", 0):
+        kinds_of = getattr(text, "type_vocab_size", None)
+        if "token_type_ids" in takes and kinds_of:
             shape = found["input_ids"].shape
-            kinds = torch.arange(shape.numel()).reshape(shape) % text.type_vocab_size
+            kinds = torch.arange(shape.numel()).reshape(shape) % kinds_of
             found["token_type_ids"] = kinds
     if "decoder_input_ids" in takes:
         found["decoder_input_ids"] = _tokens(text, random)

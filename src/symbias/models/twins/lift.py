@@ -12,7 +12,6 @@ from symbias.models.twins.layouts import Layout, layout_of
 from symbias.models.twins.repeats import Place, instances
 from symbias.models.twins.sizes import Triple, readings
 from symbias.symmetry import Bond, EndSpec, UniformScale, WeightedRescaling
-from symbias.symmetry.ends import Names
 
 MOST = 24  # readings of a bond that are tried on the function
 MOST_NUMBERS = 50_000  # readings of the numbers of one end
@@ -185,7 +184,7 @@ def _at(bond: Bond, reading: Reading, group: Mapping[str, Sequence[str]]) -> Bon
     weights: tuple[list[float], list[float]] = ([], [])
     cut = len(bond.vectors)
     for k, spec in enumerate([*bond.vectors, *bond.covectors]):
-        names: Names = spec[0]
+        names = spec[0]
         if not isinstance(names, str):
             raise ValueError("ends over several arrays are not lifted")
         for name in group[names]:

@@ -5,7 +5,8 @@ from typing import Any
 
 from symbias._core.extras import needed_by
 from symbias.checkpoints import Checkpoint, CheckpointError, shown
-from symbias.models.claims import Claim
+from symbias.models.claims import Claim, Model, model_of
+from symbias.models.families import check_fit
 from symbias.models.twins.find import Found
 
 MOST_BYTES = 8_000_000_000  # of parameters in float64
@@ -48,6 +49,14 @@ def load_model(source: Checkpoint) -> Any:
 
 
 def claims_for(found: Found, source: Checkpoint) -> list[Claim]:
-    """The claims on arrays that the file stores under the names that the model has."""
-    stored = source.shapes
-    return [claim for claim in found.claims if all(name in stored for name in claim.bond.arrays)]
+    """The claims on arrays that the file stores as the model has them, whose groups it can hold."""
+    model = model_of(source)
+    return [claim for claim in found.claims if _fits(model, claim)]
+
+
+def _fits(model: Model, claim: Claim) -> bool:
+    try:
+        check_fit(model, claim)
+    except (ValueError, TypeError):
+        return False
+    return all(len(leg.ends) == 1 and leg.power == 1 for leg in claim.bond.legs)
