@@ -6,7 +6,7 @@ from typing import Any
 from symbias.symmetry import Bond, Symmetry, act, random_element
 
 NEAR, FAR = 0.1, 1.0  # scales of random elements
-TOLERANCE = 1e-8  # of the output, in float64
+TOLERANCE = 1e-10  # of the output, in float64
 
 
 class Function:

@@ -13,7 +13,7 @@ from symbias.models.twins.confirm import Function
 from symbias.models.twins.draws import ModuleDraws
 from symbias.models.twins.inputs import inputs_for, outputs_of
 from symbias.models.twins.lift import Sized, lifted, partner
-from symbias.models.twins.precision import plainly, restored, rows_alive, without_eps
+from symbias.models.twins.precision import generic, plainly, restored, without_eps
 from symbias.models.twins.repeats import places
 from symbias.models.twins.shrink import shrunken
 from symbias.models.twins.sizes import sizes_of
@@ -105,7 +105,7 @@ def find_bonds(
     axes apart, in float64, with random parameters and norms that add no eps; `discover` finds all
     their linear symmetries on axes; what both have is lifted by the names of arrays and by where
     labels lie, repeated over layers, and claimed only if random elements of its group, near (0.1)
-    and far (1.0), leave the output of ``model`` where it is, to 1e-8 in float64. Dropout is off and
+    and far (1.0), leave the output of ``model`` where it is, to 1e-10 in float64. Dropout is off and
     what code casts to float32 stays in float64 meanwhile; the model is left as it was.
 
     Parameters
@@ -175,7 +175,7 @@ def _twins(model: Any, factory: Factory | None, names: Sequence[str]) -> Iterato
             failed = f"{type(error).__name__}: {shown(error, 200)}"
             continue
         twin = twin.double().eval()
-        rows_alive(twin)
+        generic(twin)
         shapes = {name: tuple(p.shape) for name, p in twin.named_parameters()}
         if (count := Unknowns(shapes).count) > MOST_UNKNOWNS:
             failed = f"a twin has {count:,} unknowns, at most {MOST_UNKNOWNS:,} are searched"

@@ -68,14 +68,14 @@ def shrunken(config: Any, twin: int, layers: int) -> Any:
     values: dict[str, Any] = {k: v[twin] for k, v in SIZES.items() if raw.get(k)}
     values |= {k: (5, 8)[twin] for k in UNITS if k in raw}
     values |= dict.fromkeys((k for k in LAYERS if raw.get(k)), layers)
-    values |= _attention(raw, twin)
+    values |= _pyramid(raw, twin) if raw.get("depths") else _attention(raw, twin)
     if "layer_types" in raw and isinstance(raw["layer_types"], list):
         kinds = list(dict.fromkeys(raw["layer_types"]))
         values["layer_types"] = [kinds[i % len(kinds)] for i in range(layers)]
     if isinstance(raw.get("mlp_layer_types"), list):
         kinds = list(dict.fromkeys(raw["mlp_layer_types"]))
         values["mlp_layer_types"] = [kinds[i % len(kinds)] for i in range(layers)]
-    if raw.get("image_size"):
+    if raw.get("image_size") and not raw.get("depths"):
         values |= {"image_size": (4, 6)[twin], "patch_size": 2}
     values |= {k: 0.0 for k, v in raw.items() if _is_rate(k) and isinstance(v, float)}
     values |= {k: _token(v, values) for k, v in raw.items() if k.endswith("token_id")}
@@ -91,6 +91,20 @@ def shrunken(config: Any, twin: int, layers: int) -> Any:
 def _raw(config: Any) -> dict[str, Any]:
     """What a configuration says, under the names it was made with."""
     return dict(config.to_dict())
+
+
+def _pyramid(raw: Mapping[str, Any], twin: int) -> dict[str, Any]:
+    """Stages of one block each, of widths that differ; of windows, two heads of each."""
+    stages = len(raw["depths"])
+    found: dict[str, Any] = {"depths": [1] * stages, "image_size": 2 ** (stages + 2)}
+    if raw.get("hidden_sizes"):
+        found["hidden_sizes"] = list(range(4 + twin, 4 + twin + 2 * stages, 2))
+    if raw.get("embed_dim"):
+        found |= {"embed_dim": (4, 6)[twin], "num_heads": [2] * stages, "window_size": 2}
+        found |= {"patch_size": 2}
+    if raw.get("embedding_size"):
+        found["embedding_size"] = (3, 4)[twin]
+    return found
 
 
 def _attention(raw: Mapping[str, Any], twin: int) -> dict[str, Any]:
