@@ -35,8 +35,7 @@ def _inputs(model: Any, seed: int) -> dict[str, Any]:
         kinds_of = getattr(text, "type_vocab_size", None)
         if "token_type_ids" in takes and kinds_of:
             shape = found["input_ids"].shape
-            kinds = torch.arange(shape.numel()).reshape(shape) % kinds_of
-            found["token_type_ids"] = kinds
+            found["token_type_ids"] = torch.randint(kinds_of, shape, generator=random)
     if "decoder_input_ids" in takes:
         found["decoder_input_ids"] = _tokens(text, random)
     if "pixel_values" in takes:
@@ -51,7 +50,10 @@ def _inputs(model: Any, seed: int) -> dict[str, Any]:
 
 
 def _tokens(config: Any, random: Any) -> Any:
-    """Two rows in which every token occurs, as long as there are positions, up to 32 of them."""
+    """Rows in which every token occurs, as long as there are positions, up to 32 of them.
+
+    Four rows, so that no token goes with one position only.
+    """
     import torch
 
     count = min(config.vocab_size, 64)
@@ -59,7 +61,7 @@ def _tokens(config: Any, random: Any) -> Any:
     given = [getattr(config, key, None) for key in keys]
     places: int = next(filter(None, given), count + 2)
     length = min(places, 32) if places > 2 else count + 2
-    rows = max(2, -(-count // length))
+    rows = max(4, -(-count // length))
     tokens = torch.randperm(rows * length, generator=random) % count
     return tokens.reshape(rows, length)
 

@@ -118,7 +118,7 @@ def _attention(raw: Mapping[str, Any], twin: int) -> dict[str, Any]:
     shared = next((raw[k] for k in SHARED if isinstance(raw.get(k), int)), heads)
     grouped = shared not in (1, heads)
     size = (6, 4)[twin] if grouped and _factor(raw) == 1 else _head_size(raw, twin)
-    count = ((4, 6) if grouped else (3, 2) if size == (4, 6)[twin] else (2, 3))[twin]
+    count = ((4, 6) if grouped else (3, 2) if size == (4, 6)[twin] else (2, 4))[twin]
     count = 2 if size == 8 else count
     kept = {1: 1, heads: count}.get(shared, count // 2)
     free = any(raw.get(k) for k in HEAD_SIZES) or bool(raw.get("kv_lora_rank"))
