@@ -12,6 +12,7 @@ import typer
 
 from symbias._version import __version__
 from symbias.cli.command import Json, Quiet, app, command
+from symbias.cli.discovered import discovered
 from symbias.cli.errors import InputError
 
 Bonds = Annotated[
@@ -34,6 +35,12 @@ ModelPath = Annotated[
 def audit(
     model: ModelPath,
     bonds: Bonds = None,
+    discover: Annotated[
+        bool,
+        typer.Option(
+            "--discover", help="Find the bonds of a model of transformers that no family knows."
+        ),
+    ] = False,
     heads: Heads = None,
     family: Family = None,
     folder: Annotated[
@@ -61,13 +68,20 @@ def audit(
     if out and model.is_dir() and model.resolve() in (out.resolve(), *out.resolve().parents):
         raise InputError(f"{out}: lies inside the model's own folder")
     show = not (quiet or as_json or as_csv)
-    found = run_audit(model, bonds, heads, family, base, residual=residual, show=show)
+    if discover and (bonds or heads or family or base):
+        raise InputError("--discover excludes --bonds, --heads, --family and --base")
+    own = discovered(model, show=show) if discover else None
+    given = bonds if own is None else own.claims
+    found = run_audit(model, given, heads, family, base, residual=residual, show=show)
+    if own is not None:
+        found.family, found.notes = "discovered", [*own.notes, *found.notes]
     if out is not None:
         from symbias.audit.page import audit_page
 
         page = audit_page(found, f"Made by symbias {__version__}. This page is self-contained.")
         files = {"index.html": page, "audit.json": _json(found) + "\n"}
         files |= {"bonds.csv": bonds_csv(found), "arrays.csv": arrays_csv(found)}
+        files |= {} if own is None else {"bonds.yaml": own.text}
         files |= {"products.csv": products_csv(found)} if found.products else {}
         write_all(out, files)
     if as_json:
@@ -82,7 +96,7 @@ def audit(
 
 def run_audit(
     model: Path,
-    bonds: Path | None,
+    bonds: Path | list[Any] | None,
     heads: int | None,
     family: str | None,
     base: Path | None,
@@ -95,7 +109,7 @@ def run_audit(
     from symbias.audit import audit as audit_model
 
     with checkpoint_errors(model):
-        given = None if bonds is None else read_bonds(bonds)
+        given = read_bonds(bonds) if isinstance(bonds, Path) else bonds
         with progress("audit", None, show=show) as report:
             found = audit_model(
                 model,

@@ -5,6 +5,7 @@ from symbias._core.extras import needed_by
 with needed_by("symbias.torch"):
     import torch as _torch  # noqa: F401
 
+from symbias.models.twins import find_bonds
 from symbias.torch.collapsing import collapse
 from symbias.torch.designing import apply, apply_matching, slices
 from symbias.torch.errors import (
@@ -72,6 +73,7 @@ __all__ = [
     "collapse",
     "factor_parameters",
     "factor_penalty",
+    "find_bonds",
     "penalize",
     "penalize_channels",
     "report",

@@ -1,5 +1,7 @@
 """Symmetries of a predictor that one only has as a function, found and named."""
 
-from symbias.symmetry.discovery.search import Discovery, discover
+from symbias.symmetry.discovery.draws import Draws
+from symbias.symmetry.discovery.equations import Unknowns
+from symbias.symmetry.discovery.search import Discovery, discover, search
 
-__all__ = ["Discovery", "discover"]
+__all__ = ["Discovery", "Draws", "Unknowns", "discover", "search"]

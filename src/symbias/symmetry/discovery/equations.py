@@ -5,15 +5,13 @@ predictor where it is, whatever the parameters. Every output at every draw of th
 linear equation in the unknowns, and symmetries are the null space.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-
-from symbias._core.extras import needed_by
-from symbias._core.jax_only import traced_alike
+import scipy
 
 Numpy = np.ndarray[Any, Any]
 Shapes = Mapping[str, tuple[int, ...]]
@@ -142,6 +140,34 @@ def null_space(rows: Numpy, tolerance: float) -> Numpy:
     return vt[int(np.sum(s > tolerance)) :].T
 
 
+def large_null_space(rows: Numpy) -> Numpy:
+    """Orthonormal columns that many rows of unit norm send to zero, or nearly.
+
+    Inverse iteration in blocks that grow until one reaches beyond the null space: a Cholesky
+    factor of the Gram matrix, ``n^3 / 3``, in place of all singular vectors. The square of the
+    condition that this costs is won back by refinement with the rows themselves.
+    """
+    gram = rows.T @ rows
+    count, scale = len(gram), max(np.trace(gram) / len(gram), 1e-300)
+    factor = scipy.linalg.cho_factor(gram + 1e-12 * scale * np.eye(count))
+    rng = np.random.default_rng(0)
+    block = np.zeros((count, 0))
+    while True:
+        size = min(count, max(64, 2 * block.shape[1]))
+        fresh = rng.standard_normal((count, size - block.shape[1]))
+        block = np.concatenate([block, fresh], axis=1)
+        for _ in range(3):
+            block = np.asarray(np.linalg.qr(scipy.linalg.cho_solve(factor, block))[0])
+        values, vectors = np.linalg.eigh(block.T @ (gram @ block))
+        if size == count or values[-1] > 1e-8 * scale:
+            break
+    basis = confirmed(block @ vectors[:, values < 1e-8 * scale], rows, 1e-6 * scale**0.5)
+    for _ in range(2):
+        basis = basis - scipy.linalg.cho_solve(factor, rows.T @ (rows @ basis))
+        basis = np.asarray(np.linalg.qr(basis)[0])
+    return basis
+
+
 def confirmed(basis: Numpy, rows: Numpy, tolerance: float = 1e-7) -> Numpy:
     """The part of a space, given by orthonormal columns, that satisfies more equations."""
     return basis @ null_space(rows @ basis, tolerance)
@@ -158,85 +184,3 @@ def held_out(basis: Numpy, batches: Iterator[Numpy], tolerance: float = 1e-7) ->
             break
         basis = kept
     return basis
-
-
-class Draws:
-    """Random parameters with the gradients of every output there, ``outputs`` per draw."""
-
-    BLOCK = 16
-
-    def __init__(self, predict: Callable[..., Any], shapes: Shapes, inputs: Any, seed: int) -> None:
-        with needed_by("sb.discover"):
-            import jax
-            import jax.numpy as jnp
-
-        self.shapes = dict(shapes)
-        self.rng = np.random.default_rng(seed)
-
-        def flat(params: Any, inputs: Any) -> Any:
-            values = predict(params, inputs)
-            if not (hasattr(values, "dtype") and jnp.issubdtype(values.dtype, jnp.floating)):
-                kind = getattr(values, "dtype", type(values).__name__)
-                raise TypeError(f"predict must return one array of real numbers, got {kind}")
-            return jnp.reshape(values, (-1,))
-
-        def double(array: Any) -> Any:
-            array = jnp.asarray(array)
-            return array.astype(float) if jnp.issubdtype(array.dtype, jnp.floating) else array
-
-        with jax.enable_x64(True):
-            self.inputs = jax.tree.map(double, inputs)
-            try:
-                program = traced_alike("predict", flat, self._draw(), self.inputs)
-            except KeyError as error:
-                known = ", ".join(map(repr, self.shapes))
-                raise ValueError(f"predict asks for {error}: the arrays are {known}") from error
-            self.outputs = program.out_avals[0].shape[0]
-
-        def both(params: Any, inputs: Any) -> Any:
-            values = flat(params, inputs)
-            return values, values
-
-        self._values = jax.jit(flat)
-        self._jacobian = jax.jit(jax.vmap(jax.jacrev(both, has_aux=True), in_axes=(0, None)))
-
-    def take(self, count: int) -> Iterator[tuple[dict[str, Numpy], dict[str, Numpy]]]:
-        """Gradients and parameters at ``count`` or more draws, one entry per output and draw."""
-        import jax
-
-        for _ in range(0, count, self.BLOCK):
-            rows = [self._draw() for _ in range(self.BLOCK)]
-            params = {name: np.stack([row[name] for row in rows]) for name in self.shapes}
-            with jax.enable_x64(True):
-                slopes, values = self._jacobian(params, self.inputs)
-                found = {k: np.asarray(v) for k, v in slopes.items()}
-            if not np.isfinite(values).any():
-                raise ValueError("the predictor is finite nowhere, at random parameters")
-            gradients = {k: v.reshape(-1, *v.shape[2:]) for k, v in found.items()}
-            if not all(np.isfinite(g).all() for g in gradients.values()):
-                raise ValueError("the predictor's derivative is not finite at random parameters")
-            yield gradients, {k: np.repeat(v, self.outputs, axis=0) for k, v in params.items()}
-
-    def batches(self) -> Iterator[tuple[dict[str, Numpy], dict[str, Numpy]]]:
-        """Fresh draws without end, a block at a time."""
-        while True:
-            yield from self.take(1)
-
-    def keeps(self, move: Callable[[dict[str, Numpy]], Mapping[str, Numpy]]) -> bool:
-        """Whether a map of the parameters leaves the predictor where it is, at two draws."""
-        import jax
-
-        with jax.enable_x64(True):
-            for params in (self._draw(), self._draw()):
-                here, there = (
-                    np.asarray(self._values(p, self.inputs)) for p in (params, dict(move(params)))
-                )
-                if not np.allclose(here, there, rtol=0, atol=1e-9 * np.max(np.abs(here))):
-                    return False
-        return True
-
-    def _draw(self) -> dict[str, Numpy]:
-        return {
-            name: self.rng.standard_normal(shape) * max(shape, default=1) ** -0.5
-            for name, shape in self.shapes.items()
-        }

@@ -9,7 +9,8 @@ import numpy as np
 from symbias.symmetry.action import act
 from symbias.symmetry.bonds import Bond, Symmetry
 from symbias.symmetry.discovery.blocks import Block, Side, find_blocks, joined
-from symbias.symmetry.discovery.equations import Axis, Draws, Numpy, Unknowns, null_space
+from symbias.symmetry.discovery.draws import Draws
+from symbias.symmetry.discovery.equations import Axis, Numpy, Unknowns, null_space
 from symbias.symmetry.discovery.scales import name_scales
 from symbias.symmetry.ends import EndSpec
 from symbias.symmetry.groups import ComplexScaling, Group, Orthogonal

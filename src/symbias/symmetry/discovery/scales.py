@@ -14,21 +14,35 @@ from symbias.symmetry.ends import EndSpec
 from symbias.symmetry.groups import Rescaling, UniformScale, WeightedRescaling
 
 MOST_DENOMINATOR = 12
+MANY = 150  # rates, from which on not every entry has a program of its own
 
 Scale = dict[Axis, dict[int, float]]  # weight of every coordinate it moves
 
 
 def name_scales(unknowns: Unknowns, diagonal: Numpy, known: Numpy) -> list[tuple[Bond, Numpy]]:
     """Bonds, with their generators, for the diagonal part that ``known`` does not span already."""
-    columns = [_whole_numbers(column) for column in _sparsest(unknowns, diagonal)]
-    scales = []
+    motions = _Motions(unknowns, diagonal)
+    columns = [_whole_numbers(column) for column in motions.sparsest()]
+    scales: list[Numpy] = []
     for column in sorted(columns, key=lambda c: bool(np.max(np.abs(c), initial=0) > 1)):
-        new = column - known @ (known.T @ column)
-        norm = np.linalg.norm(new)
-        if norm > 1e-6 * np.linalg.norm(column):
-            known = np.concatenate([known, new[:, None] / norm], axis=1)
-            scales.append(column)
+        known, new = _with(known, column)
+        scales += [column] if new else []
+    while (further := motions.beyond(known)) is not None:
+        column = _whole_numbers(further)
+        known, new = _with(known, column)
+        if not new:
+            break
+        scales.append(column)
     return list(_bonds(unknowns, scales))
+
+
+def _with(known: Numpy, column: Numpy) -> tuple[Numpy, bool]:
+    """A span and a column more, and whether it was new."""
+    new = column - known @ (known.T @ column)
+    norm = np.linalg.norm(new)
+    if norm <= 1e-6 * np.linalg.norm(column):
+        return known, False
+    return np.concatenate([known, new[:, None] / norm], axis=1), True
 
 
 def _whole_numbers(column: Numpy) -> Numpy:
@@ -42,29 +56,84 @@ def _whole_numbers(column: Numpy) -> Numpy:
     return np.round(weights, 10)
 
 
-def _sparsest(unknowns: Unknowns, diagonal: Numpy) -> list[Numpy]:
-    """For every array entry the generator of least 1-norm that moves it at unit rate, small first.
+class _Motions:
+    """How diagonal generators move the entries of arrays, and the sparsest of them.
 
-    The norm is that of the motion, which knows nothing of how it is shared out between the axes of
-    an array. Earlier arrays cost slightly less, so that ties fall alike for all components.
+    Sparse is of least 1-norm of the motion, which knows nothing of how it is shared out between the
+    axes of an array. Earlier arrays cost slightly less, so that ties fall alike for all components.
     """
-    coordinates = diagonal[unknowns.diagonal]
-    motion = _motion(unknowns) @ coordinates
-    _, s, vt = np.linalg.svd(motion, full_matrices=False)
-    moving = vt[s > 1e-7].T
-    rates, where, counts = np.unique(
-        np.round(motion @ moving, 7) + 0.0, axis=0, return_index=True, return_counts=True
-    )
-    cost = counts * (1 + 1e-4 * where)
-    found = []
-    for p in np.flatnonzero(np.linalg.norm(rates, axis=1) > 1e-6):
-        z = _least(rates, cost, rates[p])
-        rate = rates @ z
-        size = int(counts[np.abs(rate) > 1e-6].sum())
-        column = np.zeros(unknowns.count)
-        column[unknowns.diagonal] = _shared_out(unknowns, coordinates @ (moving @ z))
-        found.append((size, where[p], column))
-    return [column for _, _, column in sorted(found, key=lambda item: item[:2])]
+
+    def __init__(self, unknowns: Unknowns, diagonal: Numpy) -> None:
+        self.unknowns = unknowns
+        self.coordinates = diagonal[unknowns.diagonal]
+        motion = _motion(unknowns) @ self.coordinates
+        _, s, vt = np.linalg.svd(motion, full_matrices=False)
+        self.moving = vt[s > 1e-5].T
+        if self.moving.shape[1]:
+            rates = _distinct(motion @ self.moving)
+            self.rates, self.first, self.counts, self.cost = rates
+
+    def sparsest(self) -> list[Numpy]:
+        """For every array entry the sparsest generator that moves it, small ones first."""
+        if not self.moving.shape[1]:
+            return []
+        found = []
+        for p in self._pins():
+            z = self._pinned(self.rates[p])
+            size = int(self.counts[np.abs(self.rates @ z) > 1e-6].sum())
+            found.append((size, self.first[p], self._column(z)))
+        return [column for _, _, column in sorted(found, key=lambda item: item[:2])]
+
+    def _pins(self) -> Numpy:
+        """Entries to start from: all, or of many those on the edges of their arrays."""
+        if len(self.rates) <= MANY:
+            return np.arange(len(self.rates))
+        return np.flatnonzero(_on_edges(self.unknowns)[self.first])
+
+    def beyond(self, known: Numpy) -> Numpy | None:
+        """The sparsest generator with a part beyond a span; None if all lie within."""
+        place = self.unknowns.diagonal
+        span = np.zeros((len(known), self.moving.shape[1]))
+        span[place] = self.coordinates @ self.moving
+        rest = span - known @ (known.T @ span)
+        u, s, _ = np.linalg.svd(rest, full_matrices=False)
+        if not np.any(s > 1e-5):
+            return None
+        return self._column(self._pinned(span.T @ u[:, 0]))
+
+    def _pinned(self, pin: Numpy) -> Numpy:
+        return _settled(self.rates, _least(self.rates, self.cost, pin), pin)
+
+    def _column(self, z: Numpy) -> Numpy:
+        column = np.zeros(self.unknowns.count)
+        values = self.coordinates @ (self.moving @ z)
+        column[self.unknowns.diagonal] = _shared_out(self.unknowns, values)
+        return column
+
+
+def _distinct(rates: Numpy) -> tuple[Numpy, Numpy, Numpy, Numpy]:
+    """Rates up to their size, each once: unit rows, the first entry of each, how many entries, and
+    what moving them costs."""
+    sizes = np.linalg.norm(rates, axis=1)
+    live = np.flatnonzero(sizes > 1e-4)
+    unit = rates[live] / sizes[live, None]
+    lead = np.argmax(np.abs(unit) > 1e-2, axis=1)
+    unit *= np.sign(unit[np.arange(len(unit)), lead])[:, None]
+    rounded = np.round(unit, 5) + 0.0
+    _, where, group = np.unique(rounded, axis=0, return_index=True, return_inverse=True)
+    group = group.reshape(-1)
+    counts = np.bincount(group)
+    cost = np.bincount(group, sizes[live]) * (1 + 1e-4 * where)
+    return unit[where], live[where], counts, cost
+
+
+def _on_edges(unknowns: Unknowns) -> Numpy:
+    """Whether an entry has the index 0 on all axes but one."""
+    parts = []
+    for shape in unknowns.shapes.values():
+        index = np.indices(shape or (1,)).reshape(len(shape or (1,)), -1)
+        parts.append(np.count_nonzero(index, axis=0) <= 1)
+    return np.concatenate(parts)
 
 
 def _motion(unknowns: Unknowns) -> Numpy:
@@ -92,6 +161,15 @@ def _least(rates: Numpy, cost: Numpy, pin: Numpy) -> Numpy:
         method="highs",
     )
     return result.x[:dim]
+
+
+def _settled(rates: Numpy, z: Numpy, pin: Numpy) -> Numpy:
+    """The solution with the same zeros, to all digits."""
+    still = rates[np.abs(rates @ z) < 1e-4]
+    values, vectors = np.linalg.eigh(still.T @ still)
+    free = vectors[:, values < 1e-9].T
+    along = free @ pin
+    return z if not len(free) else free.T @ along / max(along @ along, 1e-12)
 
 
 def _shared_out(unknowns: Unknowns, values: Numpy) -> Numpy:

@@ -10,16 +10,16 @@ from symbias._core.arrays import as_shape
 from symbias._core.refusal import Refused
 from symbias.symmetry.bonds import Symmetry
 from symbias.symmetry.discovery.blocks import joined, within
+from symbias.symmetry.discovery.draws import Draws, TracedDraws
 from symbias.symmetry.discovery.equations import (
-    Draws,
     Entries,
     Numpy,
     Shapes,
     Unknowns,
     confirmed,
     held_out,
+    large_null_space,
     normalised,
-    null_space,
 )
 from symbias.symmetry.discovery.naming import (
     Named,
@@ -32,6 +32,7 @@ from symbias.symmetry.discovery.shifts import name_shifts
 from symbias.symmetry.discovery.whole import embedded, seen_part, whole_algebra
 
 MOST_UNKNOWNS = 3_000  # on axes; the cost is their cube
+Rows = Callable[[Mapping[str, Numpy], Mapping[str, Numpy]], Numpy]
 NEVER = ("maps that are not linear in the parameters", "discrete maps: permutations, signs")
 
 
@@ -127,18 +128,17 @@ def discover(
     if not shapes:
         raise ValueError("shapes is empty: there is nothing to move")
     whole = {name: as_shape(shape, f"the shape of {name!r}") for name, shape in shapes.items()}
-    return _discover(predict, whole, inputs, seed)
-
-
-def _discover(
-    predict: Callable[[Any, Any], Any], shapes: dict[str, tuple[int, ...]], inputs: Any, seed: int
-) -> Discovery:
-    if (count := Unknowns(shapes).count) > MOST_UNKNOWNS:
+    if (count := Unknowns(whole).count) > MOST_UNKNOWNS:
         raise Refused(
             f"discovery would have {count} unknowns, at most {MOST_UNKNOWNS} are searched; take "
             "the same function with smaller arrays"
         )
-    draws = Draws(predict, shapes, inputs, seed)
+    return search(TracedDraws(predict, whole, inputs, seed))
+
+
+def search(draws: Draws) -> Discovery:
+    """All linear symmetries of the predictor behind ``draws``; see `discover`."""
+    shapes = draws.shapes
     longest = max((n for shape in shapes.values() for n in shape), default=1)
 
     shifts = _shifts(draws, shapes, longest)
@@ -148,7 +148,7 @@ def _discover(
         return Discovery(Symmetry(shift_bonds), shifts.shape[1], dead, (), (), other_shifts)
 
     found = _null(draws, unknowns, longest)
-    trivial = confirmed(found, _trivial_equations(unknowns, shapes, shifts, draws.rng, longest))
+    trivial = _trivial(unknowns, found, shapes, shifts, draws.rng)
     named = name_linear(unknowns, found, trivial)
     dim = found.shape[1] - trivial.shape[1]
     missed: tuple[str, ...] = NEVER
@@ -190,35 +190,40 @@ def _with_entries(entries: Entries, algebra: Numpy, known: list[Named]) -> list[
 
 def _null(draws: Draws, unknowns: Unknowns, longest: int) -> Numpy:
     """Null space of the equations, confirmed on held-out parameters."""
-    rows = np.zeros((0, unknowns.count))
-    count = max(2 * longest + 8, -(-2 * unknowns.count // draws.outputs))
-    for gradients, params in draws.take(count):
-        rows = np.concatenate([rows, unknowns.rows(gradients, params)])
-        if len(rows) > 4 * unknowns.count:
-            rows = np.asarray(np.linalg.qr(rows, mode="r"))
-    basis = null_space(rows, 1e-9)
-    return held_out(basis, (unknowns.rows(*pair) for pair in draws.batches()))
+    count = max(2 * longest + 8, -(-5 * unknowns.count // (4 * draws.outputs)))
+    return _null_space(draws, lambda *pair: unknowns.rows(*pair), count)
+
+
+def _null_space(draws: Draws, rows: Rows, count: int) -> Numpy:
+    """What all equations of ``count`` draws, and then of fresh ones, send to zero."""
+    basis = large_null_space(np.concatenate([rows(*pair) for pair in draws.take(count)]))
+    return held_out(basis, (rows(*pair) for pair in draws.batches()))
 
 
 def _shifts(draws: Draws, shapes: Shapes, longest: int) -> Numpy:
     """Directions of parameter space along which the predictor never changes, as columns."""
     size = sum(int(np.prod(shape)) for shape in shapes.values())
 
-    def rows(gradients: Mapping[str, Numpy]) -> Numpy:
+    def rows(gradients: Mapping[str, Numpy], _: Mapping[str, Numpy]) -> Numpy:
         flat = [gradients[name].reshape(len(gradients[name]), -1) for name in shapes]
         return normalised(np.concatenate(flat, axis=1))
 
-    count = max(longest, -(-2 * size // draws.outputs))
-    first = np.concatenate([rows(gradients) for gradients, _ in draws.take(count)])
-    basis = null_space(first, 1e-9)
-    return held_out(basis, (rows(gradients) for gradients, _ in draws.batches()))
+    return _null_space(draws, rows, max(longest, -(-2 * size // draws.outputs)))
+
+
+def _trivial(
+    unknowns: Unknowns, found: Numpy, shapes: Shapes, shifts: Numpy, rng: np.random.Generator
+) -> Numpy:
+    """The part of a space that moves nothing at all, or only along shifts."""
+    longest = max((n for shape in shapes.values() for n in shape), default=1)
+    count = 2 * max(found.shape[1], longest) + 8
+    return confirmed(found, _trivial_equations(unknowns, shapes, shifts, rng, count))
 
 
 def _trivial_equations(
-    unknowns: Unknowns, shapes: Shapes, shifts: Numpy, rng: np.random.Generator, longest: int
+    unknowns: Unknowns, shapes: Shapes, shifts: Numpy, rng: np.random.Generator, count: int
 ) -> Numpy:
-    """The equations for moving nothing at all, or only along shifts."""
-    count = max(2 * unknowns.count, 2 * longest)
+    """``count`` equations for moving nothing at all, or only along shifts."""
     size = sum(int(np.prod(shape)) for shape in shapes.values())
     probes = rng.standard_normal((count, size))
     probes -= (probes @ shifts) @ shifts.T

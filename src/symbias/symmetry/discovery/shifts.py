@@ -17,7 +17,7 @@ def name_shifts(
     bonds: list[Bond] = []
     dead: list[str] = []
     named = np.zeros((len(shifts), 0))
-    for bond, directions in _candidates(shapes):
+    for bond, directions in _candidates(shapes, shifts):
         new = directions - named @ (named.T @ directions)
         if np.linalg.norm(new) < 1e-7 or named.shape[1] >= shifts.shape[1]:
             continue
@@ -41,25 +41,38 @@ def _split(shapes: Shapes, column: Numpy) -> dict[str, Numpy]:
     return {k: p for k, p in parts.items() if np.abs(p).max(initial=0) > 1e-7}
 
 
-def _candidates(shapes: Shapes) -> Iterator[tuple[Bond, Numpy]]:
-    """Whole arrays, shifts along an axis, single entries, and sums of two arrays."""
+def _candidates(shapes: Shapes, shifts: Numpy) -> Iterator[tuple[Bond, Numpy]]:
+    """Whole arrays, some entries, shifts along an axis, and from one axis or array to another."""
     sizes = {name: int(np.prod(shape)) for name, shape in shapes.items()}
     starts = dict(zip(sizes, np.cumsum([0, *sizes.values()]).tolist(), strict=False))
     total = sum(sizes.values())
+    free = np.linalg.norm(shifts, axis=1) > 1 - 1e-9
 
     def place(name: str, block: Numpy) -> Numpy:
         column = np.zeros((total, block.shape[1]))
         column[starts[name] : starts[name] + sizes[name]] = block
         return column
 
+    def along(name: str, axis: int) -> Numpy:
+        shape = shapes[name]
+        return place(name, np.eye(shape[axis])[np.indices(shape)[axis].reshape(-1)])
+
     for name, size in sizes.items():
         bond = Bond(Translation(size), [(name, None)], name=f"{name} dead")
         yield bond, place(name, np.eye(size))
-    for name, shape in shapes.items():
-        for axis, n in enumerate(shape if len(shape) > 1 else ()):
-            index = np.indices(shape)[axis].reshape(-1)
+    for name, size in sizes.items():
+        here = free[starts[name] : starts[name] + size]
+        if here.any():
+            labels = np.where(here, np.cumsum(here) - 1, -1)
+            ends = [(name, 0 if len(shapes[name]) == 1 else None, labels)]
+            bond = Bond(Translation(int(here.sum())), ends, name=f"{name} dead entries")
+            yield bond, place(name, np.eye(size)[:, here])
+    axes = [(name, axis) for name, shape in shapes.items() for axis in range(len(shape))]
+    for name, axis in axes:
+        if len(shapes[name]) > 1:
+            n = shapes[name][axis]
             bond = Bond(Translation(n), [(name, axis)], name=f"{name} shift {axis}")
-            yield bond, place(name, np.eye(n)[index])
+            yield bond, along(name, axis)
     for name, size in sizes.items():
         labels = np.zeros(size, dtype=int)
         bond = Bond(Translation(1), [(name, None, labels)], name=f"{name} shift")
@@ -69,9 +82,8 @@ def _candidates(shapes: Shapes) -> Iterator[tuple[Bond, Numpy]]:
             eye = np.eye(sizes[a])
             bond = Bond(Translation(sizes[a]), [(a, None)], [(b, None)], name=f"{a} - {b}")
             yield bond, place(a, eye) - place(b, eye)
-    for name, size in sizes.items():
-        for i in range(size):
-            labels = np.full(size, -1)
-            labels[i] = 0
-            bond = Bond(Translation(1), [(name, None, labels)], name=f"{name} entry {i}")
-            yield bond, place(name, np.eye(size)[:, i : i + 1])
+    for one, other in combinations(axes, 2):
+        n = shapes[one[0]][one[1]]
+        if one[0] != other[0] and n == shapes[other[0]][other[1]]:
+            name = f"{one[0]} shift {one[1]} - {other[0]} shift {other[1]}"
+            yield Bond(Translation(n), [one], [other], name=name), along(*one) - along(*other)

@@ -12,8 +12,8 @@ import scipy
 
 from symbias.symmetry.discovery import equations
 from symbias.symmetry.discovery.blocks import joined
+from symbias.symmetry.discovery.draws import Draws
 from symbias.symmetry.discovery.equations import (
-    Draws,
     Numpy,
     Unknowns,
     held_out,
