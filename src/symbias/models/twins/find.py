@@ -105,8 +105,8 @@ def find_bonds(
     axes apart, in float64, with random parameters and norms that add no eps; `discover` finds all
     their linear symmetries on axes; what both have is lifted by the names of arrays and by where
     labels lie, repeated over layers, and claimed only if random elements of its group, near (0.1)
-    and far (1.0), leave the output of ``model`` where it is, to 1e-10 in float64. Dropout is off and
-    what code casts to float32 stays in float64 meanwhile; the model is left as it was.
+    and far (1.0), leave the output of ``model`` where it is, to 1e-10 in float64. Dropout is off,
+    and what code casts to float32 stays in float64 meanwhile; the model is left as it was.
 
     Parameters
     ----------

@@ -149,7 +149,9 @@ def large_null_space(rows: Numpy) -> Numpy:
     """
     gram = rows.T @ rows
     count, scale = len(gram), max(np.trace(gram) / len(gram), 1e-300)
-    factor = scipy.linalg.cho_factor(gram + 1e-12 * scale * np.eye(count))
+    shifted = gram.copy()
+    shifted.flat[:: count + 1] += 1e-12 * scale
+    factor = scipy.linalg.cho_factor(shifted, overwrite_a=True, check_finite=False)
     rng = np.random.default_rng(0)
     block = np.zeros((count, 0))
     while True:
@@ -157,7 +159,9 @@ def large_null_space(rows: Numpy) -> Numpy:
         fresh = rng.standard_normal((count, size - block.shape[1]))
         block = np.concatenate([block, fresh], axis=1)
         for _ in range(3):
-            block = np.asarray(np.linalg.qr(scipy.linalg.cho_solve(factor, block))[0])
+            block = np.asarray(
+                np.linalg.qr(scipy.linalg.cho_solve(factor, block, check_finite=False))[0]
+            )
         values, vectors = np.linalg.eigh(block.T @ (gram @ block))
         if size == count or values[-1] > 1e-8 * scale:
             break

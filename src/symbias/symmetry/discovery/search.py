@@ -196,7 +196,15 @@ def _null(draws: Draws, unknowns: Unknowns, longest: int) -> Numpy:
 
 def _null_space(draws: Draws, rows: Rows, count: int) -> Numpy:
     """What all equations of ``count`` draws, and then of fresh ones, send to zero."""
-    basis = large_null_space(np.concatenate([rows(*pair) for pair in draws.take(count)]))
+    stacked, done = np.zeros((0, 0)), 0
+    for pair in draws.take(count):
+        block = rows(*pair)
+        if not done:
+            stacked = np.empty((-(-count // draws.BLOCK) * len(block), block.shape[1]))
+        stacked[done : done + len(block)] = block
+        done += len(block)
+    basis = large_null_space(stacked)
+    del stacked
     return held_out(basis, (rows(*pair) for pair in draws.batches()))
 
 
