@@ -1,5 +1,6 @@
 """Bonds found on shrunken twins: how they are read, lifted and confirmed."""
 
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from symbias.models import read_bonds  # noqa: E402
 from symbias.models.twins import as_yaml, find_bonds  # noqa: E402
 from symbias.models.twins.confirm import Function  # noqa: E402
 from symbias.models.twins.layouts import layout_of  # noqa: E402
+from symbias.models.twins.lift import _likely  # noqa: E402
 from symbias.models.twins.precision import in_double, restored, without_eps  # noqa: E402
 from symbias.models.twins.repeats import instances, places  # noqa: E402
 from symbias.models.twins.sizes import readings  # noqa: E402
@@ -192,3 +194,11 @@ def test_found_bonds_are_written_and_audited(tmp_path: Path) -> None:
     ours, theirs = (audit(arrays, bonds=claims).rows for claims in (found.claims, again))
     assert [r.log_volume for r in ours] == [r.log_volume for r in theirs]
     assert ours[0].dimension == 50
+
+
+def test_likely_readings_come_first_and_none_is_made_before_its_turn() -> None:
+    assert list(_likely([[1, 2], [3, 4]])) == [(1, 3), (1, 4), (2, 3), (2, 4)]
+    assert list(_likely([])) == [()]
+    assert list(_likely([[1], []])) == []
+    many = [list(range(10_000))] * 8
+    assert list(islice(_likely(many), 2)) == [(0,) * 8, (*[0] * 7, 1)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice, product
+from itertools import islice
 from math import prod
 from typing import TypeVar
 
@@ -91,13 +91,15 @@ def _readings(
     specs = [*bond.vectors, *bond.covectors]
     labelled = _rules(specs)
     second = {} if other is None else _rules([*other.vectors, *other.covectors])
-    options: list[list[Layout]] = []
+    kinds: dict[tuple[Layout | None, Layout | None, int], list[int]] = {}  # ends laid out alike
     for k, layout in labelled.items():
         length = _length(full.shapes[group[str(specs[k][0])][0]], specs[k][1])
-        options.append(_layouts(layout, second.get(k), length, triples))
+        kinds.setdefault((layout, second.get(k), length), []).append(k)
+    options = [_layouts(one, two, length, triples) for one, two, length in kinds]
     heads = _heads(bond, other, triples)
     for chosen in islice(_likely(options), MOST_NUMBERS):
-        layouts = dict(zip(labelled, chosen, strict=True))
+        pairs = zip(kinds.values(), chosen, strict=True)
+        layouts = {k: layout for ends, layout in pairs for k in ends}
         if not _agree(layouts, labelled, second):
             continue
         for count in heads:
@@ -123,8 +125,19 @@ def _layouts(
 
 def _likely(options: Sequence[Sequence[T]]) -> Iterator[tuple[T, ...]]:
     """All choices of one of each, those with early ones first."""
-    ranks = sorted(product(*(range(len(o)) for o in options)), key=sum)
-    return (tuple(o[r] for o, r in zip(options, rank, strict=True)) for rank in ranks)
+    lengths = [len(o) for o in options]
+    for total in range(sum(lengths) - len(lengths) + 1 if all(lengths) else 0):
+        for ranks in _ranks(total, lengths):
+            yield tuple(o[r] for o, r in zip(options, ranks, strict=True))
+
+
+def _ranks(total: int, lengths: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """Ranks below these lengths with this sum."""
+    if not lengths:
+        yield from [()] * (total == 0)
+        return
+    for first in range(min(total + 1, lengths[0])):
+        yield from ((first, *rest) for rest in _ranks(total - first, lengths[1:]))
 
 
 def _agree(

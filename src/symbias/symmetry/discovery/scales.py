@@ -92,14 +92,12 @@ class _Motions:
 
     def beyond(self, known: Numpy) -> Numpy | None:
         """The sparsest generator with a part beyond a span; None if all lie within."""
-        place = self.unknowns.diagonal
-        span = np.zeros((len(known), self.moving.shape[1]))
-        span[place] = self.coordinates @ self.moving
-        rest = span - known @ (known.T @ span)
-        u, s, _ = np.linalg.svd(rest, full_matrices=False)
-        if not np.any(s > 1e-5):
+        span = self.coordinates @ self.moving
+        within = known[self.unknowns.diagonal].T @ span
+        values, vectors = np.linalg.eigh(span.T @ span - within.T @ within)
+        if not len(values) or values[-1] < 1e-9:
             return None
-        return self._column(self._pinned(span.T @ u[:, 0]))
+        return self._column(self._pinned(values[-1] ** 0.5 * vectors[:, -1]))
 
     def _pinned(self, pin: Numpy) -> Numpy:
         return _settled(self.rates, _least(self.rates, self.cost, pin), pin)
