@@ -14,6 +14,8 @@ from symbias.checkpoints import Numpy, Source
 from symbias.models import Stream
 
 LARGE = 1024  # channels, above which products are taken in single precision
+BLOCK = 1 << 24  # values of a block of rows
+PANEL = 256  # columns
 CUT = {np.float32: 1e-6, np.float64: 1e-13}  # relative, below which an eigenvalue counts as zero
 
 
@@ -57,16 +59,18 @@ def measure_stream(stream: Stream, source: Source) -> tuple[Row, Numpy]:
 
 
 def _moment(stream: Stream, source: Source, dtype: type[np.floating[Any]]) -> Numpy:
+    """The sum of ``rows^T rows``: in ``dtype`` within a block of rows, in float64 from there on."""
     total = np.zeros((stream.size, stream.size), order="F")
+    rows_at_once = max(stream.size, BLOCK // stream.size)
     for name, gain in stream.readers:
         scale = None if gain is None else source.read(gain) + float(stream.unit_offset)
-        for rows in source.rows(name, dtype):
+        for rows in source.rows(name, dtype, rows_at_once * stream.size):
             if scale is not None:
                 rows *= scale.astype(rows.dtype)
             _add(total, rows)
     for name, axis in stream.writers:
         if axis == 1:
-            for rows in source.rows(name, dtype):
+            for rows in source.rows(name, dtype, rows_at_once * stream.size):
                 _add(total, rows)
         else:
             _add(total, source.read(name, dtype).reshape(stream.size, -1).T)
@@ -76,7 +80,7 @@ def _moment(stream: Stream, source: Source, dtype: type[np.floating[Any]]) -> Nu
 def _add(total: Numpy, rows: Numpy) -> None:
     """Add ``rows^T rows`` to the upper triangle: half the products of a full one."""
     product = blas.ssyrk if rows.dtype == np.float32 else blas.dsyrk
-    if rows.flags.c_contiguous:
-        total += product(1.0, rows.T)
-    else:
-        total += product(1.0, np.asfortranarray(rows), trans=1)
+    part = product(1.0, rows.T if rows.flags.c_contiguous else rows, trans=not rows.flags.c_contiguous)
+    for first in range(0, len(part), PANEL):  # of the columns up to the diagonal
+        last = first + PANEL
+        total[:last, first:last] += part[:last, first:last]

@@ -12,7 +12,7 @@ from symbias.audit.advice import advice, place
 from symbias.audit.measure import Row, measure
 from symbias.audit.products import Product, products_of
 from symbias.audit.residual import measure_stream
-from symbias.audit.squares import Squares, compressed, of_scales
+from symbias.audit.squares import Squares, compressed, of_scales, working
 from symbias.audit.threads import blas
 from symbias.checkpoints import (
     Arrays,
@@ -168,7 +168,8 @@ def audit(
             if of_scales(claim.bond):
                 x, y = squares.blocks(claim.bond)
             else:
-                params = {name: source.read(name) for name in claim.bond.arrays}
+                dtype = working(source, claim.bond.arrays)
+                params = {name: source.read(name, dtype) for name in claim.bond.arrays}
                 x, y = compressed(claim.bond, params)
             rows, spectrum = measure(
                 _with_eps(claim, source), x, y, source.shapes, _grain(claim, source)

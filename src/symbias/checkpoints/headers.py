@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from io import FileIO
 from math import prod
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
+import numpy as np
+
+Numpy = np.ndarray[Any, Any]
 MAX_HEADER = 100_000_000
 MAX_NAME = 1_000
 # bits per value

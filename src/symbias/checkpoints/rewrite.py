@@ -13,8 +13,9 @@ import numpy as np
 
 from symbias._core import ending
 from symbias._core.files import sync
-from symbias.checkpoints.checkpoint import Checkpoint, Numpy, to_stored
-from symbias.checkpoints.headers import CheckpointError, shown
+from symbias.checkpoints.checkpoint import Checkpoint
+from symbias.checkpoints.dtypes import to_stored
+from symbias.checkpoints.headers import CheckpointError, Numpy, shown
 
 _FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # these name the source
 _WEIGHTS = (".bin", ".safetensors", ".h5", ".onnx", ".msgpack", ".pt", ".pth", ".gguf")

@@ -8,7 +8,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from symbias.checkpoints.checkpoint import Numpy, check_values
+from symbias.checkpoints.checkpoint import BLOCK
+from symbias.checkpoints.dtypes import check_values
+from symbias.checkpoints.headers import Numpy
 
 Shape = tuple[int, ...]
 
@@ -54,7 +56,9 @@ class Source(Protocol):
 
     def read(self, name: str, dtype: DTypeLike = np.float64) -> Numpy: ...
 
-    def rows(self, name: str, dtype: DTypeLike = np.float32) -> Iterator[Numpy]: ...
+    def rows(
+        self, name: str, dtype: DTypeLike = np.float32, size: int = BLOCK
+    ) -> Iterator[Numpy]: ...
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,11 @@ class Arrays:
         check_values(name, values)
         return values
 
-    def rows(self, name: str, dtype: DTypeLike = np.float32) -> Iterator[Numpy]:
+    def rows(
+        self, name: str, dtype: DTypeLike = np.float32, size: int = BLOCK
+    ) -> Iterator[Numpy]:
         values = self.read(name, dtype)
-        yield values.reshape(len(values), -1)
+        values = values.reshape(len(values), -1)
+        step = max(1, size // max(values.shape[1], 1))
+        for first in range(0, len(values) if values.size else 0, step):
+            yield values[first : first + step]

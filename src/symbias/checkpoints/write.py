@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from symbias.checkpoints.checkpoint import Checkpoint, Numpy, to_stored
-from symbias.checkpoints.headers import BITS, open_regular
+from symbias.checkpoints.checkpoint import Checkpoint
+from symbias.checkpoints.dtypes import to_stored
+from symbias.checkpoints.headers import BITS, Numpy, open_regular
 
 CHUNK = 1 << 26  # bytes copied at a time
 
