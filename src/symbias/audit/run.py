@@ -13,7 +13,7 @@ from symbias.audit.measure import Row, measure
 from symbias.audit.products import Product, products_of
 from symbias.audit.residual import measure_stream
 from symbias.audit.squares import Squares, compressed, of_scales, working
-from symbias.audit.threads import blas
+from symbias.audit.threads import in_threads
 from symbias.checkpoints import (
     Arrays,
     Checkpoint,
@@ -163,17 +163,8 @@ def audit(
     )
     under = _base_of(found, base)
     squares = Squares(source, found.claims)
-    for done, claim in enumerate(found.claims):
-        with blas().limit(limits=None if claim.bond.group.size > 256 else 1):
-            if of_scales(claim.bond):
-                x, y = squares.blocks(claim.bond)
-            else:
-                dtype = working(source, claim.bond.arrays)
-                params = {name: source.read(name, dtype) for name in claim.bond.arrays}
-                x, y = compressed(claim.bond, params)
-            rows, spectrum = measure(
-                _with_eps(claim, source), x, y, source.shapes, _grain(claim, source)
-            )
+    measured = in_threads(lambda claim: _measured(claim, source, squares), found.claims)
+    for done, (claim, (rows, spectrum)) in enumerate(zip(found.claims, measured, strict=True)):
         if claim.thin and not may_be_truncated(source.config, module_of(claim)):
             rows = [replace(row, truncatable=False) for row in rows]
         result.rows += rows
@@ -192,6 +183,16 @@ def audit(
         result.rows.append(row)
         result.spectra[row.bond] = spectrum
     return result
+
+
+def _measured(claim: Claim, source: Source, squares: Squares) -> tuple[list[Row], Numpy]:
+    """Rows and spectrum of one bond."""
+    if of_scales(claim.bond):
+        x, y = squares.blocks(claim.bond)
+    else:
+        dtype = working(source, claim.bond.arrays)
+        x, y = compressed(claim.bond, {n: source.read(n, dtype) for n in claim.bond.arrays})
+    return measure(_with_eps(claim, source), x, y, source.shapes, _grain(claim, source))
 
 
 def _base_of(found: Reading, base: Path | str | None) -> Checkpoint | None:

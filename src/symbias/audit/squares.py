@@ -8,6 +8,7 @@ rotations of columns, so ``r`` columns stay.
 from collections.abc import Iterable
 from dataclasses import replace
 from math import prod
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ class Squares:
         for claim in claims:
             for end in claim.bond.ends if of_scales(claim.bond) else ():
                 self._axes.setdefault(end.name, set()).add(end.axis or 0)
+        self._locks = {name: Lock() for name in self._axes}
 
     def blocks(self, bond: Bond) -> tuple[Numpy, Numpy]:
         """Root squared norms of the rows of both sides, ``(heads, r, 1)`` or ``(heads, r, 0)``."""
@@ -49,19 +51,23 @@ class Squares:
         return sides[0], sides[1]
 
     def _along(self, name: str, axis: int) -> Numpy:
-        if (name, axis) not in self._sums:
-            shape = self._source.entries[name].shape
-            axes = sorted(self._axes.pop(name))
-            sums = {a: np.zeros(shape[a]) for a in axes}
-            first = 0
-            for rows in self._source.rows(name, working(self._source, [name]), CACHED):
-                block = rows.reshape(len(rows), *shape[1:])
-                for a in axes:
-                    place = slice(first, first + len(rows)) if a == 0 else slice(None)
-                    sums[a][place] += _squares(block, a)
-                first += len(rows)
-            self._sums |= {(name, a): total for a, total in sums.items()}
+        with self._locks[name]:
+            if (name, axis) not in self._sums:
+                self._pass(name)
         return self._sums[name, axis]
+
+    def _pass(self, name: str) -> None:
+        """All sums of an array."""
+        shape = self._source.entries[name].shape
+        sums = {axis: np.zeros(shape[axis]) for axis in sorted(self._axes[name])}
+        first = 0
+        for rows in self._source.rows(name, working(self._source, [name]), CACHED):
+            block = rows.reshape(len(rows), *shape[1:])
+            for axis, total in sums.items():
+                place = slice(first, first + len(rows)) if axis == 0 else slice(None)
+                total[place] += _squares(block, axis)
+            first += len(rows)
+        self._sums |= {(name, axis): total for axis, total in sums.items()}
 
 
 def working(source: Source, names: Iterable[str]) -> type[np.floating[Any]]:

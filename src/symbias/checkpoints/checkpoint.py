@@ -77,9 +77,7 @@ class Checkpoint:
             fill(stream, entry, out)
         return out.reshape(entry.shape)
 
-    def rows(
-        self, name: str, dtype: DTypeLike = np.float32, size: int = BLOCK
-    ) -> Iterator[Numpy]:
+    def rows(self, name: str, dtype: DTypeLike = np.float32, size: int = BLOCK) -> Iterator[Numpy]:
         """Blocks of whole rows of one array, ``(rows, rest)``, of ``size`` values or so."""
         entry = self.entries[name]
         rest = entry.size // entry.shape[0] if entry.size else 0

@@ -93,9 +93,7 @@ class Arrays:
         check_values(name, values)
         return values
 
-    def rows(
-        self, name: str, dtype: DTypeLike = np.float32, size: int = BLOCK
-    ) -> Iterator[Numpy]:
+    def rows(self, name: str, dtype: DTypeLike = np.float32, size: int = BLOCK) -> Iterator[Numpy]:
         values = self.read(name, dtype)
         values = values.reshape(len(values), -1)
         step = max(1, size // max(values.shape[1], 1))
