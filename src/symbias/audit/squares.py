@@ -100,7 +100,7 @@ def products(a: Numpy, b: Numpy, axis: int) -> Numpy:
     parts = [
         np.vecdot(x[..., i : i + PIECE], y[..., i : i + PIECE]) for i in range(0, after, PIECE)
     ]
-    total: Numpy = np.sum(parts, axis=(0, 1), dtype=np.float64)
+    total: Numpy = np.asarray(parts).sum(axis=(0, 1), dtype=np.float64)
     return total
 
 
