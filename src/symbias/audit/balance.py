@@ -125,6 +125,15 @@ def balance_checkpoint(
     if not groups:
         why = "; ".join([found.family, *found.notes[:1]])
         raise CheckpointError(f"{shown(source.path)}: no bond to balance ({why})")
+    scaled = set(source.parts.values())
+    for name in (name for group in groups for bond in group for name in bond.arrays):
+        if name in scaled:
+            raise CheckpointError(
+                f"{shown(source.path)}: array {shown(name)!r} is stored quantized "
+                f"({source.entries[name].dtype} with scales): moved, it would have to be quantized "
+                "anew; save the model as bfloat16 first (transformers: from_pretrained with "
+                "dequantize=True in the quantization_config), and balance that"
+            )
     result = Rewritten(str(target), "noise equilibrium" if equilibrium else "least norm",
                        found.family, notes=list(found.notes))  # fmt: skip
     if equilibrium is not None:

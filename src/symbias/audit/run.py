@@ -156,7 +156,7 @@ def audit(
         family=found.family,
         rows=[],
         reasons=_reasons(source, found),
-        arrays=len(source.entries),
+        arrays=len(source.entries) + len(source.parts),
         parameters=sum(e.size for e in source.entries.values()),
         notes=list(found.notes),
         guess=found.guess,
@@ -271,4 +271,5 @@ def _reasons(source: Source, found: Reading) -> dict[str, str]:
         if name not in held:
             dtype = f"{entry.dtype} is not a floating dtype that can be measured"
             reasons[name] = reason_for(found, name) if entry.floating else dtype
-    return reasons | found.missing
+    parts = {name: f"a part of the quantized weight {of}" for name, of in source.parts.items()}
+    return reasons | parts | found.missing

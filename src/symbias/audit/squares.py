@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from symbias.checkpoints import Numpy, Source, is_half
+from symbias.checkpoints import Numpy, Source, is_coarse
 from symbias.models import Claim, Shape
 from symbias.symmetry import Bond, ComplexScaling, End, Rescaling
 from symbias.symmetry.groups import Group
@@ -67,9 +67,9 @@ def pooled(end: End, sums: Numpy) -> Numpy:
 
 
 def working(source: Source, names: Iterable[str]) -> type[np.floating[Any]]:
-    """Single precision for arrays stored in two bytes or less: it holds them exactly."""
-    half = all(is_half(source.entries[name].dtype) for name in names)
-    return np.float32 if half else np.float64
+    """Single precision for arrays stored in two bytes or less."""
+    coarse = all(is_coarse(source.entries[name].dtype) for name in names)
+    return np.float32 if coarse else np.float64
 
 
 def _squares(blocks: Iterable[Numpy], shape: Shape, axes: Sequence[int]) -> list[Numpy]:

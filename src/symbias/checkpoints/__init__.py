@@ -1,7 +1,7 @@
 """Checkpoints on disk: headers, dtypes, arrays read by name, copies written whole or not at all."""
 
 from symbias.checkpoints.checkpoint import Checkpoint, open_checkpoint
-from symbias.checkpoints.dtypes import is_half, precision
+from symbias.checkpoints.dtypes import is_coarse, precision
 from symbias.checkpoints.headers import CheckpointError, Numpy, read_small, shown
 from symbias.checkpoints.rewrite import Draft, check_out, draft, leftovers
 from symbias.checkpoints.sources import Arrays, Source
@@ -16,7 +16,7 @@ __all__ = [
     "Source",
     "check_out",
     "draft",
-    "is_half",
+    "is_coarse",
     "leftovers",
     "open_checkpoint",
     "precision",

@@ -12,18 +12,21 @@ from typing import TypeGuard
 import numpy as np
 from numpy.typing import DTypeLike
 
-from symbias.checkpoints.dtypes import STORED, check_stored, convert
+from symbias.checkpoints.dtypes import bytes_of, check_stored, check_values, convert
 from symbias.checkpoints.formats import advice_on, what_is_there
 from symbias.checkpoints.headers import (
+    BITS,
     CheckpointError,
     Entry,
     Numpy,
+    Scale,
     open_regular,
     parse_json,
     read_header,
     read_small,
     shown,
 )
+from symbias.checkpoints.scaled import logical, powers, scaled
 
 BLOCK = 1 << 22  # values of a block of rows
 CHUNK = 1 << 17  # values converted at a time: they stay in the cache
@@ -54,6 +57,8 @@ class Checkpoint:
         What a reader should know of how it was opened.
     partial
         Why the arrays of a model are not all here, empty if nothing says so.
+    parts
+        Arrays that are a part of another: name to that of the weight whose scales they are.
     """
 
     path: Path
@@ -63,6 +68,7 @@ class Checkpoint:
     metadata: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     partial: str = ""
+    parts: dict[str, str] = field(default_factory=dict)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -72,21 +78,46 @@ class Checkpoint:
     def read(self, name: str, dtype: DTypeLike = np.float64) -> Numpy:
         """One array, in ``dtype``. Reads that part of the file and nothing else."""
         entry = self.entries[name]
-        out = np.empty(entry.size, dtype)
-        with _reading(entry) as stream:
-            fill(stream, entry, out)
-        return out.reshape(entry.shape)
+        out = np.empty(entry.shape, dtype)
+        if entry.scale is None:
+            with _reading(entry) as stream:
+                fill(stream, entry, out.reshape(-1))
+            return out
+        first = 0
+        for rows in self.rows(name, np.float32):
+            out[first : first + len(rows)] = rows.reshape(-1, *entry.shape[1:])
+            first += len(rows)
+        return out
 
     def rows(self, name: str, dtype: DTypeLike = np.float32, size: int = BLOCK) -> Iterator[Numpy]:
         """Blocks of whole rows of one array, ``(rows, rest)``, of ``size`` values or so."""
         entry = self.entries[name]
+        scales = None if entry.scale is None else _scales(entry.scale)
         rest = entry.size // entry.shape[0] if entry.size else 0
         step = max(1, size // max(rest, 1))
         with _reading(entry) as stream:
             for first in range(0, entry.shape[0] if rest else 0, step):
-                out = np.empty((min(step, entry.shape[0] - first), rest), dtype)
-                fill(stream, entry, out.reshape(-1))
-                yield out
+                count = min(step, entry.shape[0] - first)
+                if scales is None:
+                    out = np.empty((count, rest), dtype)
+                    fill(stream, entry, out.reshape(-1))
+                else:
+                    codes = np.empty((count, rest * BITS[entry.dtype] // 8), np.uint8)
+                    fill(stream, entry, codes.reshape(-1))
+                    out = scaled(entry, codes, scales, first)
+                    check_values(name, out)
+                yield out.astype(dtype, copy=False)
+
+
+def _scales(scale: Scale) -> Numpy:
+    """The scales of an array, in float32."""
+    held = bytes_of(scale.entry.dtype) == "<u1"
+    out = np.empty(scale.entry.size, np.uint8 if held else np.float32)
+    with _reading(scale.entry) as stream:
+        fill(stream, scale.entry, out)
+    out = powers(out) if held else out
+    check_values(scale.entry.name, out)
+    return out.reshape(scale.shape)
 
 
 @contextmanager
@@ -102,7 +133,7 @@ def _reading(entry: Entry) -> Iterator[FileIO]:
 
 def fill(stream: FileIO, entry: Entry, out: Numpy) -> None:
     """The next values of an array, finite, converted piece by piece while they are in the cache."""
-    part = np.empty(min(CHUNK, out.size), STORED[entry.dtype])
+    part = np.empty(min(CHUNK, out.size), bytes_of(entry.dtype))
     for begin in range(0, out.size, CHUNK):
         values = part[: out.size - begin]
         if read_into(stream, values.data.cast("B")) != values.nbytes:
@@ -170,7 +201,8 @@ def open_checkpoint(path: Path | str) -> Checkpoint:
     alone = f"{shown(path)}: one of {int(shard[1])} shards: give their folder" if shard else ""
     partial = alone if shard and int(shard[1]) > 1 else ""
     config = _config(folder, files[0])
-    return Checkpoint(path, entries, tuple(files), config, metadata, notes, partial)
+    entries, parts = logical(entries, config)
+    return Checkpoint(path, entries, tuple(files), config, metadata, notes, partial, parts)
 
 
 Files = tuple[list[Path], dict[str, str] | None, tuple[str, ...]]

@@ -6,18 +6,24 @@ from symbias.checkpoints.headers import CheckpointError, Numpy, shown
 
 LARGEST = 1e120  # whose squares, summed over any array, stay finite
 STORED = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
-_INFINITY = {"F16": 0x7C00, "BF16": 0x7F80}  # bits from which on, sign aside, none is finite
-_MINUS = 0x8000
+_BYTES = ("F8_E4M3", "F8_E5M2", "F4", "F8_E8M0", "U8")  # codes of what scaled weights are made of
+_INFINITY = {"F16": 0x7C00, "BF16": 0x7F80, "F8_E4M3": 0x7F, "F8_E5M2": 0x7C}
+_PRECISION = {"BF16": 2.0**-7, "F8_E4M3": 2.0**-3, "F8_E5M2": 2.0**-2, "F4": 0.5}
 
 
 def precision(dtype: str) -> float:
     """Distance from 1 to the next number of a stored dtype, or of one of NumPy's."""
-    return 2.0**-7 if dtype == "BF16" else float(np.finfo(STORED.get(dtype, dtype)).eps)
+    return _PRECISION.get(dtype) or float(np.finfo(STORED.get(dtype, dtype)).eps)
 
 
-def is_half(dtype: str) -> bool:
-    """Whether float32 holds values of a dtype, and products of two of them, exactly."""
-    return dtype in ("BF16", "F16", "float16")
+def is_coarse(dtype: str) -> bool:
+    """Whether float32 is finer than a stored dtype by far: it holds two bytes exactly."""
+    return dtype in ("BF16", "F16", "float16", *_BYTES)
+
+
+def bytes_of(dtype: str) -> str:
+    """What NumPy reads a stored dtype as."""
+    return "<u1" if dtype in _BYTES else STORED[dtype]
 
 
 def check_values(name: str, values: Numpy) -> None:
@@ -31,13 +37,17 @@ def check_values(name: str, values: Numpy) -> None:
 
 
 def check_stored(name: str, part: Numpy, dtype: str) -> None:
-    """The same of stored values; those of two bytes by their bits, in order but for the sign."""
-    if dtype not in _INFINITY:
-        check_values(name, part)
-    elif part.size:
-        limit = _INFINITY[dtype]
-        if part.view("<i2").max() >= limit or part.view("<u2").max() >= limit + _MINUS:
+    """The same of stored values; those of one or two bytes by their bits, from infinity on.
+
+    Bits are in the order of the values, but for the sign, which is the first of them.
+    """
+    if dtype in _INFINITY and part.size:
+        limit, sign = _INFINITY[dtype], 1 << 8 * part.itemsize - 1
+        signed = part.view(f"<i{part.itemsize}")
+        if signed.max() >= limit or part.view(f"<u{part.itemsize}").max() >= limit + sign:
             raise CheckpointError(f"array {shown(name)!r} holds values that are not finite")
+    elif dtype not in _BYTES:
+        check_values(name, part)
 
 
 def convert(part: Numpy, dtype: str, out: Numpy) -> None:

@@ -52,6 +52,9 @@ class Source(Protocol):
     def partial(self) -> str: ...
 
     @property
+    def parts(self) -> Mapping[str, str]: ...
+
+    @property
     def shapes(self) -> dict[str, Shape]: ...
 
     def read(self, name: str, dtype: DTypeLike = np.float64) -> Numpy: ...
@@ -75,6 +78,7 @@ class Arrays:
     path = Path("arrays")
     notes: tuple[str, ...] = ()
     partial = ""
+    parts: Mapping[str, str] = {}
 
     def __init__(self, arrays: Mapping[str, ArrayLike]) -> None:
         self.config: dict[str, object] = {}
