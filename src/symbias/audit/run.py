@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from symbias.audit.advice import advice, place
+from symbias.audit.joint import Joint, joint_volume, sharing
 from symbias.audit.measure import Row, measure
 from symbias.audit.products import Product, products_of
 from symbias.audit.residual import measure_stream
@@ -62,6 +63,8 @@ class Audit:
         Of an adapter: what it adds to each layer.
     guess
         The family was read from array names alone.
+    joint
+        Sets of bonds that share arrays, each with its joint log volume.
     """
 
     model: str
@@ -74,6 +77,7 @@ class Audit:
     spectra: dict[str, Numpy] = field(default_factory=dict)
     products: list[Product] = field(default_factory=list)
     guess: bool = False
+    joint: list[Joint] = field(default_factory=list)
 
     def summary(self) -> dict[str, Any]:
         """Totals. Norms are those of the bonds that balancing acts on, one by one."""
@@ -96,8 +100,19 @@ class Audit:
             "worst_imbalance": worst.imbalance if worst else None,
             "worst": place(worst) if worst else None,
             "dead": sum(r.dead or 0 for r in self.rows),
+            **self._volumes(),
             "arrays_without_bond": len(self.reasons),
         }
+
+    def _volumes(self) -> dict[str, float | None]:
+        """Log volume of all bonds but the residual stream: each by itself, and together."""
+        alone = sum(row.log_volume for row in self.rows if row.kind != "residual")
+        values: dict[str, float | None] = {"log_volume_alone": alone}
+        for side in ("lower", "upper"):
+            bounds = [getattr(joint, side) for joint in self.joint]
+            less = None if None in bounds else sum(j.alone for j in self.joint) - sum(bounds)
+            values[f"log_volume_{side}"] = None if less is None else alone - less
+        return values
 
     def to_dict(self) -> dict[str, Any]:
         """Summary, notes, rows and reasons as plain values."""
@@ -105,6 +120,7 @@ class Audit:
             "summary": self.summary(),
             "notes": self.notes,
             "bonds": [row.to_dict() | {"advice": advice(row)} for row in self.rows],
+            "joint": [joint.to_dict() for joint in self.joint],
             "products": [product.to_dict() for product in self.products],
             "arrays": [{"array": k, "reason": v} for k, v in self.reasons.items()],
         }
@@ -164,11 +180,18 @@ def audit(
     under = _base_of(found, base)
     squares = Squares(source, found.claims)
     measured = in_threads(lambda claim: _measured(claim, source, squares), found.claims)
-    for done, (claim, (rows, spectrum)) in enumerate(zip(found.claims, measured, strict=True)):
+    sets = sharing([claim.bond for claim in found.claims])
+    coupled = {bond.name for bonds in sets for bond in bonds}
+    blocks = {}
+    for done, (claim, (rows, spectrum, sides)) in enumerate(
+        zip(found.claims, measured, strict=True)
+    ):
         if claim.thin and not may_be_truncated(source.config, module_of(claim)):
             rows = [replace(row, truncatable=False) for row in rows]
         result.rows += rows
         result.spectra[claim.bond.name] = spectrum
+        if claim.bond.name in coupled and not of_scales(claim.bond):
+            blocks[claim.bond.name] = sides
         if claim.thin:
             result.products += products_of(claim, spectrum, source.shapes, source.config, under)
         if progress:
@@ -178,6 +201,17 @@ def audit(
         result.notes.append(
             f"no share for {lost} of {len(result.products)} products: --base {what}"
         )
+    own: dict[str, list[Row]] = {}
+    for row in result.rows:
+        own.setdefault(row.bond, []).append(row)
+    result.joint = list(
+        in_threads(
+            lambda bonds: joint_volume(
+                bonds, [r for b in bonds for r in own[b.name]], source, squares, blocks
+            ),
+            sets,
+        )
+    )
     for stream in found.streams if residual else ():
         row, spectrum = measure_stream(stream, source)
         result.rows.append(row)
@@ -185,14 +219,17 @@ def audit(
     return result
 
 
-def _measured(claim: Claim, source: Source, squares: Squares) -> tuple[list[Row], Numpy]:
-    """Rows and spectrum of one bond."""
+def _measured(
+    claim: Claim, source: Source, squares: Squares
+) -> tuple[list[Row], Numpy, tuple[Numpy, Numpy]]:
+    """Rows, spectrum and compressed blocks of one bond."""
     if of_scales(claim.bond):
         x, y = squares.blocks(claim.bond)
     else:
         dtype = working(source, claim.bond.arrays)
         x, y = compressed(claim.bond, {n: source.read(n, dtype) for n in claim.bond.arrays})
-    return measure(_with_eps(claim, source), x, y, source.shapes, _grain(claim, source))
+    rows, spectrum = measure(_with_eps(claim, source), x, y, source.shapes, _grain(claim, source))
+    return rows, spectrum, (x, y)
 
 
 def _base_of(found: Reading, base: Path | str | None) -> Checkpoint | None:

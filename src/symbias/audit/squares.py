@@ -38,9 +38,10 @@ class Squares:
 
     def blocks(self, bond: Bond) -> tuple[Numpy, Numpy]:
         """Root squared norms of the rows of both sides, ``(heads, r, 1)`` or ``(heads, r, 0)``."""
-        return _norms(bond, self._along)
+        return _norms(bond, self.along)
 
-    def _along(self, name: str, axis: int) -> Numpy:
+    def along(self, name: str, axis: int) -> Numpy:
+        """Sums of squares over all other axes of an array."""
         with self._locks[name]:
             if (name, axis) not in self._sums:
                 rows = self._source.rows(name, working(self._source, [name]), CACHED)
