@@ -10,7 +10,7 @@ import numpy as np
 from symbias.audit.gauge import apply, components, least
 from symbias.audit.invariants import deviation, deviation_of_coupled
 from symbias.audit.noise import Equilibrium
-from symbias.audit.run import reading_of
+from symbias.audit.reading import reading_of
 from symbias.audit.squares import compressed, working
 from symbias.audit.threads import blas
 from symbias.checkpoints import (

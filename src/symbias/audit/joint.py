@@ -16,22 +16,21 @@ inequality) bounds no pseudo-determinant.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from math import log1p, prod
 from typing import Any
 
 import numpy as np
 
+from symbias.audit.couplings import Blocks, Matrices, part_of
 from symbias.audit.measure import Row
-from symbias.audit.squares import CACHED, Squares, of_scales, pooled, working
+from symbias.audit.squares import Squares
 from symbias.checkpoints import Numpy, Source
-from symbias.symmetry import Bond, ComplexScaling, End, GeneralLinear, Symmetry, volume
+from symbias.symmetry import Bond, Symmetry, volume
 
 SWEEPS = 50
-CHEAP = 2e8  # dim^2 times numbers, up to which the joint volume is computed
-Blocks = Mapping[str, tuple[Numpy, Numpy]]
-Coupled = tuple[float, Numpy, Numpy]  # |E_ab|^2, and what shares of both lie in common arrays
+CHEAP = 2e7  # dim^2 times numbers, up to which the joint volume is computed
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def coupling(
     bonds: Sequence[Bond], source: Source, squares: Squares, blocks: Blocks
 ) -> tuple[float, float] | None:
     """``rho`` and ``|E|^2``, None for bonds on the same axis and groups that are not known here."""
-    parts = [_part(bond, squares, blocks) for bond in bonds]
+    parts = [part_of(bond, squares, blocks) for bond in bonds]
     shares: list[dict[int, Numpy]] = [{} for _ in parts]
     square = 0.0
     for i, j in combinations(range(len(parts)), 2):
@@ -134,148 +133,3 @@ def _radius(shares: Sequence[Mapping[int, Numpy]]) -> float:
 def _loss(e: float) -> float:
     """``(e - log(1 + e)) / e^2``."""
     return (e - log1p(e)) / e**2 if abs(e) > 1e-4 else 0.5 - e / 3
-
-
-def _part(bond: Bond, squares: Squares, blocks: Blocks) -> "Scales | Matrices | None":
-    if bond.loops:
-        return None
-    if of_scales(bond):
-        return Scales(bond, squares)
-    return Matrices(bond, *blocks[bond.name]) if isinstance(bond.group, GeneralLinear) else None
-
-
-class Scales:
-    """A bond of scales: its components, by the diagonal of its Gram."""
-
-    def __init__(self, bond: Bond, squares: Squares) -> None:
-        self.bond, self._squares = bond, squares
-        self.inverse = _inverse(np.sum([self._sums(end) for end in bond.ends], axis=0))
-
-    def _sums(self, end: End) -> Numpy:
-        sums = pooled(end, self._squares.along(end.name, end.axis or 0))[..., 0]
-        if isinstance(self.bond.group, ComplexScaling):
-            sums = sums[:, self.bond.group.planes].sum(axis=2)
-        return sums.reshape(-1)
-
-    def labels(self, end: End, length: int) -> Numpy:
-        """The component of each entry along the axis of an end, -1 outside the bond."""
-        line, heads = replace(end, axis=0), self.bond.heads or 1
-        component = np.arange(heads * self.bond.group.size)
-        if isinstance(self.bond.group, ComplexScaling):
-            planes = self.bond.group.planes
-            of = np.zeros(self.bond.group.size, int)
-            of[planes] = np.arange(len(planes))[:, None]
-            component = (np.arange(heads)[:, None] * len(planes) + of).reshape(-1)
-        none = np.full(length, -1)
-        block = np.broadcast_to(component.reshape(heads, -1, 1), line.unfold(np, none).shape)
-        return line.fold(np, block, none)
-
-    def coupled(
-        self, other: "Scales", pairs: Sequence[tuple[End, End]], source: Source
-    ) -> Coupled | None:
-        """Squared sums of squares ``(sum +-w^2)^2 / (d_i d_j)``, and shares of ``d_i, d_j``."""
-        placed = []
-        for e, f in pairs:
-            shape = source.shapes[e.name]
-            labels = self.labels(e, shape[e.axis or 0]), other.labels(f, shape[f.axis or 0])
-            placed.append((e, f, *labels))
-        e, f, p, q = placed[0]
-        if len(placed) == 1 and len(source.shapes[e.name]) == 2 and _whole(p) and _whole(q):
-            lines = [self.inverse[p], other.inverse[q]]
-            square = _fourth_powers(source, e.name, *(lines if e.axis == 0 else lines[::-1]))
-            return square, self._sums(e) * self.inverse, other._sums(f) * other.inverse
-        total = np.zeros((len(self.inverse), len(other.inverse)))
-        size = np.zeros_like(total)
-        for e, f, p, q in placed:
-            array = source.read(e.name)
-            others = tuple(k for k in range(array.ndim) if k not in (e.axis, f.axis))
-            table = np.sum(array * array, axis=others)
-            table = table if (e.axis or 0) < (f.axis or 0) else table.T
-            table = _summed(_summed(table, p, len(total)).T, q, total.shape[1]).T
-            total += table if e.dual is f.dual else -table
-            size += table
-        square = float(np.sum(total**2 * self.inverse[:, None] * other.inverse))
-        return square, size.sum(axis=1) * self.inverse, size.sum(axis=0) * other.inverse
-
-
-class Matrices:
-    """A bond of matrices: the eigenbases of ``M`` and ``N``, for each head."""
-
-    def __init__(self, bond: Bond, x: Numpy, y: Numpy) -> None:
-        self.bond = bond
-        (self._m, self._u), (self._n, self._w) = (
-            np.linalg.eigh(side @ np.swapaxes(side, 1, 2)) for side in (x, y)
-        )
-
-    def _share(self, sides: set[bool]) -> Numpy:
-        """The largest share of a direction's squared norm that may lie in these sides."""
-        inside, beside = (self._n, self._m) if sides == {True} else (self._m, self._n)
-        top, rest = np.max(inside, axis=1), np.maximum(np.min(beside, axis=1), 0.0)
-        return np.ones(1) if len(sides) == 2 else np.max(top * _inverse(top + rest), keepdims=True)
-
-    def coupled(
-        self, other: "Scales | Matrices", pairs: Sequence[tuple[End, End]], source: Source
-    ) -> Coupled | None:
-        """With ``z`` a column, ``(W^T z)_k (U^T z)_l`` over the roots of both Grams, squared."""
-        assert isinstance(other, Scales)
-        size = np.zeros(len(other.inverse))
-        columns: list[tuple[float, Numpy, Numpy]] = []
-        for e, f in pairs:
-            shape = source.shapes[e.name]
-            labels = other.labels(f, shape[f.axis or 0])
-            if len(shape) != 2 or not _single(labels):
-                return None
-            array = source.read(e.name, working(source, [e.name]))
-            block = e.unfold(np, array).astype(np.float64)
-            inside = np.flatnonzero(labels >= 0)
-            for copy in np.split(block, block.shape[2] // len(labels), axis=2):
-                z = np.zeros((*copy.shape[:2], len(other.inverse)))
-                z[..., labels[inside]] = copy[..., inside]
-                size += np.sum(z * z, axis=(0, 1))
-                sign = 1.0 if e.dual is f.dual else -1.0
-                w, u = (np.swapaxes(basis, 1, 2) @ z for basis in (self._w, self._u))
-                columns.append((sign, w, u))
-        grams = _inverse(self._n[:, :, None] + self._m[:, None, :])
-        total = 0.0
-        for sign, w, u in columns:
-            for sign2, w2, u2 in columns:
-                sums = (w * w2 * other.inverse) @ np.swapaxes(u * u2, 1, 2)
-                total += sign * sign2 * float(np.sum(sums * grams))
-        return total, self._share({e.dual for e, _ in pairs}), size * other.inverse
-
-
-def _inverse(values: Numpy) -> Numpy:
-    """Reciprocals, zero where nothing moves."""
-    live = values > 1e-24 * np.max(values, initial=0.0)
-    return np.where(live, 1 / np.where(live, values, 1.0), 0.0)
-
-
-def _summed(table: Numpy, labels: Numpy, count: int) -> Numpy:
-    """Rows of a table, summed by their labels."""
-    total = np.zeros((count, table.shape[1]))
-    np.add.at(total, labels[labels >= 0], table[labels >= 0])
-    return total
-
-
-def _whole(labels: Numpy) -> bool:
-    """Whether every entry is a component of its own."""
-    return bool(np.all(labels >= 0)) and _single(labels)
-
-
-def _single(labels: Numpy) -> bool:
-    """Whether no component owns more than one entry."""
-    inside = labels[labels >= 0]
-    return len(np.unique(inside)) == len(inside)
-
-
-def _fourth_powers(source: Source, name: str, rows: Numpy, columns: Numpy) -> float:
-    """``sum_ij w_ij^4 r_i c_j`` of a matrix, a block of rows at a time."""
-    total, first = 0.0, 0
-    for block in source.rows(name, working(source, [name]), CACHED):
-        root = np.sqrt(np.sqrt(rows[first : first + len(block)])).astype(block.dtype)
-        z = block * root[:, None]
-        z *= np.sqrt(np.sqrt(columns)).astype(block.dtype)
-        z *= z
-        total += float(np.sum(np.vecdot(z, z), dtype=np.float64))
-        first += len(block)
-    return total

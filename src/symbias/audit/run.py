@@ -12,6 +12,7 @@ from symbias.audit.advice import advice, place
 from symbias.audit.joint import Joint, joint_volume, sharing
 from symbias.audit.measure import Row, measure
 from symbias.audit.products import Product, products_of
+from symbias.audit.reading import reading_of, reasons_of
 from symbias.audit.residual import measure_stream
 from symbias.audit.squares import Squares, compressed, of_scales, working
 from symbias.audit.threads import in_threads
@@ -28,17 +29,10 @@ from symbias.checkpoints import (
 from symbias.models import (
     Claim,
     Reading,
-    check_fit,
     may_be_truncated,
-    model_of,
     module_of,
-    reason_for,
-    recognise,
 )
 from symbias.symmetry import Bond
-
-# where configs say how many attention heads there are
-HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads")
 
 
 @dataclass
@@ -171,7 +165,7 @@ def audit(
         model=shown(source.path.name or source.path),
         family=found.family,
         rows=[],
-        reasons=_reasons(source, found),
+        reasons=reasons_of(source, found),
         arrays=len(source.entries) + len(source.parts),
         parameters=sum(e.size for e in source.entries.values()),
         notes=list(found.notes),
@@ -183,6 +177,7 @@ def audit(
     sets = sharing([claim.bond for claim in found.claims])
     coupled = {bond.name for bonds in sets for bond in bonds}
     blocks = {}
+    total = len(found.claims) + len(sets) + len(found.streams)
     for done, (claim, (rows, spectrum, sides)) in enumerate(
         zip(found.claims, measured, strict=True)
     ):
@@ -195,7 +190,7 @@ def audit(
         if claim.thin:
             result.products += products_of(claim, spectrum, source.shapes, source.config, under)
         if progress:
-            progress(done + 1, len(found.claims) + len(found.streams))
+            progress(done + 1, total)
     if lost := sum(product.share is None for product in result.products) if under else 0:
         what = "has no weight of that name and size"
         result.notes.append(
@@ -204,14 +199,15 @@ def audit(
     own: dict[str, list[Row]] = {}
     for row in result.rows:
         own.setdefault(row.bond, []).append(row)
-    result.joint = list(
-        in_threads(
-            lambda bonds: joint_volume(
-                bonds, [r for b in bonds for r in own[b.name]], source, squares, blocks
-            ),
-            sets,
-        )
-    )
+
+    def together(bonds: tuple[Bond, ...]) -> Joint:
+        rows = [row for bond in bonds for row in own[bond.name]]
+        return joint_volume(bonds, rows, source, squares, blocks)
+
+    for done, joint in enumerate(in_threads(together, sets)):
+        result.joint.append(joint)
+        if progress:
+            progress(len(found.claims) + done + 1, total)
     for stream in found.streams if residual else ():
         row, spectrum = measure_stream(stream, source)
         result.rows.append(row)
@@ -257,56 +253,3 @@ def _with_eps(claim: Claim, source: Source) -> Claim:
         off = claim.eps / (least + claim.eps) if least + claim.eps > 0 else 1.0
         note += f": a unit of log scale changes the normalised channel by {off:.2g} at most"
     return replace(claim, note=note)
-
-
-def reading_of(
-    source: Source,
-    bonds: Iterable[Bond | Claim] | None,
-    heads: int | None = None,
-    family: str | None = None,
-) -> Reading:
-    """The claims on a source: given ones, or those of its family."""
-    config = dict(source.config)
-    if heads is not None:
-        for key in (*HEADS, "encoder_attention_heads", "decoder_attention_heads"):
-            if config.get(key) not in (None, heads):
-                raise CheckpointError(
-                    f"{heads} heads were given; config.json says {key} is {shown(config[key])}"
-                )
-        config |= dict.fromkeys(HEADS, heads)
-    model = model_of(source, config)
-    if bonds is None:
-        found = recognise(model, family, source.partial)
-        found.notes = [*source.notes, *found.notes]
-        return found
-    if family is not None:
-        raise CheckpointError("give bonds or a family, not both")
-    claims = [b if isinstance(b, Claim) else Claim(b, "given") for b in bonds]
-    names: set[str] = set()
-    for claim in claims:
-        if claim.bond.name in names:
-            raise CheckpointError(f"two bonds are named {shown(claim.bond.name)!r}")
-        names.add(claim.bond.name)
-        if any(len(leg.ends) > 1 or leg.power != 1 for leg in claim.bond.legs):
-            raise CheckpointError(
-                f"bond {shown(claim.bond.name)!r}: ends over several arrays and weighted scales "
-                "are not audited"
-            )
-        try:
-            check_fit(model, claim)
-        except (ValueError, TypeError) as error:
-            raise CheckpointError(shown(error)) from None
-    reasons = [(".*", "no given bond names it")]
-    return Reading("given bonds", claims, reasons=reasons, notes=list(source.notes))
-
-
-def _reasons(source: Source, found: Reading) -> dict[str, str]:
-    held = {name for claim in found.claims for name in claim.bond.arrays}
-    held |= {name for s in found.streams for name, _ in (*s.readers, *s.writers)}
-    reasons = {}
-    for name, entry in source.entries.items():
-        if name not in held:
-            dtype = f"{entry.dtype} is not a floating dtype that can be measured"
-            reasons[name] = reason_for(found, name) if entry.floating else dtype
-    parts = {name: f"a part of the quantized weight {of}" for name, of in source.parts.items()}
-    return reasons | parts | found.missing
