@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from scipy.sparse import coo_array
 
 from symbias.audit.squares import CACHED, Squares, of_scales, pooled, working
 from symbias.checkpoints import Numpy, Source
@@ -65,18 +66,21 @@ class Scales:
             lines = [self.inverse[p], other.inverse[q]]
             square = _fourth_powers(source, e.name, *(lines if e.axis == 0 else lines[::-1]))
             return square, self._sums(e) * self.inverse, other._sums(f) * other.inverse
-        total = np.zeros((len(self.inverse), len(other.inverse)))
+        total = np.zeros((len(self.inverse), len(other.inverse)))  # over the roots of d_i d_j
         size = np.zeros_like(total)
         for e, f, p, q in placed:
-            array = source.read(e.name)
-            others = tuple(k for k in range(array.ndim) if k not in (e.axis, f.axis))
-            table = np.sum(array * array, axis=others)
-            table = table if (e.axis or 0) < (f.axis or 0) else table.T
+            lines = [np.r_[s.inverse, 0.0][k] ** 0.25 for s, k in ((self, p), (other, q))]
+            array = source.read(e.name, working(source, [e.name]))
+            block = np.moveaxis(array, (e.axis or 0, f.axis or 0), (0, 1))
+            block = block.reshape(*block.shape[:2], -1)
+            block *= lines[0].astype(block.dtype)[:, None, None]
+            block *= lines[1].astype(block.dtype)[:, None]
+            table = np.vecdot(block, block) if block.shape[2] > 1 else np.square(block[..., 0])
             table = _summed(_summed(table, p, len(total)).T, q, total.shape[1]).T
             total += table if e.dual is f.dual else -table
             size += table
-        square = float(np.sum(total**2 * self.inverse[:, None] * other.inverse))
-        return square, size.sum(axis=1) * self.inverse, size.sum(axis=0) * other.inverse
+        p, q = (np.sqrt(s.inverse) for s in (self, other))
+        return float(np.sum(total**2)), p * (size @ _inverse(q)), q * (_inverse(p) @ size)
 
 
 class Matrices:
@@ -133,8 +137,11 @@ def _inverse(values: Numpy) -> Numpy:
 
 def _summed(table: Numpy, labels: Numpy, count: int) -> Numpy:
     """Rows of a table, summed by their labels."""
-    total = np.zeros((count, table.shape[1]))
-    np.add.at(total, labels[labels >= 0], table[labels >= 0])
+    if len(labels) == count and np.array_equal(labels, np.arange(count)):
+        return table
+    inside = np.flatnonzero(labels >= 0)
+    ones = np.ones(len(inside), table.dtype)
+    total: Numpy = coo_array((ones, (labels[inside], inside)), (count, len(labels))).tocsr() @ table
     return total
 
 
