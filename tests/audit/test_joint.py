@@ -9,6 +9,7 @@ import pytest
 import symbias as sb
 from symbias.audit import audit, joint
 from symbias.audit.joint import coupling, sharing
+from symbias.audit.page import audit_page
 from symbias.audit.squares import Squares, compressed
 from symbias.checkpoints.sources import Arrays
 from symbias.models import Claim
@@ -141,6 +142,23 @@ def test_no_bound_for_what_is_not_known(monkeypatch: pytest.MonkeyPatch, other: 
     bonds = [sb.Bond(sb.Rescaling(3), [("w", 0)], [("u", 1)], name="rows"), other]
     (found,) = audit({"w": np.ones((3, 2)), "u": np.ones((4, 3))}, bonds=bonds).joint
     assert found.lower is found.upper is None
+
+
+@pytest.mark.parametrize(("cheap", "said"), [(0.0, "bounds"), (1e9, "computed")])
+def test_the_page_and_the_json_say_which(
+    monkeypatch: pytest.MonkeyPatch, cheap: float, said: str
+) -> None:
+    monkeypatch.setattr(joint, "CHEAP", cheap)
+    bonds, shapes = SETS["units"]
+    steps: list[tuple[int, int]] = []
+    found = audit(arrays(shapes), bonds=bonds, progress=lambda *step: steps.append(step))
+    assert steps == [(1, 3), (2, 3), (3, 3)]
+    (kept,) = found.to_dict()["joint"]
+    assert kept["bonds"] == ("units", "gain")
+    assert kept["exact"] is (said == "computed")
+    page = audit_page(found, "")
+    assert "Bonds that share arrays" in page
+    assert f"<td>{said}</td>" in page
 
 
 def test_bonds_that_share_no_array_add() -> None:

@@ -23,7 +23,8 @@ def part_of(bond: Bond, squares: Squares, blocks: Blocks) -> "Scales | Matrices 
         return None
     if of_scales(bond):
         return Scales(bond, squares)
-    return Matrices(bond, *blocks[bond.name]) if isinstance(bond.group, GeneralLinear) else None
+    known = isinstance(bond.group, GeneralLinear) and bond.name in blocks
+    return Matrices(bond, *blocks[bond.name]) if known else None
 
 
 class Scales:

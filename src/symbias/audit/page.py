@@ -5,7 +5,7 @@ from symbias.audit.columns import COLUMNS
 from symbias.audit.figures import Value, heat_maps, profile, spectra
 from symbias.audit.joint import Joint
 from symbias.audit.measure import Row
-from symbias.audit.run import Audit
+from symbias.audit.result import Audit
 from symbias.report.page import Section, render
 
 MOST_ROWS = 5000

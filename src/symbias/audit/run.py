@@ -1,19 +1,18 @@
 """The audit itself: every bond measured, every other array with a reason."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from symbias.audit.advice import advice, place
 from symbias.audit.joint import Joint, joint_volume, sharing
 from symbias.audit.measure import Row, measure
-from symbias.audit.products import Product, products_of
+from symbias.audit.products import products_of
 from symbias.audit.reading import reading_of, reasons_of
 from symbias.audit.residual import measure_stream
+from symbias.audit.result import Audit
 from symbias.audit.squares import Squares, compressed, of_scales, working
 from symbias.audit.threads import in_threads
 from symbias.checkpoints import (
@@ -35,91 +34,6 @@ from symbias.models import (
 from symbias.symmetry import Bond
 
 
-@dataclass
-class Audit:
-    """What an audit found.
-
-    Attributes
-    ----------
-    model, family
-        What was audited, and as what.
-    rows
-        One per bond and head.
-    reasons
-        Array name to why it belongs to no bond.
-    arrays, parameters
-        How many.
-    notes
-        What a reader should know.
-    spectra
-        Bond name to singular values per head of what the bond leaves unchanged.
-    products
-        Of an adapter: what it adds to each layer.
-    guess
-        The family was read from array names alone.
-    joint
-        Sets of bonds that share arrays, each with its joint log volume.
-    """
-
-    model: str
-    family: str
-    rows: list[Row]
-    reasons: dict[str, str]
-    arrays: int
-    parameters: int
-    notes: list[str] = field(default_factory=list)
-    spectra: dict[str, Numpy] = field(default_factory=dict)
-    products: list[Product] = field(default_factory=list)
-    guess: bool = False
-    joint: list[Joint] = field(default_factory=list)
-
-    def summary(self) -> dict[str, Any]:
-        """Totals. Norms are those of the bonds that balancing acts on, one by one."""
-        both = [r for r in self.rows if r.movable]
-        uneven = [r.imbalance for r in self.rows if r.imbalance is not None]
-        worst = max((r for r in self.rows if r.imbalance is not None),
-                    key=lambda r: r.imbalance or 0.0, default=None)  # fmt: skip
-        return {
-            "model": self.model,
-            "family": self.family,
-            "guess": self.guess,
-            "arrays": self.arrays,
-            "parameters": self.parameters,
-            "bonds": len(self.rows),
-            "dimension": sum(r.dimension for r in self.rows),
-            "stabilizers": sum(r.stabilizers for r in self.rows),
-            "norm": sum(r.norm for r in both),
-            "least_norm": sum(r.least_norm or 0.0 for r in both),
-            "median_imbalance": float(np.median(uneven)) if uneven else None,
-            "worst_imbalance": worst.imbalance if worst else None,
-            "worst": place(worst) if worst else None,
-            "dead": sum(r.dead or 0 for r in self.rows),
-            **self._volumes(),
-            "arrays_without_bond": len(self.reasons),
-        }
-
-    def _volumes(self) -> dict[str, float | None]:
-        """Log volume of all bonds but the residual stream: each by itself, and together."""
-        alone = sum(row.log_volume for row in self.rows if row.kind != "residual")
-        values: dict[str, float | None] = {"log_volume_alone": alone}
-        for side in ("lower", "upper"):
-            bounds = [getattr(joint, side) for joint in self.joint]
-            less = None if None in bounds else sum(j.alone for j in self.joint) - sum(bounds)
-            values[f"log_volume_{side}"] = None if less is None else alone - less
-        return values
-
-    def to_dict(self) -> dict[str, Any]:
-        """Summary, notes, rows and reasons as plain values."""
-        return {
-            "summary": self.summary(),
-            "notes": self.notes,
-            "bonds": [row.to_dict() | {"advice": advice(row)} for row in self.rows],
-            "joint": [joint.to_dict() for joint in self.joint],
-            "products": [product.to_dict() for product in self.products],
-            "arrays": [{"array": k, "reason": v} for k, v in self.reasons.items()],
-        }
-
-
 def audit(
     model: Path | str | Mapping[str, ArrayLike],
     *,
@@ -132,8 +46,10 @@ def audit(
 ) -> Audit:
     """Audit the gauge freedom of a model.
 
-    Reads the arrays of one bond at a time: the peak of memory follows the largest bond, not the
-    file. A bond is measured by itself, with all others held where they are.
+    Reads the arrays of one bond at a time and core, four at most: the peak of memory follows the
+    largest bonds, not the file. A bond is measured by itself, with all others held where they are;
+    those that share arrays also have a joint log volume, or bounds of it. Arrays of two bytes a
+    number or less are squared in single precision: no column is off by more than 1e-6.
 
     Parameters
     ----------
@@ -152,7 +68,7 @@ def audit(
     residual
         Measure the residual stream of RMSNorm models too: it takes most of the time of large ones.
     progress
-        Called with bonds done and their number.
+        Called with how many bonds, sets of them and residual streams are done, and of how many.
 
     Raises
     ------
@@ -171,31 +87,65 @@ def audit(
         notes=list(found.notes),
         guess=found.guess,
     )
-    under = _base_of(found, base)
     squares = Squares(source, found.claims)
-    measured = in_threads(lambda claim: _measured(claim, source, squares), found.claims)
     sets = sharing([claim.bond for claim in found.claims])
-    coupled = {bond.name for bonds in sets for bond in bonds}
+    steps = _steps(len(found.claims) + len(sets) + len(found.streams), progress)
+    blocks = _measure_bonds(result, found, source, squares, _base_of(found, base), steps)
+    _measure_sets(result, sets, source, squares, blocks, steps)
+    for stream in found.streams if residual else ():
+        row, spectrum = measure_stream(stream, source)
+        result.rows.append(row)
+        result.spectra[row.bond] = spectrum
+        next(steps)
+    return result
+
+
+def _steps(total: int, progress: Callable[[int, int], None] | None) -> Iterator[None]:
+    """Each ``next`` reports one more of ``total``."""
+    for done in range(total):
+        if progress:
+            progress(done + 1, total)
+        yield
+
+
+def _measure_bonds(
+    result: Audit,
+    found: Reading,
+    source: Source,
+    squares: Squares,
+    base: Checkpoint | None,
+    steps: Iterator[None],
+) -> dict[str, tuple[Numpy, Numpy]]:
+    """Rows, spectra and products of all bonds; returns the compressed blocks of matrix groups."""
     blocks = {}
-    total = len(found.claims) + len(sets) + len(found.streams)
-    for done, (claim, (rows, spectrum, sides)) in enumerate(
-        zip(found.claims, measured, strict=True)
-    ):
+    measured = in_threads(lambda claim: _measured(claim, source, squares), found.claims)
+    for claim, (rows, spectrum, sides) in zip(found.claims, measured, strict=True):
         if claim.thin and not may_be_truncated(source.config, module_of(claim)):
             rows = [replace(row, truncatable=False) for row in rows]
         result.rows += rows
         result.spectra[claim.bond.name] = spectrum
-        if claim.bond.name in coupled and not of_scales(claim.bond):
-            blocks[claim.bond.name] = sides
         if claim.thin:
-            result.products += products_of(claim, spectrum, source.shapes, source.config, under)
-        if progress:
-            progress(done + 1, total)
-    if lost := sum(product.share is None for product in result.products) if under else 0:
+            result.products += products_of(claim, spectrum, source.shapes, source.config, base)
+        elif not of_scales(claim.bond):
+            blocks[claim.bond.name] = sides
+        next(steps)
+    if lost := sum(product.share is None for product in result.products) if base else 0:
         what = "has no weight of that name and size"
         result.notes.append(
             f"no share for {lost} of {len(result.products)} products: --base {what}"
         )
+    return blocks
+
+
+def _measure_sets(
+    result: Audit,
+    sets: Sequence[tuple[Bond, ...]],
+    source: Source,
+    squares: Squares,
+    blocks: Mapping[str, tuple[Numpy, Numpy]],
+    steps: Iterator[None],
+) -> None:
+    """The joint log volume of every set of bonds that share arrays."""
     own: dict[str, list[Row]] = {}
     for row in result.rows:
         own.setdefault(row.bond, []).append(row)
@@ -204,15 +154,9 @@ def audit(
         rows = [row for bond in bonds for row in own[bond.name]]
         return joint_volume(bonds, rows, source, squares, blocks)
 
-    for done, joint in enumerate(in_threads(together, sets)):
+    for joint in in_threads(together, sets):
         result.joint.append(joint)
-        if progress:
-            progress(len(found.claims) + done + 1, total)
-    for stream in found.streams if residual else ():
-        row, spectrum = measure_stream(stream, source)
-        result.rows.append(row)
-        result.spectra[row.bond] = spectrum
-    return result
+        next(steps)
 
 
 def _measured(
