@@ -9,7 +9,7 @@ from safetensors.numpy import load_file, save_file
 
 import symbias as sb
 from symbias.audit import audit, open_checkpoint
-from symbias.audit.run import reading_of
+from symbias.audit.reading import reading_of
 from symbias.models.claims import Claim, Reading
 from tests.audit.models import MODELS, Live
 

@@ -106,7 +106,7 @@ QUANTIZED = {
               "scales": ("F16", [1, 16], 16), "g_idx": ("I32", [16], 32)}, "I32"),
     "awq": ({"qweight": ("I32", [16, 2], 32), "qzeros": ("I32", [1, 2], 32),
              "scales": ("F16", [1, 16], 16)}, "I32"),
-    "fp8": ({"weight": ("F8_E4M3", [16, 16], 8), "weight_scale_inv": ("F32", [1, 1], 32)},
+    "fp8": ({"weight": ("F8_E4M3", [16, 16], 8), "weight_scale_inv": ("F32", [3, 3], 32)},
             "F8_E4M3"),
     "bitsandbytes": ({"weight": ("U8", [128, 1], 8), "weight.absmax": ("F32", [4], 32)}, "U8"),
 }  # fmt: skip

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 import symbias as sb
 from symbias.audit import CheckpointError, audit, balance_checkpoint, open_checkpoint
-from symbias.audit.run import reading_of
+from symbias.audit.reading import reading_of
 from symbias.models.families import lora
 from tests.audit.models import IMAGES, TOKENS, tf
 

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 import symbias as sb
 from symbias.audit import Audit, audit, open_checkpoint
-from symbias.audit.run import reading_of
+from symbias.audit.reading import reading_of
 from symbias.models.claims import Reading
 from tests.audit.models import IMAGES, LLAMA, TEXT, TOKENS, tf
 

@@ -195,3 +195,25 @@ def test_scalar_backends_agree_with_host() -> None:
     sym, params = CASES["conv"]()
     with backend("torch") as make:
         assert host(sb.gram(sym, make(params))) == pytest.approx(sb.gram(sym, params), rel=1e-12)
+
+
+@pytest.mark.parametrize("axes", [(0, 1), (1, 0)])
+def test_entries_that_one_bond_leaves_out_count_for_the_other(axes: tuple[int, int]) -> None:
+    """A gate beside the units in one array, and columns that no gain scales."""
+    rows, columns = axes
+    bonds = [
+        sb.Bond(sb.Rescaling(3), [("w", rows, [-1, 0, 1, -1, 2, 0])], [("down", 1)], name="units"),
+        sb.Bond(sb.Rescaling(2), [("gain", 0)], [("w", columns, [1, -1, 0, 1])], name="gain"),
+    ]
+    rng = np.random.default_rng(0)
+    w = rng.normal(size=(6, 4))
+    params = {"w": w if rows == 0 else w.T, "down": rng.normal(size=(4, 3)),
+              "gain": rng.normal(size=2)}  # fmt: skip
+    symmetry = sb.Symmetry(bonds)
+    found = sb.volume(symmetry, params)
+    assert found.components[0].method == "elimination"
+    dense = np.linalg.slogdet(sb.gram(symmetry, params))[1] / 2
+    assert float(found.log_volume) == pytest.approx(dense, rel=1e-12)
+    moved = sb.balance(symmetry, params).params
+    left = [np.max(np.abs(np.asarray(q))) for q in sb.charges(symmetry, moved).values()]
+    assert max(left) < 1e-9

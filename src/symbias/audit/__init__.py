@@ -1,9 +1,11 @@
 """Checkpoints on disk: their gauge freedom audited, and balanced without changing the function."""
 
 from symbias.audit.balance import Rewritten, balance_checkpoint
+from symbias.audit.joint import Joint
 from symbias.audit.measure import rank_of
 from symbias.audit.noise import Equilibrium
-from symbias.audit.run import Audit, audit
+from symbias.audit.result import Audit
+from symbias.audit.run import audit
 from symbias.checkpoints import Checkpoint, CheckpointError, open_checkpoint
 from symbias.models import Claim
 
@@ -13,6 +15,7 @@ __all__ = [
     "CheckpointError",
     "Claim",
     "Equilibrium",
+    "Joint",
     "Rewritten",
     "audit",
     "balance_checkpoint",

@@ -9,10 +9,9 @@ import numpy as np
 
 from symbias.audit.gauge import apply, components, least
 from symbias.audit.invariants import deviation, deviation_of_coupled
-from symbias.audit.measure import measure
 from symbias.audit.noise import Equilibrium
-from symbias.audit.run import reading_of
-from symbias.audit.squares import compressed
+from symbias.audit.reading import reading_of
+from symbias.audit.squares import compressed, working
 from symbias.audit.threads import blas
 from symbias.checkpoints import (
     Checkpoint,
@@ -29,6 +28,7 @@ from symbias.checkpoints import (
 from symbias.models import Claim, name_of
 from symbias.symmetry import Bond, Gauge
 
+Blocks = tuple[Numpy, Numpy]
 WITNESS = 1e-10  # of the terms' size, in float64
 
 
@@ -125,6 +125,15 @@ def balance_checkpoint(
     if not groups:
         why = "; ".join([found.family, *found.notes[:1]])
         raise CheckpointError(f"{shown(source.path)}: no bond to balance ({why})")
+    scaled = set(source.parts.values())
+    for name in (name for group in groups for bond in group for name in bond.arrays):
+        if name in scaled:
+            raise CheckpointError(
+                f"{shown(source.path)}: array {shown(name)!r} is stored quantized "
+                f"({source.entries[name].dtype} with scales): moved, it would have to be quantized "
+                "anew; save the model as bfloat16 first (transformers: from_pretrained with "
+                "dequantize=True in the quantization_config), and balance that"
+            )
     result = Rewritten(str(target), "noise equilibrium" if equilibrium else "least norm",
                        found.family, notes=list(found.notes))  # fmt: skip
     if equilibrium is not None:
@@ -152,13 +161,16 @@ def _move(
     """Move one set of coupled bonds in the copy, and check what was written."""
     names = list(dict.fromkeys(name for bond in group for name in bond.arrays))
     written = copy.checkpoint  # other parts of a packed array may have moved already
-    old = {name: written.read(name) for name in names}
+    alone = len(group) == 1 and equilibrium is None and kinds[group[0].name].witness is None
+    dtype = working(source, names) if alone else np.float64
+    old = {name: written.read(name, dtype) for name in names}
+    before = {bond.name: compressed(bond, old) for bond in group}
     gauge: Gauge = {}
     left: dict[str, str] = {}
     try:
         if equilibrium is None:
             grain = {name: precision(source.entries[name].dtype) for name in names}
-            gauge, left = least(group, old, grain)
+            gauge, left = least(group, old, before, grain)
             moved = apply(group, gauge, old)
         else:
             moved = equilibrium.settle(group, old)
@@ -167,8 +179,8 @@ def _move(
     for bond in group:
         _confirm(kinds[bond.name], old, moved)
     for name in list(moved):
-        copy.put(name, moved.pop(name), before=old[name])
-    new = {name: written.read(name) for name in names}
+        copy.put(name, moved.pop(name))
+    new = {name: written.read(name, dtype) for name in names}
     eps = max(precision(source.entries[name].dtype) for name in names)
     if len(group) == 1:
         off = deviation(group[0], old, new, eps)
@@ -183,7 +195,10 @@ def _move(
             f"bond {shown(group[0].name)!r}: its invariants would change by {off:.3g} times what "
             "rounding explains; nothing was written"
         )
-    return [_report(kinds[b.name], old, new, off, left.get(b.name, "")) for b in group]
+    return [
+        _report(kinds[b.name], before[b.name], compressed(b, new), off, left.get(b.name, ""))
+        for b in group
+    ]
 
 
 def _confirm(claim: Claim, old: dict[str, Numpy], moved: dict[str, Numpy]) -> None:
@@ -201,23 +216,19 @@ def _confirm(claim: Claim, old: dict[str, Numpy], moved: dict[str, Numpy]) -> No
         )
 
 
-def _report(
-    claim: Claim, old: dict[str, Numpy], new: dict[str, Numpy], off: float, note: str
-) -> Move:
-    shapes = {name: a.shape for name, a in old.items()}
-    before, after = (
-        measure(claim, *compressed(claim.bond, params), shapes)[0] for params in (old, new)
-    )
-    worst = [max((r.imbalance or 0.0 for r in rows), default=0.0) for rows in (before, after)]
+def _report(claim: Claim, before: Blocks, after: Blocks, off: float, note: str) -> Move:
+    bond = claim.bond
+    norms = [float(sum(np.sum(side * side) for side in blocks)) / 2 for blocks in (before, after)]
+    uneven = [float(np.max(bond.group.imbalance(*blocks))) for blocks in (before, after)]
     return Move(
-        claim.bond.name,
-        claim.kind,
-        claim.layer,
-        claim.bond.heads or 1,
-        float(np.sum([r.norm for r in before])),
-        float(np.sum([r.norm for r in after])),
-        worst[0],
-        worst[1],
-        off,
-        note,
+        bond=bond.name,
+        kind=claim.kind,
+        layer=claim.layer,
+        heads=bond.heads or 1,
+        norm_before=norms[0],
+        norm_after=norms[1],
+        imbalance_before=uneven[0],
+        imbalance_after=uneven[1],
+        deviation=off,
+        note=note,
     )

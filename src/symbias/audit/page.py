@@ -3,8 +3,9 @@
 from symbias.audit.advice import advice, place, tasks
 from symbias.audit.columns import COLUMNS
 from symbias.audit.figures import Value, heat_maps, profile, spectra
+from symbias.audit.joint import Joint
 from symbias.audit.measure import Row
-from symbias.audit.run import Audit
+from symbias.audit.result import Audit
 from symbias.report.page import Section, render
 
 MOST_ROWS = 5000
@@ -12,7 +13,7 @@ MOST_ROWS = 5000
 
 def audit_page(found: Audit, footer: str) -> str:
     """The page: findings, figures, a row for each bond, a reason for each other array."""
-    sections = [_overview(found), *_products(found), _bonds(found), _arrays(found)]
+    sections = [_overview(found), *_products(found), _bonds(found), *_joint(found), _arrays(found)]
     return render(f"What may move in {found.model}", found.family, sections, footer, sortable=True)
 
 
@@ -141,6 +142,30 @@ def _bonds(found: Audit) -> Section:
     meant = [[name, *text] for name, text in COLUMNS.items()]
     tables.append(("What the numbers mean.", [["column", "what it means", "what to do"], *meant]))
     return Section(title="Every bond", tables=tables)
+
+
+def _joint(found: Audit) -> list[Section]:
+    """Bonds that share arrays."""
+    if not found.joint:
+        return []
+    head = ["bonds", "dimension", "log volume alone", "together at least", "at most", "how"]
+    rows = [
+        [", ".join(j.bonds), *map(_cell, (j.dimension, j.alone, j.lower, j.upper)), _how(j)]
+        for j in found.joint[:MOST_ROWS]
+    ]
+    lead = (
+        "Log volumes of bonds that share arrays do not add: moves of one look in part like moves "
+        "of another. What they have together is at most the sum, if no moves cancel. The residual "
+        "stream is not among them."
+    )
+    table = ("Click to sort.", [head, *rows])
+    return [Section(title="Bonds that share arrays", lead=lead, tables=[table])]
+
+
+def _how(joint: Joint) -> str:
+    if joint.exact:
+        return "computed"
+    return "no bound is known" if joint.lower is None else "bounds"
 
 
 def _arrays(found: Audit) -> Section:

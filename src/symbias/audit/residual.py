@@ -4,16 +4,18 @@ Its ends are the whole model, so they are never stacked: only the sum of their s
 ``d x d``, is kept, and arrays pass by in blocks of rows.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from scipy.linalg import blas
 
 from symbias.audit.measure import Row
+from symbias.audit.threads import blas, in_threads
 from symbias.checkpoints import Numpy, Source
 from symbias.models import Stream
 
 LARGE = 1024  # channels, above which products are taken in single precision
+BLOCK = 1 << 24  # values of a block of rows
 CUT = {np.float32: 1e-6, np.float64: 1e-13}  # relative, below which an eigenvalue counts as zero
 
 
@@ -27,7 +29,8 @@ def measure_stream(stream: Stream, source: Source) -> tuple[Row, Numpy]:
     dtype = np.float32 if stream.size > LARGE else np.float64
     moment = _moment(stream, source, dtype)
     norm = float(np.trace(moment)) / 2
-    k = np.maximum(np.linalg.eigvalsh(moment), 0.0)[::-1]
+    with blas().limit(limits=1):
+        k = np.maximum(np.linalg.eigvalsh(moment), 0.0)[::-1]
     k[k < CUT[dtype] * k[0]] = 0.0
     logs, zeros, low = 0.0, 0, np.inf
     for i in range(stream.size - 1):
@@ -57,26 +60,30 @@ def measure_stream(stream: Stream, source: Source) -> tuple[Row, Numpy]:
 
 
 def _moment(stream: Stream, source: Source, dtype: type[np.floating[Any]]) -> Numpy:
-    total = np.zeros((stream.size, stream.size), order="F")
+    """The sum of ``rows^T rows``: in ``dtype`` within a block of rows, in float64 from there on."""
+    total = np.zeros((stream.size, stream.size))
+    for part in in_threads(_square, _rows(stream, source, dtype)):
+        total += part
+    return total
+
+
+def _square(rows: Numpy) -> Numpy:
+    """``rows^T rows``, of which NumPy computes one half (syrk)."""
+    product: Numpy = rows.T @ rows
+    return product
+
+
+def _rows(stream: Stream, source: Source, dtype: type[np.floating[Any]]) -> Iterator[Numpy]:
+    """All arrays of a stream as rows of its channels, gains absorbed."""
+    size = max(stream.size**2, BLOCK)
     for name, gain in stream.readers:
         scale = None if gain is None else source.read(gain) + float(stream.unit_offset)
-        for rows in source.rows(name, dtype):
+        for rows in source.rows(name, dtype, size):
             if scale is not None:
                 rows *= scale.astype(rows.dtype)
-            _add(total, rows)
+            yield rows
     for name, axis in stream.writers:
         if axis == 1:
-            for rows in source.rows(name, dtype):
-                _add(total, rows)
+            yield from source.rows(name, dtype, size)
         else:
-            _add(total, source.read(name, dtype).reshape(stream.size, -1).T)
-    return np.triu(total) + np.triu(total, 1).T
-
-
-def _add(total: Numpy, rows: Numpy) -> None:
-    """Add ``rows^T rows`` to the upper triangle: half the products of a full one."""
-    product = blas.ssyrk if rows.dtype == np.float32 else blas.dsyrk
-    if rows.flags.c_contiguous:
-        total += product(1.0, rows.T)
-    else:
-        total += product(1.0, np.asfortranarray(rows), trans=1)
+            yield source.read(name, dtype).reshape(stream.size, -1).T

@@ -1,19 +1,20 @@
 """The audit itself: every bond measured, every other array with a reason."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from symbias.audit.advice import advice, place
+from symbias.audit.joint import Joint, joint_volume, sharing
 from symbias.audit.measure import Row, measure
-from symbias.audit.products import Product, products_of
+from symbias.audit.products import products_of
+from symbias.audit.reading import reading_of, reasons_of
 from symbias.audit.residual import measure_stream
-from symbias.audit.squares import Squares, compressed, of_scales
-from symbias.audit.threads import blas
+from symbias.audit.result import Audit
+from symbias.audit.squares import Squares, compressed, of_scales, working
+from symbias.audit.threads import in_threads
 from symbias.checkpoints import (
     Arrays,
     Checkpoint,
@@ -27,87 +28,10 @@ from symbias.checkpoints import (
 from symbias.models import (
     Claim,
     Reading,
-    check_fit,
     may_be_truncated,
-    model_of,
     module_of,
-    reason_for,
-    recognise,
 )
 from symbias.symmetry import Bond
-
-# where configs say how many attention heads there are
-HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads")
-
-
-@dataclass
-class Audit:
-    """What an audit found.
-
-    Attributes
-    ----------
-    model, family
-        What was audited, and as what.
-    rows
-        One per bond and head.
-    reasons
-        Array name to why it belongs to no bond.
-    arrays, parameters
-        How many.
-    notes
-        What a reader should know.
-    spectra
-        Bond name to singular values per head of what the bond leaves unchanged.
-    products
-        Of an adapter: what it adds to each layer.
-    guess
-        The family was read from array names alone.
-    """
-
-    model: str
-    family: str
-    rows: list[Row]
-    reasons: dict[str, str]
-    arrays: int
-    parameters: int
-    notes: list[str] = field(default_factory=list)
-    spectra: dict[str, Numpy] = field(default_factory=dict)
-    products: list[Product] = field(default_factory=list)
-    guess: bool = False
-
-    def summary(self) -> dict[str, Any]:
-        """Totals. Norms are those of the bonds that balancing acts on, one by one."""
-        both = [r for r in self.rows if r.movable]
-        uneven = [r.imbalance for r in self.rows if r.imbalance is not None]
-        worst = max((r for r in self.rows if r.imbalance is not None),
-                    key=lambda r: r.imbalance or 0.0, default=None)  # fmt: skip
-        return {
-            "model": self.model,
-            "family": self.family,
-            "guess": self.guess,
-            "arrays": self.arrays,
-            "parameters": self.parameters,
-            "bonds": len(self.rows),
-            "dimension": sum(r.dimension for r in self.rows),
-            "stabilizers": sum(r.stabilizers for r in self.rows),
-            "norm": sum(r.norm for r in both),
-            "least_norm": sum(r.least_norm or 0.0 for r in both),
-            "median_imbalance": float(np.median(uneven)) if uneven else None,
-            "worst_imbalance": worst.imbalance if worst else None,
-            "worst": place(worst) if worst else None,
-            "dead": sum(r.dead or 0 for r in self.rows),
-            "arrays_without_bond": len(self.reasons),
-        }
-
-    def to_dict(self) -> dict[str, Any]:
-        """Summary, notes, rows and reasons as plain values."""
-        return {
-            "summary": self.summary(),
-            "notes": self.notes,
-            "bonds": [row.to_dict() | {"advice": advice(row)} for row in self.rows],
-            "products": [product.to_dict() for product in self.products],
-            "arrays": [{"array": k, "reason": v} for k, v in self.reasons.items()],
-        }
 
 
 def audit(
@@ -122,8 +46,10 @@ def audit(
 ) -> Audit:
     """Audit the gauge freedom of a model.
 
-    Reads the arrays of one bond at a time: the peak of memory follows the largest bond, not the
-    file. A bond is measured by itself, with all others held where they are.
+    Reads the arrays of one bond at a time and core, four at most: the peak of memory follows the
+    largest bonds, not the file. A bond is measured by itself, with all others held where they are;
+    those that share arrays also have a joint log volume, or bounds of it. Arrays of two bytes a
+    number or less are squared in single precision: no column is off by more than 1e-6.
 
     Parameters
     ----------
@@ -142,7 +68,7 @@ def audit(
     residual
         Measure the residual stream of RMSNorm models too: it takes most of the time of large ones.
     progress
-        Called with bonds done and their number.
+        Called with how many bonds, sets of them and residual streams are done, and of how many.
 
     Raises
     ------
@@ -155,42 +81,95 @@ def audit(
         model=shown(source.path.name or source.path),
         family=found.family,
         rows=[],
-        reasons=_reasons(source, found),
-        arrays=len(source.entries),
+        reasons=reasons_of(source, found),
+        arrays=len(source.entries) + len(source.parts),
         parameters=sum(e.size for e in source.entries.values()),
         notes=list(found.notes),
         guess=found.guess,
     )
-    under = _base_of(found, base)
     squares = Squares(source, found.claims)
-    for done, claim in enumerate(found.claims):
-        with blas().limit(limits=None if claim.bond.group.size > 256 else 1):
-            if of_scales(claim.bond):
-                x, y = squares.blocks(claim.bond)
-            else:
-                params = {name: source.read(name) for name in claim.bond.arrays}
-                x, y = compressed(claim.bond, params)
-            rows, spectrum = measure(
-                _with_eps(claim, source), x, y, source.shapes, _grain(claim, source)
-            )
+    sets = sharing([claim.bond for claim in found.claims])
+    steps = _steps(len(found.claims) + len(sets) + len(found.streams), progress)
+    blocks = _measure_bonds(result, found, source, squares, _base_of(found, base), steps)
+    _measure_sets(result, sets, source, squares, blocks, steps)
+    for stream in found.streams if residual else ():
+        row, spectrum = measure_stream(stream, source)
+        result.rows.append(row)
+        result.spectra[row.bond] = spectrum
+        next(steps)
+    return result
+
+
+def _steps(total: int, progress: Callable[[int, int], None] | None) -> Iterator[None]:
+    """Each ``next`` reports one more of ``total``."""
+    for done in range(total):
+        if progress:
+            progress(done + 1, total)
+        yield
+
+
+def _measure_bonds(
+    result: Audit,
+    found: Reading,
+    source: Source,
+    squares: Squares,
+    base: Checkpoint | None,
+    steps: Iterator[None],
+) -> dict[str, tuple[Numpy, Numpy]]:
+    """Rows, spectra and products of all bonds; returns the compressed blocks of matrix groups."""
+    blocks = {}
+    measured = in_threads(lambda claim: _measured(claim, source, squares), found.claims)
+    for claim, (rows, spectrum, sides) in zip(found.claims, measured, strict=True):
         if claim.thin and not may_be_truncated(source.config, module_of(claim)):
             rows = [replace(row, truncatable=False) for row in rows]
         result.rows += rows
         result.spectra[claim.bond.name] = spectrum
         if claim.thin:
-            result.products += products_of(claim, spectrum, source.shapes, source.config, under)
-        if progress:
-            progress(done + 1, len(found.claims) + len(found.streams))
-    if lost := sum(product.share is None for product in result.products) if under else 0:
+            result.products += products_of(claim, spectrum, source.shapes, source.config, base)
+        elif not of_scales(claim.bond):
+            blocks[claim.bond.name] = sides
+        next(steps)
+    if lost := sum(product.share is None for product in result.products) if base else 0:
         what = "has no weight of that name and size"
         result.notes.append(
             f"no share for {lost} of {len(result.products)} products: --base {what}"
         )
-    for stream in found.streams if residual else ():
-        row, spectrum = measure_stream(stream, source)
-        result.rows.append(row)
-        result.spectra[row.bond] = spectrum
-    return result
+    return blocks
+
+
+def _measure_sets(
+    result: Audit,
+    sets: Sequence[tuple[Bond, ...]],
+    source: Source,
+    squares: Squares,
+    blocks: Mapping[str, tuple[Numpy, Numpy]],
+    steps: Iterator[None],
+) -> None:
+    """The joint log volume of every set of bonds that share arrays."""
+    own: dict[str, list[Row]] = {}
+    for row in result.rows:
+        own.setdefault(row.bond, []).append(row)
+
+    def together(bonds: tuple[Bond, ...]) -> Joint:
+        rows = [row for bond in bonds for row in own[bond.name]]
+        return joint_volume(bonds, rows, source, squares, blocks)
+
+    for joint in in_threads(together, sets):
+        result.joint.append(joint)
+        next(steps)
+
+
+def _measured(
+    claim: Claim, source: Source, squares: Squares
+) -> tuple[list[Row], Numpy, tuple[Numpy, Numpy]]:
+    """Rows, spectrum and compressed blocks of one bond."""
+    if of_scales(claim.bond):
+        x, y = squares.blocks(claim.bond)
+    else:
+        dtype = working(source, claim.bond.arrays)
+        x, y = compressed(claim.bond, {n: source.read(n, dtype) for n in claim.bond.arrays})
+    rows, spectrum = measure(_with_eps(claim, source), x, y, source.shapes, _grain(claim, source))
+    return rows, spectrum, (x, y)
 
 
 def _base_of(found: Reading, base: Path | str | None) -> Checkpoint | None:
@@ -218,55 +197,3 @@ def _with_eps(claim: Claim, source: Source) -> Claim:
         off = claim.eps / (least + claim.eps) if least + claim.eps > 0 else 1.0
         note += f": a unit of log scale changes the normalised channel by {off:.2g} at most"
     return replace(claim, note=note)
-
-
-def reading_of(
-    source: Source,
-    bonds: Iterable[Bond | Claim] | None,
-    heads: int | None = None,
-    family: str | None = None,
-) -> Reading:
-    """The claims on a source: given ones, or those of its family."""
-    config = dict(source.config)
-    if heads is not None:
-        for key in (*HEADS, "encoder_attention_heads", "decoder_attention_heads"):
-            if config.get(key) not in (None, heads):
-                raise CheckpointError(
-                    f"{heads} heads were given; config.json says {key} is {shown(config[key])}"
-                )
-        config |= dict.fromkeys(HEADS, heads)
-    model = model_of(source, config)
-    if bonds is None:
-        found = recognise(model, family, source.partial)
-        found.notes = [*source.notes, *found.notes]
-        return found
-    if family is not None:
-        raise CheckpointError("give bonds or a family, not both")
-    claims = [b if isinstance(b, Claim) else Claim(b, "given") for b in bonds]
-    names: set[str] = set()
-    for claim in claims:
-        if claim.bond.name in names:
-            raise CheckpointError(f"two bonds are named {shown(claim.bond.name)!r}")
-        names.add(claim.bond.name)
-        if any(len(leg.ends) > 1 or leg.power != 1 for leg in claim.bond.legs):
-            raise CheckpointError(
-                f"bond {shown(claim.bond.name)!r}: ends over several arrays and weighted scales "
-                "are not audited"
-            )
-        try:
-            check_fit(model, claim)
-        except (ValueError, TypeError) as error:
-            raise CheckpointError(shown(error)) from None
-    reasons = [(".*", "no given bond names it")]
-    return Reading("given bonds", claims, reasons=reasons, notes=list(source.notes))
-
-
-def _reasons(source: Source, found: Reading) -> dict[str, str]:
-    held = {name for claim in found.claims for name in claim.bond.arrays}
-    held |= {name for s in found.streams for name, _ in (*s.readers, *s.writers)}
-    reasons = {}
-    for name, entry in source.entries.items():
-        if name not in held:
-            dtype = f"{entry.dtype} is not a floating dtype that can be measured"
-            reasons[name] = reason_for(found, name) if entry.floating else dtype
-    return reasons | found.missing

@@ -1,7 +1,8 @@
 """Checkpoints on disk: headers, dtypes, arrays read by name, copies written whole or not at all."""
 
-from symbias.checkpoints.checkpoint import Checkpoint, Numpy, open_checkpoint, precision
-from symbias.checkpoints.headers import CheckpointError, read_small, shown
+from symbias.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from symbias.checkpoints.dtypes import is_coarse, precision
+from symbias.checkpoints.headers import CheckpointError, Numpy, read_small, shown
 from symbias.checkpoints.rewrite import Draft, check_out, draft, leftovers
 from symbias.checkpoints.sources import Arrays, Source
 from symbias.checkpoints.write import write_file
@@ -15,6 +16,7 @@ __all__ = [
     "Source",
     "check_out",
     "draft",
+    "is_coarse",
     "leftovers",
     "open_checkpoint",
     "precision",

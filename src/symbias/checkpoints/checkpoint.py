@@ -3,30 +3,34 @@
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import DTypeLike
 
+from symbias.checkpoints.dtypes import bytes_of, check_stored, check_values, convert
 from symbias.checkpoints.formats import advice_on, what_is_there
 from symbias.checkpoints.headers import (
+    BITS,
     CheckpointError,
     Entry,
+    Numpy,
+    Scale,
     open_regular,
     parse_json,
     read_header,
     read_small,
     shown,
 )
+from symbias.checkpoints.scaled import logical, powers, scaled
 
-Numpy = np.ndarray[Any, Any]
-BLOCK = 1 << 24  # bytes converted at a time
+BLOCK = 1 << 22  # values of a block of rows
+CHUNK = 1 << 17  # values converted at a time: they stay in the cache
 MAX_JSON = 50_000_000
-LARGEST = 1e120  # whose squares, summed over any array, stay finite
-_STORED = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 _WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _ADAPTER = "adapter_model.safetensors"
 _CONFIGS = ("config.json", "adapter_config.json")
@@ -53,6 +57,8 @@ class Checkpoint:
         What a reader should know of how it was opened.
     partial
         Why the arrays of a model are not all here, empty if nothing says so.
+    parts
+        Arrays that are a part of another: name to that of the weight whose scales they are.
     """
 
     path: Path
@@ -62,6 +68,7 @@ class Checkpoint:
     metadata: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     partial: str = ""
+    parts: dict[str, str] = field(default_factory=dict)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -71,53 +78,68 @@ class Checkpoint:
     def read(self, name: str, dtype: DTypeLike = np.float64) -> Numpy:
         """One array, in ``dtype``. Reads that part of the file and nothing else."""
         entry = self.entries[name]
-        out = np.empty(entry.size, dtype=dtype)
-        done = 0
-        for block in self._blocks(entry, 0, entry.size):
-            out[done : done + len(block)] = block
-            done += len(block)
-        return out.reshape(entry.shape)
+        out = np.empty(entry.shape, dtype)
+        if entry.scale is None:
+            with _reading(entry) as stream:
+                fill(stream, entry, out.reshape(-1))
+            return out
+        first = 0
+        for rows in self.rows(name, np.float32):
+            out[first : first + len(rows)] = rows.reshape(-1, *entry.shape[1:])
+            first += len(rows)
+        return out
 
-    def rows(self, name: str, dtype: DTypeLike = np.float32) -> Iterator[Numpy]:
-        """Blocks of whole rows of one array, ``(rows, rest)``, ``BLOCK`` bytes or so at a time."""
+    def rows(self, name: str, dtype: DTypeLike = np.float32, size: int = BLOCK) -> Iterator[Numpy]:
+        """Blocks of whole rows of one array, ``(rows, rest)``, of ``size`` values or so."""
         entry = self.entries[name]
+        scales = None if entry.scale is None else _scales(entry.scale)
         rest = entry.size // entry.shape[0] if entry.size else 0
-        step = max(1, BLOCK // (4 * max(rest, 1)))
-        for first in range(0, entry.shape[0] if rest else 0, step):
-            count = min(step, entry.shape[0] - first)
-            out = np.empty(count * rest, dtype=dtype)
-            done = 0
-            for block in self._blocks(entry, first * rest, count * rest):
-                out[done : done + len(block)] = block
-                done += len(block)
-            yield out.reshape(count, rest)
-
-    def _blocks(self, entry: Entry, first: int, count: int) -> Iterator[Numpy]:
-        """Values ``first ... first + count`` of an array, finite, as they come."""
-        stored = np.dtype(_STORED[entry.dtype])
-        step = BLOCK // 4
-        try:
-            with open_regular(entry.file) as stream:
-                stream.seek(entry.start + first * stored.itemsize)
-                for begin in range(0, count, step):
-                    part = np.empty(min(step, count - begin), stored)
-                    if read_into(stream, part.data.cast("B")) != part.nbytes:
-                        raise CheckpointError(f"{shown(entry.file)}: truncated while it was read")
-                    values = from_stored(part, entry.dtype)
-                    check_values(entry.name, values)
-                    yield values
-        except OSError as error:
-            raise CheckpointError(f"{shown(entry.file)}: {error.strerror}") from None
+        step = max(1, size // max(rest, 1))
+        with _reading(entry) as stream:
+            for first in range(0, entry.shape[0] if rest else 0, step):
+                count = min(step, entry.shape[0] - first)
+                if scales is None:
+                    out = np.empty((count, rest), dtype)
+                    fill(stream, entry, out.reshape(-1))
+                else:
+                    codes = np.empty((count, rest * BITS[entry.dtype] // 8), np.uint8)
+                    fill(stream, entry, codes.reshape(-1))
+                    out = scaled(entry, codes, scales, first)
+                    check_values(name, out)
+                yield out.astype(dtype, copy=False)
 
 
-def check_values(name: str, values: Numpy) -> None:
-    """Raise CheckpointError unless values are finite, and so are sums of their squares."""
-    if not np.isfinite(values).all():
-        raise CheckpointError(f"array {shown(name)!r} holds values that are not finite")
-    if values.dtype == np.float64 and np.abs(values).max(initial=0.0) > LARGEST:
-        raise CheckpointError(
-            f"array {shown(name)!r} holds values above {LARGEST:.0e}: their squares overflow"
-        )
+def _scales(scale: Scale) -> Numpy:
+    """The scales of an array, in float32."""
+    held = bytes_of(scale.entry.dtype) == "<u1"
+    out = np.empty(scale.entry.size, np.uint8 if held else np.float32)
+    with _reading(scale.entry) as stream:
+        fill(stream, scale.entry, out)
+    out = powers(out) if held else out
+    check_values(scale.entry.name, out)
+    return out.reshape(scale.shape)
+
+
+@contextmanager
+def _reading(entry: Entry) -> Iterator[FileIO]:
+    """The file of an array, at its first value."""
+    try:
+        with open_regular(entry.file) as stream:
+            stream.seek(entry.start)
+            yield stream
+    except OSError as error:
+        raise CheckpointError(f"{shown(entry.file)}: {error.strerror}") from None
+
+
+def fill(stream: FileIO, entry: Entry, out: Numpy) -> None:
+    """The next values of an array, finite, converted piece by piece while they are in the cache."""
+    part = np.empty(min(CHUNK, out.size), bytes_of(entry.dtype))
+    for begin in range(0, out.size, CHUNK):
+        values = part[: out.size - begin]
+        if read_into(stream, values.data.cast("B")) != values.nbytes:
+            raise CheckpointError(f"{shown(entry.file)}: truncated while it was read")
+        check_stored(entry.name, values, entry.dtype)
+        convert(values, entry.dtype, out[begin : begin + CHUNK])
 
 
 def read_into(stream: FileIO, view: memoryview) -> int:
@@ -129,29 +151,6 @@ def read_into(stream: FileIO, view: memoryview) -> int:
             break
         done += got
     return done
-
-
-def from_stored(part: Numpy, dtype: str) -> Numpy:
-    """Stored values as numbers NumPy computes with: bfloat16 is the upper half of a float32."""
-    if dtype == "BF16":
-        return (part.astype("<u4") << np.uint32(16)).view("<f4")
-    return part
-
-
-def to_stored(values: Numpy, dtype: str) -> Numpy:
-    """Float64 rounded to a stored dtype, to nearest even."""
-    if dtype != "BF16":
-        with np.errstate(over="ignore"):
-            return values.astype(_STORED[dtype])
-    import ml_dtypes
-
-    with np.errstate(over="ignore"):
-        return values.astype(ml_dtypes.bfloat16).view("<u2")
-
-
-def precision(dtype: str) -> float:
-    """Distance from 1 to the next number of a stored dtype, or of one of NumPy's."""
-    return 2.0**-7 if dtype == "BF16" else float(np.finfo(_STORED.get(dtype, dtype)).eps)
 
 
 def open_checkpoint(path: Path | str) -> Checkpoint:
@@ -202,7 +201,8 @@ def open_checkpoint(path: Path | str) -> Checkpoint:
     alone = f"{shown(path)}: one of {int(shard[1])} shards: give their folder" if shard else ""
     partial = alone if shard and int(shard[1]) > 1 else ""
     config = _config(folder, files[0])
-    return Checkpoint(path, entries, tuple(files), config, metadata, notes, partial)
+    entries, parts = logical(entries, config)
+    return Checkpoint(path, entries, tuple(files), config, metadata, notes, partial, parts)
 
 
 Files = tuple[list[Path], dict[str, str] | None, tuple[str, ...]]

@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from io import FileIO
 from math import prod
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
+import numpy as np
+
+Numpy = np.ndarray[Any, Any]
 MAX_HEADER = 100_000_000
 MAX_NAME = 1_000
 # bits per value
@@ -31,7 +34,10 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True)
 class Entry:
-    """Where one array lies: its file, and its bytes ``start ... stop`` there."""
+    """Where one array lies: its file, and its bytes ``start ... stop`` there.
+
+    With ``scale`` these are codes of numbers that another array scales.
+    """
 
     name: str
     file: Path
@@ -39,6 +45,7 @@ class Entry:
     shape: tuple[int, ...]
     start: int
     stop: int
+    scale: "Scale | None" = None
 
     @property
     def size(self) -> int:
@@ -48,7 +55,16 @@ class Entry:
     @property
     def floating(self) -> bool:
         """Whether the values can be measured."""
-        return self.dtype in FLOATS
+        return self.dtype in FLOATS or self.scale is not None
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The scales of an array: where they lie, their shape, and the block of each axis."""
+
+    entry: Entry
+    shape: tuple[int, ...]
+    blocks: tuple[int, ...]
 
 
 def read_header(path: Path) -> tuple[dict[str, Entry], dict[str, str]]:

@@ -13,8 +13,9 @@ import numpy as np
 
 from symbias._core import ending
 from symbias._core.files import sync
-from symbias.checkpoints.checkpoint import Checkpoint, Numpy, to_stored
-from symbias.checkpoints.headers import CheckpointError, shown
+from symbias.checkpoints.checkpoint import Checkpoint, read_into
+from symbias.checkpoints.dtypes import to_stored
+from symbias.checkpoints.headers import CheckpointError, Numpy, shown
 
 _FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # these name the source
 _WEIGHTS = (".bin", ".safetensors", ".h5", ".onnx", ".msgpack", ".pt", ".pth", ".gguf")
@@ -37,15 +38,18 @@ class Draft:
         self.unchanged: list[str] = []
         self.changed: list[str] = []
 
-    def put(self, name: str, values: Numpy, before: Numpy) -> None:
-        """Round to the array's dtype and write it in place, where it was not that ``before``."""
+    def put(self, name: str, values: Numpy) -> None:
+        """Round to the array's dtype and write it in place, where it is not that already."""
         entry = self.checkpoint.entries[name]
         stored = to_stored(values.reshape(-1), entry.dtype)
-        if np.array_equal(stored, to_stored(before.reshape(-1), entry.dtype)):
-            return
-        self.changed.append(name)
         data = stored.data.cast("B")
         with entry.file.open("r+b", buffering=0) as stream:
+            stream.seek(entry.start)
+            there = np.empty_like(stored)
+            read_into(stream, there.data.cast("B"))
+            if np.array_equal(stored, there):
+                return
+            self.changed.append(name)
             stream.seek(entry.start)
             done = 0
             while done < len(data):

@@ -8,7 +8,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from symbias.checkpoints.checkpoint import Numpy, check_values
+from symbias.checkpoints.checkpoint import BLOCK
+from symbias.checkpoints.dtypes import check_values
+from symbias.checkpoints.headers import Numpy
 
 Shape = tuple[int, ...]
 
@@ -50,11 +52,16 @@ class Source(Protocol):
     def partial(self) -> str: ...
 
     @property
+    def parts(self) -> Mapping[str, str]: ...
+
+    @property
     def shapes(self) -> dict[str, Shape]: ...
 
     def read(self, name: str, dtype: DTypeLike = np.float64) -> Numpy: ...
 
-    def rows(self, name: str, dtype: DTypeLike = np.float32) -> Iterator[Numpy]: ...
+    def rows(
+        self, name: str, dtype: DTypeLike = np.float32, size: int = BLOCK
+    ) -> Iterator[Numpy]: ...
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,7 @@ class Arrays:
     path = Path("arrays")
     notes: tuple[str, ...] = ()
     partial = ""
+    parts: Mapping[str, str] = {}
 
     def __init__(self, arrays: Mapping[str, ArrayLike]) -> None:
         self.config: dict[str, object] = {}
@@ -89,6 +97,9 @@ class Arrays:
         check_values(name, values)
         return values
 
-    def rows(self, name: str, dtype: DTypeLike = np.float32) -> Iterator[Numpy]:
+    def rows(self, name: str, dtype: DTypeLike = np.float32, size: int = BLOCK) -> Iterator[Numpy]:
         values = self.read(name, dtype)
-        yield values.reshape(len(values), -1)
+        values = values.reshape(len(values), -1)
+        step = max(1, size // max(values.shape[1], 1))
+        for first in range(0, len(values) if values.size else 0, step):
+            yield values[first : first + step]

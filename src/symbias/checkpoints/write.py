@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from symbias.checkpoints.checkpoint import Checkpoint, Numpy, to_stored
-from symbias.checkpoints.headers import BITS, open_regular
+from symbias.checkpoints.checkpoint import Checkpoint
+from symbias.checkpoints.dtypes import to_stored
+from symbias.checkpoints.headers import BITS, CheckpointError, Numpy, open_regular, shown
 
 CHUNK = 1 << 26  # bytes copied at a time
 
@@ -18,7 +19,15 @@ def write_file(
     """Write the arrays of ``source``: those in ``changed`` rounded to their dtype, of any shape.
 
     All others are copied byte by byte. Widest dtypes first, so that all are aligned.
+
+    Raises
+    ------
+    CheckpointError
+        Where arrays have scales beside them.
     """
+    if source.parts:
+        name = next(iter(source.parts.values()))
+        raise CheckpointError(f"array {shown(name)!r} is quantized: save it as bfloat16 first")
     order = sorted(source.entries.values(), key=lambda e: (-BITS[e.dtype], e.name))
     header: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
     start = 0

@@ -93,6 +93,7 @@ class Model:
     shapes: dict[str, Shape]
     config: Mapping[str, object]
     unmeasured: Mapping[str, str] = field(default_factory=dict)
+    scaled: Mapping[str, str] = field(default_factory=dict)
 
     def __contains__(self, name: object) -> bool:
         return name in self.shapes
@@ -179,7 +180,8 @@ class Model:
 def model_of(source: Source, config: Mapping[str, object] | None = None) -> Model:
     """What a family may look at; ``config`` in place of the source's own."""
     unmeasured = {name: e.dtype for name, e in source.entries.items() if not e.floating}
-    return Model(source.shapes, source.config if config is None else config, unmeasured)
+    scaled = {name: source.entries[name].dtype for name in source.parts.values()}
+    return Model(source.shapes, source.config if config is None else config, unmeasured, scaled)
 
 
 def _natural(text: str) -> list[str | int]:

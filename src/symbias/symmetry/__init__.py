@@ -5,13 +5,14 @@ from symbias.symmetry.balancing import (
     Balanced,
     Gauge,
     balance,
+    balancing_of_blocks,
     check_balanceable,
     least_norm,
 )
 from symbias.symmetry.bonds import Bond, Symmetry
 from symbias.symmetry.checks import check_invariance, validate
 from symbias.symmetry.discovery import Discovery, discover
-from symbias.symmetry.ends import EndSpec
+from symbias.symmetry.ends import End, EndSpec
 from symbias.symmetry.generators import gram
 from symbias.symmetry.groups import (
     ComplexScaling,
@@ -32,6 +33,7 @@ __all__ = [
     "Bond",
     "ComplexScaling",
     "Discovery",
+    "End",
     "EndSpec",
     "Gauge",
     "GeneralLinear",
@@ -45,6 +47,7 @@ __all__ = [
     "WeightedRescaling",
     "act",
     "balance",
+    "balancing_of_blocks",
     "charges",
     "check_balanceable",
     "check_invariance",

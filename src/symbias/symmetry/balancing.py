@@ -10,6 +10,7 @@ from array_api_compat import is_torch_array
 from symbias._core.arrays import Array, Params, constant
 from symbias.symmetry.bonds import Bond, Symmetry
 from symbias.symmetry.elimination import Elimination
+from symbias.symmetry.groups import Group
 from symbias.symmetry.scales import Term, laplacian, marginal, terms
 
 Numpy = np.ndarray[Any, Any]
@@ -96,6 +97,23 @@ def least_norm(
         if bond.loops:
             raise ValueError(f"bond {bond.name!r} acts twice on one array: no balance is known")
     return _sweep(bonds, work, tolerance, max_sweeps)
+
+
+def balancing_of_blocks(
+    group: Group, x: Numpy, y: Numpy, tolerance: float, max_sweeps: int
+) -> tuple[Numpy, Numpy] | None:
+    """What moves one bond, coupled to none, to least norm, from blocks with its ``M`` and ``N``.
+
+    None where it is there already.
+    """
+    done = None
+    for _ in range(max_sweeps):
+        if group.residual(x, y).max() <= tolerance:
+            break
+        g, h = group.balancing(x, y)
+        x, y = group.apply(np, g, x), group.apply(np, h, y)
+        done = (g, h) if done is None else group.compose((g, h), done)
+    return done
 
 
 def check_balanceable(symmetry: Symmetry) -> None:

@@ -12,6 +12,7 @@ from symbias._core.arrays import Array, Params, constant, namespace
 from symbias._core.numbers import is_whole
 from symbias.symmetry.groups import Group, Rescaling, WeightedRescaling
 
+NONE = np.zeros(0, dtype=int)
 Names = str | tuple[str, ...]
 EndSpec = tuple[Names, int | None] | tuple[Names, int | None, Any]
 
@@ -85,6 +86,10 @@ class End:
     def _entries(self) -> np.ndarray:
         assert self.rows is not None
         return self.rows[self.rows >= 0]
+
+    def outside(self, length: int) -> np.ndarray:
+        """Entries along the axis that the bond leaves alone."""
+        return np.setdiff1d(np.arange(length), self._entries) if self.rows is not None else NONE
 
     def entries(self, shape: Sequence[int]) -> int:
         """How many numbers of an array of this shape the bond acts on."""

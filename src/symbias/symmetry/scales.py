@@ -34,14 +34,14 @@ def terms(xp: Any, bonds: Sequence[Bond], params: Params) -> list[Term] | None:
     result = []
     for name in dict.fromkeys(name for bond in bonds for name in bond.arrays):
         ends = [(i, end) for i, bond in enumerate(bonds) for end in bond.ends if end.name == name]
-        term = _term(xp, ends, params[name])
-        if term is None:
+        found = _of_array(xp, ends, params[name])
+        if found is None:
             return None
-        result.append(term)
+        result += found
     return result
 
 
-def _term(xp: Any, ends: list[tuple[int, End]], array: Array) -> Term | None:
+def _of_array(xp: Any, ends: list[tuple[int, End]], array: Array) -> list[Term] | None:
     axes = list(dict.fromkeys(end.axis for _, end in ends))
     weights = array * array
     if axes == [None]:
@@ -52,17 +52,40 @@ def _term(xp: Any, ends: list[tuple[int, End]], array: Array) -> Term | None:
         others = tuple(i for i in range(array.ndim) if i not in axes)
         axes = [a for a in range(array.ndim) if a in axes]
         weights = xp.sum(weights, axis=others)
-    scales = []
-    for position, axis in enumerate(axes):
-        here = [(i, end) for i, end in ends if end.axis == axis]
+    return _pooled(xp, weights, [[(i, end) for i, end in ends if end.axis == a] for a in axes], 0)
+
+
+def _pooled(
+    xp: Any, weights: Array, axes: list[list[tuple[int, End]]], first: int
+) -> list[Term] | None:
+    """Terms of weights with these ends on each axis, of which those before ``first`` are pooled.
+
+    Entries that the end of an axis leaves out are terms of the ends of all other axes.
+    """
+    result: list[Term] = []
+    for position in range(first, len(axes)):
+        here = axes[position]
         size = here[0][1].heads * here[0][1].size
         plain = here[0][1].rows is None and weights.shape[position] == size
         if len(here) == 1 and not plain:
-            weights = _pool(xp, replace(here[0][1], axis=position), weights)
+            end = replace(here[0][1], axis=position)
+            outside = end.outside(weights.shape[position])
+            rest = axes[:position] + axes[position + 1 :]
+            if outside.size and rest:
+                left = xp.take(weights, constant(outside, weights, index=True), axis=position)
+                found = _pooled(xp, xp.sum(left, axis=position), rest, position)
+                if found is None:
+                    return None
+                result += found
+            weights = _pool(xp, end, weights)
         elif not plain or any(e.rows is not None or e.heads * e.size != size for _, e in here):
             return None
-        scales += [(i, -1 if end.dual else 1, position) for i, end in here]
-    return Term(weights, tuple(scales))
+    scales = [
+        (i, -1 if end.dual else 1, position)
+        for position, here in enumerate(axes)
+        for i, end in here
+    ]
+    return [Term(weights, tuple(scales)), *result]
 
 
 def _pool(xp: Any, end: End, weights: Array) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 from symbias.checkpoints import CheckpointError, shown
 from symbias.models.claims import Claim, Model, Reading, Stream
 from symbias.models.families import bart, bert, gpt2, llama, lora, neox, resnet, vgg, vit
-from symbias.models.families.quantized import packed, quantized
+from symbias.models.families.quantized import packed, quantized, times_scale
 from symbias.symmetry import Symmetry
 
 MOST_NOTES = 5
@@ -55,6 +55,8 @@ def recognise(model: Model, family: str | None = None, partial: str = "") -> Rea
                 why = "though its code is its own (auto_map)" if own else "from array names alone"
                 why = why if found.guess else "because you say so"
                 found.notes.insert(0, f"read as {found.family} {why}: {ASSUMED}")
+            if model.scaled:
+                found.notes.insert(0, times_scale(model))
             if scheme := quantized(model):
                 scheme = f"config.json says that its weights are quantized ({scheme})"
             found.unsure = found.unsure or partial or scheme

@@ -85,6 +85,8 @@ def _above(side: Numpy, grain: float) -> Numpy:
     Entries that are off by up to half of ``grain`` times themselves make a matrix of noise with a
     spectral norm of at most about grain |A|_F / sqrt(3 r), for r rows and at least as many columns.
     """
+    noise = grain * np.sqrt(np.sum(side * side, axis=(-1, -2)) / (3 * side.shape[-2]))[..., None]
+    if np.all(np.linalg.svdvals(side) > noise):
+        return side
     u, s, vt = np.linalg.svd(side, full_matrices=False)
-    noise = grain * np.sqrt(np.sum(s * s, axis=-1, keepdims=True) / (3 * side.shape[-2]))
     return (u * np.where(s > noise, s, 0.0)[..., None, :]) @ vt
