@@ -971,6 +971,8 @@ ELSEWHERE = (
     "parametrize.remove_parametrizations",  # tests/torch
     "take the module before scripting",
     "if you know its bonds, give them with --bonds",  # tests/audit
+    "of a smaller model of its kind, and give them with --bonds",  # tests/models
+    "no config that could be shrunk: give factory and run",
     "no exact square synthesis",  # tests/designs
     "so with --family",
     "give the folder of an adapter",  # tests/adapters
