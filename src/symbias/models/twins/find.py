@@ -207,7 +207,7 @@ def _searched(module: Any, run: Run | None) -> tuple[_Twin, Account]:
     start = time.perf_counter()
     own = _runner(module, run)
     with restored(module, without_eps(module)):
-        discovery = search(ModuleDraws(module, own))
+        discovery = search(ModuleDraws(module, own), between=False)
     left = len(discovery.unnamed) + len(discovery.unnamed_shifts)
     count = sum(p.numel() for p in module.parameters())
     account = Account(count, discovery.dim, left, time.perf_counter() - start)

@@ -136,8 +136,11 @@ def discover(
     return search(TracedDraws(predict, whole, inputs, seed))
 
 
-def search(draws: Draws) -> Discovery:
-    """All linear symmetries of the predictor behind ``draws``; see `discover`."""
+def search(draws: Draws, *, between: bool = True) -> Discovery:
+    """All linear symmetries of the predictor behind ``draws``; see `discover`.
+
+    Without ``between``, on axes alone: maps from one array to another are not looked for.
+    """
     shapes = draws.shapes
     longest = max((n for shape in shapes.values() for n in shape), default=1)
 
@@ -153,7 +156,7 @@ def search(draws: Draws) -> Discovery:
     dim = found.shape[1] - trivial.shape[1]
     missed: tuple[str, ...] = NEVER
     seen = seen_part(shifts)
-    algebra = whole_algebra(draws, seen)
+    algebra = whole_algebra(draws, seen) if between else "not asked for"
     if isinstance(algebra, str):
         missed = (f"maps between arrays, and entry by entry: {algebra}", *NEVER)
         left = left_of(found, trivial, *(columns for _, columns in named))
