@@ -17,7 +17,8 @@ import transformers as tf
 
 from symbias.audit import open_checkpoint
 from symbias.audit.gauge import apply, components, least
-from symbias.audit.run import reading_of
+from symbias.audit.reading import reading_of
+from symbias.audit.squares import compressed
 from symbias.models import Claim
 from symbias.models.twins import find_bonds
 from symbias.models.twins.confirm import Function
@@ -156,7 +157,8 @@ def moved_by_balancing(bonds: list[Bond], model: Any) -> float:
     function = Function(model, lambda module: outputs_of(module, inputs))
     arrays = {name: p.detach().numpy().copy() for name, p in model.named_parameters()}
     for group in components([Claim(bond, "found") for bond in bonds]):
-        gauge, _ = least(group, arrays, dict.fromkeys(arrays, 1e-14))
+        blocks = {bond.name: compressed(bond, arrays) for bond in group}
+        gauge, _ = least(group, arrays, blocks, dict.fromkeys(arrays, 1e-14))
         arrays |= apply(group, gauge, arrays)
     return function.change({name: torch.from_numpy(np.asarray(a)) for name, a in arrays.items()})
 

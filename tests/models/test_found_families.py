@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 from typer.testing import CliRunner  # noqa: E402
 
 from symbias.audit import open_checkpoint  # noqa: E402
-from symbias.audit.run import reading_of  # noqa: E402
+from symbias.audit.reading import reading_of  # noqa: E402
 from symbias.cli import app  # noqa: E402
 from symbias.models.twins import find_bonds  # noqa: E402
 from symbias.models.twins.shrink import shrunken  # noqa: E402

@@ -26,7 +26,7 @@ def discovered(model: Path, *, show: bool) -> Discovered:
         source = open_checkpoint(model)
         module = twins.load_model(source)
         with progress("discover", None, show=show) as report:
-            found = twins.find_bonds(module, progress=lambda line: report(0, line, 0))
+            found = twins.find_bonds(module, progress=lambda line: report(0, line))
         claims = twins.claims_for(found, source)
     except (CheckpointError, ValueError, TypeError, RuntimeError) as error:
         raise InputError(str(error)) from None

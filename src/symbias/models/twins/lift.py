@@ -39,7 +39,7 @@ def lifted(
     if not groups:
         return
     triples = _triples(bond, twins, full, groups[0])
-    for reading in islice(_readings(bond, other, twins[0], full, triples, groups[0]), MOST):
+    for reading in islice(_readings(bond, other, full, triples, groups[0]), MOST):
         try:
             yield [_at(bond, reading, group) for group in groups]
         except ValueError:
@@ -85,7 +85,7 @@ class Reading:
 
 
 def _readings(
-    bond: Bond, other: Bond | None, twin: Sized, full: Sized, triples: list[Triple],
+    bond: Bond, other: Bond | None, full: Sized, triples: list[Triple],
     group: Mapping[str, Sequence[str]],
 ) -> Iterator[Reading]:  # fmt: skip
     specs = [*bond.vectors, *bond.covectors]

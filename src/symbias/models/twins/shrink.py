@@ -64,7 +64,7 @@ def shrunken(config: Any, twin: int, layers: int) -> Any:
         part = getattr(small, key, None)
         if part is not None and hasattr(part, "to_dict"):
             setattr(small, key, shrunken(part, twin, layers))
-    raw = _raw(config)
+    raw = config.to_dict()
     values: dict[str, Any] = {k: v[twin] for k, v in SIZES.items() if raw.get(k)}
     values |= {k: (5, 8)[twin] for k in UNITS if k in raw}
     values |= dict.fromkeys((k for k in LAYERS if raw.get(k)), layers)
@@ -78,7 +78,8 @@ def shrunken(config: Any, twin: int, layers: int) -> Any:
     if raw.get("image_size") and not raw.get("depths"):
         values |= {"image_size": (4, 6)[twin], "patch_size": 2}
     values |= {k: 0.0 for k, v in raw.items() if _is_rate(k) and isinstance(v, float)}
-    values |= {k: _token(v, values) for k, v in raw.items() if k.endswith("token_id")}
+    special = [k for k, v in raw.items() if k.endswith("token_id") and v is not None]
+    values |= dict.fromkeys(special, 0)  # inside the vocabulary
     if isinstance(raw.get("rope_parameters"), dict):
         values["rope_parameters"] = _turned(raw["rope_parameters"], twin)
     for key, value in values.items():
@@ -86,11 +87,6 @@ def shrunken(config: Any, twin: int, layers: int) -> Any:
     plain = type(config).from_dict(small.to_dict())
     plain._attn_implementation = plain._experts_implementation = "eager"
     return plain
-
-
-def _raw(config: Any) -> dict[str, Any]:
-    """What a configuration says, under the names it was made with."""
-    return dict(config.to_dict())
 
 
 def _pyramid(raw: Mapping[str, Any], twin: int) -> dict[str, Any]:
@@ -157,8 +153,3 @@ def _turned(rope: Mapping[str, Any], twin: int) -> dict[str, Any]:
 
 def _is_rate(key: str) -> bool:
     return any(part in key for part in ("dropout", "pdrop", "drop_rate", "drop_path", "layerdrop"))
-
-
-def _token(value: Any, sizes: Mapping[str, Any]) -> Any:
-    """Special tokens inside the vocabulary; no padding."""
-    return None if value is None else 0

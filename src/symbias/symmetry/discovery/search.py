@@ -194,7 +194,7 @@ def _with_entries(entries: Entries, algebra: Numpy, known: list[Named]) -> list[
 def _null(draws: Draws, unknowns: Unknowns, longest: int) -> Numpy:
     """Null space of the equations, confirmed on held-out parameters."""
     count = max(2 * longest + 8, -(-5 * unknowns.count // (4 * draws.outputs)))
-    return _null_space(draws, lambda *pair: unknowns.rows(*pair), count)
+    return _null_space(draws, unknowns.rows, count)
 
 
 def _null_space(draws: Draws, rows: Rows, count: int) -> Numpy:

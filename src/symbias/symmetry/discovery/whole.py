@@ -16,7 +16,9 @@ from symbias.symmetry.discovery.draws import Draws
 from symbias.symmetry.discovery.equations import (
     Numpy,
     Unknowns,
+    confirmed,
     held_out,
+    large_null_space,
     normalised,
 )
 
@@ -54,7 +56,7 @@ def whole_algebra(draws: Draws, seen: Numpy) -> Numpy | str:
         shares /= np.linalg.norm(shares)
         parts = [rows @ kernel * share for kernel, share in zip(kernels, shares, strict=True)]
         found.append(np.concatenate(parts, axis=1))
-    basis = _null_space(np.concatenate(found))
+    basis = confirmed(large_null_space(rows := np.concatenate(found)), rows, 1e-8)
     ends = np.cumsum([kernel.shape[1] for kernel in kernels])[:-1]
     maps = []
     for column in basis.T:
@@ -92,12 +94,6 @@ def _jacobians(draws: Draws, seen: Numpy, count: int) -> Iterator[tuple[Numpy, N
                 rank = int(np.sum(s > 1e-9))
                 given += 1
                 yield points[first], vt[:rank], vt[rank:].T
-
-
-def _null_space(rows: Numpy) -> Numpy:
-    """Null space by the Gram matrix, generously, and then of what is left by its rows."""
-    _, basis = scipy.linalg.eigh(rows.T @ rows, subset_by_value=(-np.inf, 1e-8))
-    return basis @ equations.null_space(rows @ basis, 1e-8)
 
 
 def embedded(unknowns: Unknowns, columns: Numpy, shapes: equations.Shapes, seen: Numpy) -> Numpy:
