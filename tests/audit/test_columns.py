@@ -7,6 +7,7 @@ import pytest
 
 import symbias as sb
 from symbias.audit import audit
+from symbias.audit.advice import tasks
 from symbias.audit.columns import COLUMNS
 from symbias.audit.measure import Row
 
@@ -61,3 +62,11 @@ def test_an_imbalance_is_what_balancing_takes_away_and_the_least_norm_what_it_ke
     assert after.norm == pytest.approx(before.least_norm)
     nuclear = np.linalg.svd(arrays["P"] @ arrays["Q"], compute_uv=False).sum()
     assert before.least_norm == pytest.approx(nuclear)
+
+
+def test_a_shift_between_two_biases_is_nothing_to_remove() -> None:
+    """Both biases add to one stream: a direction that nothing reads, but no dimension is zero."""
+    bond = sb.Bond(sb.Translation(4), [("a", 0)], [("b", 0)], name="a - b")
+    (row,) = audit({"a": np.ones(4), "b": np.ones(4)}, bonds=[bond]).rows
+    assert row.dead is None
+    assert tasks([row]) == []

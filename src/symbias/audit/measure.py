@@ -93,7 +93,7 @@ def measure(
     two_sided = bool(bond.vectors and bond.covectors) or group.compact
     uneven = two_sided and not group.compact
     least = _listed(group.least(np, x, y) if two_sided else None, heads)
-    dead = _listed(group.dead(x, y, grain) if uneven else None, heads)
+    dead = _listed(group.dead(x, y, grain) if uneven and group.linear else None, heads)
     imbalance = _listed(group.imbalance(x, y) if uneven else None, heads)
     product = contraction(group, x, y)
     matrices = isinstance(group, GeneralLinear) and uneven
