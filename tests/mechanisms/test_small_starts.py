@@ -21,12 +21,13 @@ def test_order_and_times_of_a_problem(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("charge", study.CHARGES)
-@pytest.mark.parametrize("name", study.KINDS)
-def test_ten_problems(name: str, charge: float) -> None:
-    """Medians below 1% at 1e-8, and errors that fall with the start."""
-    row = study.row(name, charge, 10)
-    assert row["in_order"] == 10
+@pytest.mark.parametrize(
+    ("name", "charge"), [(name, charge) for name in study.KINDS for charge in study.CHARGES[name]]
+)
+def test_three_problems(name: str, charge: float) -> None:
+    """Medians below 1%, largest errors below 6%: docs/mechanisms.md has those of ten problems."""
+    row = study.row(name, charge, 3)
+    assert row["in_order"] == 3
     assert row["median_error"] < 0.01
     assert row["largest_error"] < 0.06
 
