@@ -16,7 +16,7 @@ from tests.audit.models import Live
     [
         (0, 150),
         (19612, 1),
-        pytest.param(10**6, 20_000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)]),
+        pytest.param(10**6, 5_000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
     ],
 )
 def test_damage_ends_in_a_result_or_in_one_line(tmp_path: Path, first: int, cases: int) -> None:

@@ -82,13 +82,13 @@ def test_at_any_moment(folder: Path, delay: float) -> None:
 
 
 @pytest.mark.slow
-def test_at_very_many_moments(folder: Path) -> None:
+def test_at_many_moments(folder: Path) -> None:
     begun = time.monotonic()
     assert ended(begin(folder), folder) == "finished"
     whole = time.monotonic() - begun
-    ends = [interrupted_after(d, folder) for d in np.linspace(0, 1.1 * whole, 60)]
+    ends = [interrupted_after(d, folder) for d in np.linspace(0, 1.1 * whole, 24)]
     assert ends[0] == "interrupted"
-    assert ends.count("interrupted") > 20
+    assert ends.count("interrupted") > 8
 
 
 KILL = "os.kill(os.getpid(), signal.SIGINT)"

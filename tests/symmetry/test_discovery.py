@@ -9,7 +9,7 @@ import pytest
 import symbias as sb
 from symbias.symmetry.discovery.draws import TracedDraws
 from symbias.symmetry.discovery.equations import Unknowns, null_space
-from symbias.symmetry.discovery.search import _null
+from symbias.symmetry.discovery.spaces import _null_space, null_of
 from tests.symmetry.architectures import NETWORKS, Network, layers, normal
 from tests.symmetry.backends import backend
 from tests.symmetry.cases import definition
@@ -104,7 +104,7 @@ def test_fresh_draws_remove_what_too_few_draws_left() -> None:
     few = TracedDraws(predict, shapes, normal(400, 2), seed=0)
     rows = np.concatenate([unknowns.rows(*pair) for pair in few.take(16)])
     assert null_space(rows, 1e-9).shape[1] > 22
-    assert _null(few, unknowns, longest=0).shape[1] == 22  # 20 units, two trivial directions
+    assert _null_space(few, unknowns.rows, 16).shape[1] == 22  # 20 units, two trivial directions
 
 
 def test_one_of_many_outputs_sees_an_array() -> None:
@@ -115,7 +115,7 @@ def test_one_of_many_outputs_sees_an_array() -> None:
 
     shapes = {"a": (), "b": (12,)}
     draws = TracedDraws(predict, shapes, normal(60), seed=0)
-    assert _null(draws, Unknowns(shapes), longest=12).shape[1] == 0
+    assert null_of(draws, Unknowns(shapes)).shape[1] == 0
     assert sb.discover(predict, shapes, normal(60)).dim == 0
 
 

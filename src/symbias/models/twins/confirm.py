@@ -50,5 +50,9 @@ class Function:
         return self.change(act(symmetry, random_element(symmetry, seed, scale), arrays))
 
     def keeps(self, bonds: Sequence[Bond]) -> bool:
-        """Whether elements near and far leave the output where it is."""
+        """Whether bonds fit the arrays, and elements near and far leave the output where it is."""
+        try:
+            Symmetry(bonds).check(self.arrays)
+        except ValueError:
+            return False
         return all(self.change_by(bonds, s, k) <= TOLERANCE for k, s in enumerate((NEAR, FAR)))

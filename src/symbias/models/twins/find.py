@@ -1,90 +1,29 @@
 """Bonds of a model that no family knows: found on small twins, lifted, confirmed on it."""
 
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from symbias._core.extras import needed_by
-from symbias.checkpoints import CheckpointError, shown
-from symbias.models.claims import Claim
 from symbias.models.twins.confirm import Function
-from symbias.models.twins.draws import ModuleDraws
-from symbias.models.twins.inputs import inputs_for, outputs_of
-from symbias.models.twins.lift import Sized, lifted, partner
-from symbias.models.twins.precision import generic, plainly, restored, without_eps
-from symbias.models.twins.repeats import places
-from symbias.models.twins.shrink import shrunken
-from symbias.models.twins.sizes import sizes_of
-from symbias.symmetry import Bond, Translation
-from symbias.symmetry.discovery import Discovery, Unknowns, search
+from symbias.models.twins.found import Approximate, Found, claim_of, named_apart
+from symbias.models.twins.lift import lifted, partner, repeated
+from symbias.models.twins.make import (
+    Factory,
+    Run,
+    Twin,
+    deep_twin,
+    runner,
+    searched,
+    searched_for_scales,
+    sized,
+    twins_of,
+)
+from symbias.models.twins.precision import plainly, restored, without_eps
+from symbias.models.twins.repeats import groupings, instances, places
+from symbias.symmetry import Bond, Rescaling, Translation, UniformScale, WeightedRescaling
 
-Run = Callable[[Any], Any]
-Factory = Callable[[int], Any]
-MOST_UNKNOWNS = 6_000  # the search takes 2 GB for so many
-TRIES = 4  # sizes that a factory is asked for
+Say = Callable[[str], None]
 STEP = 0.1  # of the log of a scale, over which the size of an approximate bond is measured
-
-
-@dataclass(frozen=True)
-class Approximate:
-    """A bond that holds where no norm adds eps: the output moves by ``size`` of itself per unit of
-    the log of its scale."""
-
-    claim: Claim
-    size: float
-
-
-@dataclass(frozen=True)
-class Account:
-    """What is known of one twin's null space.
-
-    ``directions`` are all independent ones (of generators on axes, and shifts), ``unnamed`` those
-    without a name among them.
-    """
-
-    parameters: int
-    directions: int
-    unnamed: int
-    seconds: float
-
-
-@dataclass
-class Found:
-    """Bonds found on twins and confirmed on the model.
-
-    Attributes
-    ----------
-    claims
-        Exact bonds; translations among them (kind "dead") are directions that nothing reads.
-    approximate
-        Bonds that hold at eps = 0 only, with their size.
-    unconfirmed
-        Bonds of a twin that are not claimed of the model, with the reason.
-    unread
-        Arrays of a twin with entries that its inputs never read, such as rows of a table of
-        positions: nothing is said about those.
-    accounts
-        One for each of the two twins.
-    """
-
-    claims: list[Claim] = field(default_factory=list)
-    approximate: list[Approximate] = field(default_factory=list)
-    unconfirmed: dict[str, str] = field(default_factory=dict)
-    unread: list[str] = field(default_factory=list)
-    accounts: list[Account] = field(default_factory=list)
-
-    @property
-    def complete(self) -> bool:
-        """Whether all directions of both twins have a name, and all bonds were confirmed."""
-        return not self.unconfirmed and not any(a.unnamed for a in self.accounts)
-
-
-@dataclass(frozen=True)
-class _Twin:
-    sized: Sized
-    discovery: Discovery
 
 
 def find_bonds(
@@ -146,166 +85,124 @@ def find_bonds(
         raise TypeError(f"{kind} has no config that could be shrunk: give factory and run")
     if factory is not None and run is None:
         raise TypeError("run is needed with a factory: a function from a module to its output")
-    say = progress or (lambda line: None)
+    judge = _Judge(model, run, progress or (lambda line: None))
     with plainly(model):
         names = [name for name, _ in model.named_parameters()]
-        twins: list[tuple[_Twin, Account]] = []
-        for module in _twins(model, factory, names):
-            say(f"searching twin {len(twins) + 1} of 2")
-            twins.append(_searched(module, run))
+        twins: list[Twin] = []
+        for module in twins_of(model, factory, names):
+            judge.say(f"searching twin {len(twins) + 1} of 2")
+            twin, account = searched(module, run)
+            twins.append(twin)
+            judge.found.accounts.append(account)
             if len(twins) == 2:
                 break
-        found = Found(accounts=[account for _, account in twins])
-        _lift(found, [twin for twin, _ in twins], model, run, say)
-    return _named_apart(found)
+        judge.look()
+        deep = deep_twin(model, 0, twins[0].sized) if factory is None else None
+        _lift(judge, twins, scales=deep is None)
+        if deep is not None:
+            _lift_deep(judge, twins, deep)
+    return named_apart(judge.found)
 
 
-def _twins(model: Any, factory: Factory | None, names: Sequence[str]) -> Iterator[Any]:
-    """Modules at small sizes, two at least."""
-    made, failed = 0, ""
-    for number in range(2 if factory is None else TRIES):
-        try:
-            twin = _shrunk(model, number, names) if factory is None else factory(number)
-        except Exception as error:  # whatever a constructor raises at sizes it was not made for
-            failed = f"{type(error).__name__}: {shown(error, 200)}"
-            continue
-        twin = twin.double().eval()
-        generic(twin)
-        shapes = {name: tuple(p.shape) for name, p in twin.named_parameters()}
-        if (count := Unknowns(shapes).count) > MOST_UNKNOWNS:
-            failed = f"a twin has {count:,} unknowns, at most {MOST_UNKNOWNS:,} are searched"
-            continue
-        made += 1
-        yield twin
-    if made < 2:
-        raise CheckpointError(f"{type(model).__name__}: no two small twins can be made ({failed})")
+class _Judge:
+    """The model's own function, with its eps and without: what becomes of readings of a bond."""
+
+    def __init__(self, model: Any, run: Run | None, say: Say) -> None:
+        self.model, self.run, self.say = model, run, say
+        self.found, self.sized = Found(), sized(model)
+        self.seen: set[object] = set()
+
+    def look(self) -> None:
+        """The outputs that no bond may move."""
+        own = runner(self.model, self.run)
+        self.exact = Function(self.model, own)
+        with restored(self.model, without_eps(self.model)):
+            self.nearly = Function(self.model, own)
+
+    def confirm(self, bond: Bond, readings: Iterator[list[Bond]]) -> None:
+        """Claim the first reading that the model's function confirms, or that without eps."""
+        tried = 0
+        for every in readings:
+            tried += 1
+            bonds = [b for b in every if _key(b) not in self.seen]
+            if not bonds or self._claimed(bonds):
+                self.seen |= set(map(_key, bonds))
+                return
+        self.found.unconfirmed[bond.name] = (
+            f"none of {tried} readings at full size keeps the model's output"
+            if tried
+            else "where its labels lie at full size is not known"
+        )
+
+    def _claimed(self, bonds: list[Bond]) -> bool:
+        if self.exact.keeps(bonds):
+            self.found.claims += map(claim_of, bonds)
+            return True
+        with restored(self.model, without_eps(self.model)):
+            holds = self.nearly.keeps(bonds)
+        if holds:
+            size = self.exact.change_by(bonds, STEP) / STEP
+            self.found.approximate += [Approximate(claim_of(b), size) for b in bonds]
+        return holds
 
 
-def _shrunk(model: Any, number: int, names: Sequence[str]) -> Any:
-    """The twin with the fewest layers that stands for every array."""
-    twin = None
-    for layers in (1, 2, 3):
-        twin = type(model)(shrunken(model.config, number, layers))
-        if len(places([n for n, _ in twin.named_parameters()], names)) == len(names):
-            break
-    return twin
+def _key(bond: Bond) -> object:
+    return bond.group, frozenset(
+        (e.name, e.axis, e.dual, None if e.rows is None else e.rows.tobytes()) for e in bond.ends
+    )
 
 
-def _runner(module: Any, run: Run | None) -> Run:
-    if run is not None:
-        return run
-    inputs = inputs_for(module)
-    return lambda module: outputs_of(module, inputs)
-
-
-def _searched(module: Any, run: Run | None) -> tuple[_Twin, Account]:
-    start = time.perf_counter()
-    own = _runner(module, run)
-    with restored(module, without_eps(module)):
-        discovery = search(ModuleDraws(module, own), between=False)
-    left = len(discovery.unnamed) + len(discovery.unnamed_shifts)
-    count = sum(p.numel() for p in module.parameters())
-    account = Account(count, discovery.dim, left, time.perf_counter() - start)
-    return _Twin(_sized(module), discovery), account
-
-
-def _sized(model: Any) -> Sized:
-    shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
-    return Sized(shapes, sizes_of(model.config) if hasattr(model, "config") else {})
-
-
-def _lift(
-    found: Found, twins: Sequence[_Twin], model: Any, run: Run | None, say: Callable[[str], None]
-) -> None:
+def _lift(judge: _Judge, twins: Sequence[Twin], scales: bool) -> None:
+    """Bonds of a layer, for all layers; scales only where no deeper twin shows them in full."""
     one, two = twins
-    full = _sized(model)
-    where = places(one.sized.shapes, full.shapes)
-    own = _runner(model, run)
-    exact = Function(model, own)
-    with restored(model, without_eps(model)):
-        nearly = Function(model, own)
-    for number, bond in enumerate(one.discovery.symmetry, start=1):
-        say(f"confirming bond {number} of {len(one.discovery.symmetry.bonds)}")
+    where = places(one.sized.shapes, judge.sized.shapes)
+    for number, bond in enumerate(one.bonds, start=1):
+        judge.say(f"confirming bond {number} of {len(one.bonds)}")
         if _is_unread(bond):
-            found.unread += bond.arrays
+            judge.found.unread += bond.arrays
             continue
-        other = partner(bond, two.discovery.symmetry.bonds)
-        readings = lifted(bond, other, (one.sized, two.sized), full, where)
-        _confirm(found, bond, readings, exact, nearly)
+        groups = instances(bond.arrays, where)
+        readings = lifted(
+            bond, partner(bond, two.bonds), (one.sized, two.sized), judge.sized, [groups]
+        )
+        judge.confirm(bond, readings)
+        if not scales and isinstance(bond.group, Rescaling | UniformScale | WeightedRescaling):
+            judge.found.unconfirmed.pop(bond.name, None)
+
+
+def _lift_deep(judge: _Judge, twins: Sequence[Twin], module: Any) -> None:
+    """Scales that tie some layers to others, as from one norm of the stream to the next."""
+    judge.say("searching the scales of a deeper twin")
+    one, account = searched_for_scales(module, _on(module, twins[0]))
+    judge.found.accounts.append(account)
+    other = deep_twin(judge.model, 1, twins[1].sized) if one.bonds else None
+    if other is None:
+        return
+    two, _ = searched_for_scales(other, _on(other, twins[1]))
+    for number, bond in enumerate(one.bonds, start=1):
+        judge.say(f"confirming scale {number} of {len(one.bonds)}")
+        choices = groupings(bond.arrays, one.sized.shapes, judge.sized.shapes)
+        readings = lifted(
+            bond, partner(bond, two.bonds), (one.sized, two.sized), judge.sized, choices
+        )
+        judge.confirm(bond, readings)
+
+
+def _on(module: Any, twin: Twin) -> list[Bond]:
+    """The bonds of a shallow twin in every layer of a deep one, those that keep its function."""
+    found: list[Bond] = []
+    with restored(module, without_eps(module)):
+        function = Function(module, runner(module, None))
+        where = places(twin.sized.shapes, function.shapes)
+        for bond in twin.bonds:
+            if not isinstance(bond.group, Translation):
+                bonds = repeated(bond, instances(bond.arrays, where))
+                found += bonds if bonds and function.keeps(bonds) else []
+    return found
 
 
 def _is_unread(bond: Bond) -> bool:
     """Whether a bond shifts some entries of an array of several axes, one by one."""
     (end, *others) = (*bond.vectors, *bond.covectors)
     shifts = isinstance(bond.group, Translation) and not others
-    return shifts and len(end) == 3 and end[1] is None and len(set(end[2])) > 2
-
-
-def _confirm(
-    found: Found, bond: Bond, readings: Iterator[list[Bond]], exact: Function, nearly: Function
-) -> None:
-    """Claim the first reading that the model's function confirms, or that without eps."""
-    tried = 0
-    for bonds in readings:
-        tried += 1
-        if exact.keeps(bonds):
-            found.claims += map(_claim, bonds)
-            return
-        with restored(exact.module, without_eps(exact.module)):
-            holds = nearly.keeps(bonds)
-        if holds:
-            size = exact.change_by(bonds, STEP) / STEP
-            found.approximate += [Approximate(_claim(b), size) for b in bonds]
-            return
-    found.unconfirmed[bond.name] = (
-        f"none of {tried} readings at full size keeps the model's output"
-        if tried
-        else "where its labels lie at full size is not known"
-    )
-
-
-def _named_apart(found: Found) -> Found:
-    """The same, with a number behind names that are there already."""
-    seen: Counter[str] = Counter()
-
-    def apart(claim: Claim) -> Claim:
-        seen[claim.bond.name] += 1
-        again = f"{claim.bond.name} {seen[claim.bond.name]}"
-        return (
-            claim
-            if seen[claim.bond.name] == 1
-            else replace(claim, bond=replace(claim.bond, name=again))
-        )
-
-    claims = list(map(apart, found.claims))
-    near = [replace(a, claim=apart(a.claim)) for a in found.approximate]
-    return replace(found, claims=claims, approximate=near)
-
-
-def _claim(bond: Bond) -> Claim:
-    dead = isinstance(bond.group, Translation)
-    return Claim(bond, "dead" if dead else "found", movable=not dead)
-
-
-def as_yaml(claims: Sequence[Claim]) -> str:
-    """The file of bonds that `read_bonds` reads: the next audit of the model needs no torch."""
-    import yaml
-
-    listed: list[Mapping[str, Any]] = []
-    for claim in claims:
-        bond = claim.bond
-        item: dict[str, Any] = {"name": bond.name[:200], "group": _text(bond)}
-        item |= {} if bond.heads is None else {"heads": bond.heads}
-        for side, ends in (("vectors", bond.vectors), ("covectors", bond.covectors)):
-            item[side] = [[*e[:2], *([list(map(int, e[2]))] if len(e) == 3 else [])] for e in ends]
-        listed.append(item | {"kind": claim.kind, "movable": claim.movable})
-    return yaml.safe_dump({"bonds": listed}, sort_keys=False, default_flow_style=None, width=10**6)
-
-
-def _text(bond: Bond) -> str:
-    """The group as the file has it."""
-    group, name = bond.group, type(bond.group).__name__
-    if name == "UniformScale":
-        return name
-    more = getattr(group, "layout", "") or ("signed" if getattr(group, "signed", False) else "")
-    return f"{name}({group.size}, {more})" if more else f"{name}({group.size})"
+    return shifts and len(end) == 3 and end[1] is None and len({*end[2], -1}) == len({*end[2]}) > 2

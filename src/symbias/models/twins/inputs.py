@@ -36,6 +36,10 @@ def _inputs(model: Any, seed: int) -> dict[str, Any]:
         if "token_type_ids" in takes and kinds_of:
             shape = found["input_ids"].shape
             found["token_type_ids"] = torch.randint(kinds_of, shape, generator=random)
+        if "position_ids" in takes and _counts_from_padding(model):
+            size, shape = found["input_ids"].numel(), found["input_ids"].shape
+            order = torch.randperm(size, generator=random) % text.max_position_embeddings
+            found["position_ids"] = order.reshape(shape)
     if "decoder_input_ids" in takes:
         found["decoder_input_ids"] = _tokens(text, random)
     if "pixel_values" in takes:
@@ -44,9 +48,20 @@ def _inputs(model: Any, seed: int) -> dict[str, Any]:
         size = (2, getattr(vision, "num_channels", 3), side, side)
         found["pixel_values"] = torch.randn(size, generator=random, dtype=torch.float64)
     if "input_features" in takes:
-        sound = (2, config.num_mel_bins, 2 * config.max_source_positions)
+        rows = len(found.get("decoder_input_ids", "ab"))
+        sound = (rows, config.num_mel_bins, 2 * config.max_source_positions)
         found["input_features"] = torch.randn(sound, generator=random, dtype=torch.float64)
     return found
+
+
+def _counts_from_padding(model: Any) -> bool:
+    """Whether padding tokens always take one position, as in RoBERTa: rows that no other pair with
+    would move against each other."""
+    parts = list(model.modules())
+    return any(
+        isinstance(getattr(part, "padding_idx", None), int) and hasattr(part, "position_embeddings")
+        for part in parts
+    )
 
 
 def _tokens(config: Any, random: Any) -> Any:

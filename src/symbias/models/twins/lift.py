@@ -1,6 +1,6 @@
 """Bonds of a twin at the sizes of the full model."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from math import prod
@@ -9,13 +9,13 @@ from typing import TypeVar
 import numpy as np
 
 from symbias.models.twins.layouts import Layout, layout_of
-from symbias.models.twins.repeats import Place, instances
 from symbias.models.twins.sizes import Triple, readings
 from symbias.symmetry import Bond, EndSpec, UniformScale, WeightedRescaling
 
 MOST = 24  # readings of a bond that are tried on the function
 MOST_NUMBERS = 50_000  # readings of the numbers of one end
 Shape = tuple[int, ...]
+Group = Mapping[str, Sequence[str]]  # array of the twin -> arrays that it stands for
 T = TypeVar("T")
 
 
@@ -28,22 +28,31 @@ class Sized:
 
 
 def lifted(
-    bond: Bond, other: Bond | None, twins: tuple[Sized, Sized], full: Sized, where: Sequence[Place]
+    bond: Bond,
+    other: Bond | None,
+    twins: tuple[Sized, Sized],
+    full: Sized,
+    choices: Iterable[Sequence[Group]],
 ) -> Iterator[list[Bond]]:
     """Readings of a bond of the first twin at full size, likely ones first.
 
-    Each is a list of bonds, one for every place that the twin's stands for. ``other`` is the same
-    bond in the second twin; without it only bonds without labels are lifted.
+    Each is a list of bonds, one for every place that the twin's stands for: for every group of
+    arrays, of which there are choices. ``other`` is the same bond in the second twin; without it
+    only bonds without labels are lifted.
     """
-    groups = instances(bond.arrays, where)
-    if not groups:
-        return
-    triples = _triples(bond, twins, full, groups[0])
-    for reading in islice(_readings(bond, other, full, triples, groups[0]), MOST):
-        try:
-            yield [_at(bond, reading, group) for group in groups]
-        except ValueError:
-            continue
+    for groups in filter(None, choices):
+        triples = _triples(bond, twins, full, groups[0])
+        for reading in islice(_readings(bond, other, full, triples, groups[0]), MOST):
+            try:
+                yield [_at(bond, reading, group) for group in groups]
+            except ValueError:
+                continue
+
+
+def repeated(bond: Bond, groups: Sequence[Group]) -> list[Bond]:
+    """A bond of a twin at its own sizes, on other arrays: one for every group of them."""
+    same = Reading(bond.heads, bond.group.size, {})
+    return [_at(bond, same, group) for group in groups]
 
 
 def partner(bond: Bond, others: Sequence[Bond]) -> Bond | None:
@@ -56,10 +65,9 @@ def _key(bond: Bond) -> tuple[object, ...]:
     return type(bond.group).__name__, *map(tuple, ends)
 
 
-def _triples(
-    bond: Bond, twins: tuple[Sized, Sized], full: Sized, group: Mapping[str, Sequence[str]]
-) -> list[Triple]:
-    """Sizes in both twins and the full model: those with names, and lengths of the bond's axes."""
+def _triples(bond: Bond, twins: tuple[Sized, Sized], full: Sized, group: Group) -> list[Triple]:
+    """Sizes in both twins and the full model: those with names, and lengths of the bond's axes,
+    with how many entries lie between one index and the next."""
     a, b = twins
     named = [(a.sizes[k], b.sizes[k], full.sizes[k]) for k in a.sizes
              if k in b.sizes and k in full.sizes]  # fmt: skip
@@ -67,7 +75,12 @@ def _triples(
         if name in b.shapes:
             shapes = (a.shapes[name], b.shapes[name], full.shapes[group[name][0]])
             named += zip(*shapes, strict=True)
+            named += zip(*map(_strides, shapes), strict=True)
     return list(dict.fromkeys(named))
+
+
+def _strides(shape: Shape) -> list[int]:
+    return [prod(shape[k:]) for k in range(1, len(shape) - 1)]
 
 
 def _rules(specs: Sequence[EndSpec]) -> dict[int, Layout | None]:
@@ -86,7 +99,7 @@ class Reading:
 
 def _readings(
     bond: Bond, other: Bond | None, full: Sized, triples: list[Triple],
-    group: Mapping[str, Sequence[str]],
+    group: Group,
 ) -> Iterator[Reading]:  # fmt: skip
     specs = [*bond.vectors, *bond.covectors]
     labelled = _rules(specs)
@@ -170,7 +183,7 @@ def _heads(bond: Bond, other: Bond | None, triples: list[Triple]) -> list[int | 
 
 def _size(
     bond: Bond, heads: int | None, layouts: Mapping[int, Layout], full: Sized,
-    group: Mapping[str, Sequence[str]],
+    group: Group,
 ) -> int | None:  # fmt: skip
     """Size of the group at full size, if all ends agree on it."""
     if isinstance(bond.group, UniformScale):
@@ -191,7 +204,7 @@ def _length(shape: Shape, axis: int | None) -> int:
     return prod(shape) if axis is None else shape[axis]
 
 
-def _at(bond: Bond, reading: Reading, group: Mapping[str, Sequence[str]]) -> Bond:
+def _at(bond: Bond, reading: Reading, group: Group) -> Bond:
     """The bond on arrays of the full model."""
     sides: tuple[list[EndSpec], list[EndSpec]] = ([], [])
     weights: tuple[list[float], list[float]] = ([], [])
@@ -201,7 +214,7 @@ def _at(bond: Bond, reading: Reading, group: Mapping[str, Sequence[str]]) -> Bon
         if not isinstance(names, str):
             raise ValueError("ends over several arrays are not lifted")
         for name in group[names]:
-            end: EndSpec = (name, spec[1])
+            end: EndSpec = (name, *spec[1:])
             if k in reading.layouts:
                 end = (name, spec[1], reading.layouts[k].labels())
             sides[k >= cut].append(end)

@@ -7,7 +7,7 @@ from symbias._core.extras import needed_by
 from symbias.checkpoints import Checkpoint, CheckpointError, shown
 from symbias.models.claims import Claim, Model, model_of
 from symbias.models.families import check_fit
-from symbias.models.twins.find import Found
+from symbias.models.twins.found import Found
 
 MOST_BYTES = 8_000_000_000  # of parameters in float64
 

@@ -4,7 +4,7 @@ Names are paths. Where both models number the same children, each stands for its
 one has more, a child stands for those with the same arrays below it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 Key = tuple[str, ...]
@@ -102,3 +102,80 @@ def instances(arrays: Iterable[str], everywhere: Iterable[Place]) -> list[dict[s
             where = tuple(p.numbers[key][1] for key in local)
             groups.setdefault(where, {}).setdefault(name, []).append(p.name)
     return [group for group in groups.values() if set(group) == set(names)]
+
+
+def groupings(
+    arrays: Iterable[str], twin: Iterable[str], full: Iterable[str]
+) -> Iterator[list[dict[str, list[str]]]]:
+    """For the arrays of a bond of a twin of several layers, choices of the bonds it stands for.
+
+    One that reaches from layer ``i`` to ``i + 1`` stands for one at every ``i``, or else for one
+    as far from the first layer, or the last; one that all layers take part in, for one over all.
+    """
+    names, every = list(dict.fromkeys(arrays)), set(full)
+    stacks = _stacks(twin, every)
+    split = {name: _split(name, stacks) for name in names}
+    inside: dict[str, set[int]] = {}
+    for prefix, number, _ in split.values():
+        if prefix:
+            inside.setdefault(prefix, set()).add(number)
+    options = [list(_shifts(inside[p], *stacks[p])) for p in inside]
+    slides = len(inside) == 1 and all(prefix for prefix, _, _ in split.values())
+    if slides and (moved := options[0][:-1]):
+        (prefix,) = inside
+        yield [g for shift in moved if (g := _moved(split, {prefix: shift}, every))]
+    last = {prefix: shifts[-1] for prefix, shifts in zip(inside, options, strict=True)}
+    yield [g for g in [_moved(split, last, every)] if g]
+
+
+Stack = tuple[list[int], list[int]]  # numbers of layers in the twin, and in the full model
+Shift = Mapping[int, Sequence[int]]  # layer of the twin -> layers that it stands for
+
+
+def _stacks(twin: Iterable[str], full: Iterable[str]) -> dict[str, Stack]:
+    """Every outermost prefix whose children have other numbers in both models."""
+    found: dict[str, tuple[set[int], set[int]]] = {}
+    for side, names in enumerate((twin, full)):
+        for name in names:
+            parts = name.split(".")
+            for k, part in enumerate(parts):
+                if part.isdigit():
+                    found.setdefault(".".join(parts[:k]), (set(), set()))[side].add(int(part))
+    return {p: (sorted(a), sorted(b)) for p, (a, b) in found.items() if a and a != b}
+
+
+def _split(name: str, stacks: Mapping[str, Stack]) -> tuple[str, int, str]:
+    """The outermost stack that an array lies in, its layer there, and its name below."""
+    parts = name.split(".")
+    for k in range(1, len(parts)):
+        if (prefix := ".".join(parts[:k])) in stacks:
+            return prefix, int(parts[k]), ".".join(parts[k + 1 :])
+    return "", 0, name
+
+
+def _shifts(inside: set[int], twin: list[int], full: list[int]) -> Iterator[Shift]:
+    """Layers that those of a bond may stand for: every distance, and in the end the likeliest."""
+    spread = {twin[0]: full[:1], twin[-1]: full[-1:]} | dict.fromkeys(twin[1:-1], full[1:-1])
+    if inside == set(twin):
+        yield {k: spread[k] for k in inside}
+        return
+    at = [twin.index(k) for k in sorted(inside)]
+    for shift in range(-at[0], len(full) - at[-1]):
+        yield {twin[k]: [full[k + shift]] for k in at}
+    behind = len(full) - len(twin) if at[0] and at[-1] == len(twin) - 1 else 0
+    if at[0] == 0 and at[-1] == len(twin) - 1:
+        yield {k: spread[k] for k in inside}
+    else:
+        yield {twin[k]: [full[k + behind]] for k in at}
+
+
+def _moved(
+    split: Mapping[str, tuple[str, int, str]], shifts: Mapping[str, Shift], full: set[str]
+) -> dict[str, list[str]]:
+    """Arrays of the full model for those of a bond; none if one of them stands for nothing."""
+    found: dict[str, list[str]] = {}
+    for name, (prefix, number, rest) in split.items():
+        layers = shifts[prefix][number] if prefix else [0]
+        every = [f"{prefix}.{layer}.{rest}" for layer in layers] if prefix else [name]
+        found[name] = [n for n in every if n in full]
+    return found if all(found.values()) else {}

@@ -67,8 +67,9 @@ def shrunken(config: Any, twin: int, layers: int) -> Any:
     raw = config.to_dict()
     values: dict[str, Any] = {k: v[twin] for k, v in SIZES.items() if raw.get(k)}
     values |= {k: (5, 8)[twin] for k in UNITS if k in raw}
+    layers = max(layers, 2 if raw.get("num_hidden_groups") else 1)  # one layer, run again and again
     values |= dict.fromkeys((k for k in LAYERS if raw.get(k)), layers)
-    values |= _pyramid(raw, twin) if raw.get("depths") else _attention(raw, twin)
+    values |= _pyramid(raw, twin, layers) if raw.get("depths") else _attention(raw, twin)
     if "layer_types" in raw and isinstance(raw["layer_types"], list):
         kinds = list(dict.fromkeys(raw["layer_types"]))
         values["layer_types"] = [kinds[i % len(kinds)] for i in range(layers)]
@@ -89,10 +90,16 @@ def shrunken(config: Any, twin: int, layers: int) -> Any:
     return plain
 
 
-def _pyramid(raw: Mapping[str, Any], twin: int) -> dict[str, Any]:
-    """Stages of one block each, of widths that differ; of windows, two heads of each."""
+def most_layers(config: Any) -> int:
+    """Layers of the shallowest stack of a model, 1 if its config counts none."""
+    raw = config.to_dict()
+    return min([*(raw[k] for k in LAYERS if raw.get(k)), *raw.get("depths", ())], default=1)
+
+
+def _pyramid(raw: Mapping[str, Any], twin: int, layers: int) -> dict[str, Any]:
+    """Stages of so many blocks, of widths that differ; of windows, two heads of each."""
     stages = len(raw["depths"])
-    found: dict[str, Any] = {"depths": [1] * stages, "image_size": 2 ** (stages + 2)}
+    found: dict[str, Any] = {"depths": [layers] * stages, "image_size": 2 ** (stages + 3)}
     if raw.get("hidden_sizes"):
         found["hidden_sizes"] = list(range(4 + twin, 4 + twin + 2 * stages, 2))
     if raw.get("embed_dim"):
@@ -113,26 +120,30 @@ def _attention(raw: Mapping[str, Any], twin: int) -> dict[str, Any]:
         return dict.fromkeys((k for k in WIDTHS if raw.get(k)), (6, 8)[twin])
     shared = next((raw[k] for k in SHARED if isinstance(raw.get(k), int)), heads)
     grouped = shared not in (1, heads)
-    size = (6, 4)[twin] if grouped and _factor(raw) == 1 else _head_size(raw, twin)
-    count = ((4, 6) if grouped else (3, 2) if size == (4, 6)[twin] else (2, 4))[twin]
-    count = 2 if size == 8 else count
+    size, count = _heads(raw, twin, grouped)
     kept = {1: 1, heads: count}.get(shared, count // 2)
-    free = any(raw.get(k) for k in HEAD_SIZES) or bool(raw.get("kv_lora_rank"))
+    modern = grouped and _turns(raw)  # these read head_dim, whether their config has it or not
+    free = modern or any(raw.get(k) for k in HEAD_SIZES) or bool(raw.get("kv_lora_rank"))
     full = (8, 6)[twin] if free else count * size
     found = dict.fromkeys((k for k in WIDTHS if raw.get(k)), full)
     found |= dict.fromkeys((k for k in HEADS if isinstance(raw.get(k), int)), count)
     found |= dict.fromkeys((k for k in SHARED if isinstance(raw.get(k), int)), kept)
     latent = SIZES["qk_rope_head_dim"][twin] if raw.get("kv_lora_rank") else size
     found |= dict.fromkeys((k for k in HEAD_SIZES if raw.get(k)), latent)
-    return found
+    return found | ({"head_dim": latent} if modern else {})
 
 
-def _head_size(raw: Mapping[str, Any], twin: int) -> int:
+def _heads(raw: Mapping[str, Any], twin: int, grouped: bool) -> tuple[int, int]:
+    """The size of a head, of two rotary planes at least where positions turn, and how many."""
     if _factor(raw) < 1:
-        return (6, 8)[twin]
-    turns = bool(raw.get("rope_parameters") or raw.get("rotary_dim"))
-    tied = not any(k in raw for k in UNITS)  # units are a multiple of the width
-    return (4, 6)[twin] if turns else (3, 2)[twin] if tied else (4, 3)[twin]
+        return ((6, 4) if grouped else (6, 2), (7, 2))[twin]
+    if grouped:
+        return ((6, 4), (4, 6))[twin]
+    return (((4, 3), (6, 2)) if _turns(raw) else ((3, 2), (2, 4)))[twin]
+
+
+def _turns(raw: Mapping[str, Any]) -> bool:
+    return bool(raw.get("rope_parameters") or raw.get("rotary_dim"))
 
 
 def _factor(raw: Mapping[str, Any]) -> float:
@@ -148,7 +159,7 @@ def _turned(rope: Mapping[str, Any], twin: int) -> dict[str, Any]:
         return {k: _turned(v, twin) for k, v in rope.items()}
     found = {"rope_type": "default", "rope_theta": 5.0}
     factor = rope.get("partial_rotary_factor", 1.0)
-    return found | ({"partial_rotary_factor": (0.67, 0.75)[twin]} if factor < 1 else {})
+    return found | ({"partial_rotary_factor": (0.67, 0.58)[twin]} if factor < 1 else {})
 
 
 def _is_rate(key: str) -> bool:

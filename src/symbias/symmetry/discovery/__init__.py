@@ -1,7 +1,17 @@
 """Symmetries of a predictor that one only has as a function, found and named."""
 
+from symbias.symmetry.discovery.diagonal import Rates, Scales, search_scales
 from symbias.symmetry.discovery.draws import Draws
 from symbias.symmetry.discovery.equations import Unknowns
 from symbias.symmetry.discovery.search import Discovery, discover, search
 
-__all__ = ["Discovery", "Draws", "Unknowns", "discover", "search"]
+__all__ = [
+    "Discovery",
+    "Draws",
+    "Rates",
+    "Scales",
+    "Unknowns",
+    "discover",
+    "search",
+    "search_scales",
+]

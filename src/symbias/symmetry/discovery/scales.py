@@ -27,13 +27,22 @@ def name_scales(unknowns: Unknowns, diagonal: Numpy, known: Numpy) -> list[tuple
     for column in sorted(columns, key=lambda c: bool(np.max(np.abs(c), initial=0) > 1)):
         known, new = _with(known, column)
         scales += [column] if new else []
+    return list(_bonds(unknowns, [*scales, *_beyond(motions, known)]))
+
+
+def further_scales(unknowns: Unknowns, diagonal: Numpy, known: Numpy) -> list[tuple[Bond, Numpy]]:
+    """The same where known ones span most: no search for the sparsest at every entry."""
+    return list(_bonds(unknowns, list(_beyond(_Motions(unknowns, diagonal), known))))
+
+
+def _beyond(motions: "_Motions", known: Numpy) -> Iterator[Numpy]:
+    """The sparsest generators that a span, and those before, do not hold."""
     while (further := motions.beyond(known)) is not None:
         column = _whole_numbers(further)
         known, new = _with(known, column)
         if not new:
-            break
-        scales.append(column)
-    return list(_bonds(unknowns, scales))
+            return
+        yield column
 
 
 def _with(known: Numpy, column: Numpy) -> tuple[Numpy, bool]:
@@ -66,7 +75,7 @@ class _Motions:
     def __init__(self, unknowns: Unknowns, diagonal: Numpy) -> None:
         self.unknowns = unknowns
         self.coordinates = diagonal[unknowns.diagonal]
-        motion = _motion(unknowns) @ self.coordinates
+        motion = motion_of(unknowns) @ self.coordinates
         _, s, vt = np.linalg.svd(motion, full_matrices=False)
         self.moving = vt[s > 1e-5].T
         if self.moving.shape[1]:
@@ -134,7 +143,7 @@ def _on_edges(unknowns: Unknowns) -> Numpy:
     return np.concatenate(parts)
 
 
-def _motion(unknowns: Unknowns) -> Numpy:
+def motion_of(unknowns: Unknowns) -> Numpy:
     """Rate of every array entry, from those of its coordinates on all axes."""
     blocks = []
     for name, shape in unknowns.shapes.items():
@@ -149,16 +158,17 @@ def _motion(unknowns: Unknowns) -> Numpy:
 def _least(rates: Numpy, cost: Numpy, pin: Numpy) -> Numpy:
     """Minimise ``sum cost |rates z|`` with ``pin z = 1``."""
     count, dim = rates.shape
+    eye = scipy.sparse.eye_array(count)
+    moved = scipy.sparse.block_array([[scipy.sparse.csr_array(rates), -eye, eye]])
+    pinned = scipy.sparse.csr_array(np.concatenate([pin, np.zeros(2 * count)])[None, :])
     result = scipy.optimize.linprog(
-        np.concatenate([np.zeros(dim), cost]),
-        A_ub=np.block([[rates, -np.eye(count)], [-rates, -np.eye(count)]]),
-        b_ub=np.zeros(2 * count),
-        A_eq=np.concatenate([pin, np.zeros(count)])[None, :],
-        b_eq=[1.0],
-        bounds=[(None, None)] * dim + [(0, None)] * count,
-        method="highs",
+        np.concatenate([np.zeros(dim), cost, cost]),  # of z, and what moves up and down
+        A_eq=scipy.sparse.vstack([moved, pinned], format="csc"),
+        b_eq=np.concatenate([np.zeros(count), [1.0]]),
+        bounds=[(None, None)] * dim + [(0, None)] * (2 * count),
+        method="highs-ds",
     )
-    return result.x[:dim]
+    return np.asarray(result.x[:dim])
 
 
 def _settled(rates: Numpy, z: Numpy, pin: Numpy) -> Numpy:

@@ -16,10 +16,6 @@ from symbias.symmetry.discovery.equations import (
     Numpy,
     Shapes,
     Unknowns,
-    confirmed,
-    held_out,
-    large_null_space,
-    normalised,
 )
 from symbias.symmetry.discovery.naming import (
     Named,
@@ -29,10 +25,10 @@ from symbias.symmetry.discovery.naming import (
     without_false_reflections,
 )
 from symbias.symmetry.discovery.shifts import name_shifts
+from symbias.symmetry.discovery.spaces import null_of, shifts_of, trivial_part
 from symbias.symmetry.discovery.whole import embedded, seen_part, whole_algebra
 
 MOST_UNKNOWNS = 3_000  # on axes; the cost is their cube
-Rows = Callable[[Mapping[str, Numpy], Mapping[str, Numpy]], Numpy]
 NEVER = ("maps that are not linear in the parameters", "discrete maps: permutations, signs")
 
 
@@ -142,16 +138,14 @@ def search(draws: Draws, *, between: bool = True) -> Discovery:
     Without ``between``, on axes alone: maps from one array to another are not looked for.
     """
     shapes = draws.shapes
-    longest = max((n for shape in shapes.values() for n in shape), default=1)
-
-    shifts = _shifts(draws, shapes, longest)
+    shifts = shifts_of(draws)
     shift_bonds, dead, other_shifts = name_shifts(shapes, shifts)
     unknowns = Unknowns({k: v for k, v in shapes.items() if k not in dead})
     if not unknowns.shapes:
         return Discovery(Symmetry(shift_bonds), shifts.shape[1], dead, (), (), other_shifts)
 
-    found = _null(draws, unknowns, longest)
-    trivial = _trivial(unknowns, found, shapes, shifts, draws.rng)
+    found = null_of(draws, unknowns)
+    trivial = trivial_part(unknowns, found, shapes, shifts, draws.rng)
     named = name_linear(unknowns, found, trivial)
     dim = found.shape[1] - trivial.shape[1]
     missed: tuple[str, ...] = NEVER
@@ -189,62 +183,6 @@ def _with_entries(entries: Entries, algebra: Numpy, known: list[Named]) -> list[
     further = [pair for pair in found if not within(span, pair[1])]
     reach = joined(np.zeros((entries.count, 0)), *(columns for _, columns in further))
     return [*(pair for pair in known if not within(reach, pair[1])), *further]
-
-
-def _null(draws: Draws, unknowns: Unknowns, longest: int) -> Numpy:
-    """Null space of the equations, confirmed on held-out parameters."""
-    count = max(2 * longest + 8, -(-5 * unknowns.count // (4 * draws.outputs)))
-    return _null_space(draws, unknowns.rows, count)
-
-
-def _null_space(draws: Draws, rows: Rows, count: int) -> Numpy:
-    """What all equations of ``count`` draws, and then of fresh ones, send to zero."""
-    stacked, done = np.zeros((0, 0)), 0
-    for pair in draws.take(count):
-        block = rows(*pair)
-        if not done:
-            stacked = np.empty((-(-count // draws.BLOCK) * len(block), block.shape[1]))
-        stacked[done : done + len(block)] = block
-        done += len(block)
-    basis = large_null_space(stacked)
-    del stacked
-    return held_out(basis, (rows(*pair) for pair in draws.batches()))
-
-
-def _shifts(draws: Draws, shapes: Shapes, longest: int) -> Numpy:
-    """Directions of parameter space along which the predictor never changes, as columns."""
-    size = sum(int(np.prod(shape)) for shape in shapes.values())
-
-    def rows(gradients: Mapping[str, Numpy], _: Mapping[str, Numpy]) -> Numpy:
-        flat = [gradients[name].reshape(len(gradients[name]), -1) for name in shapes]
-        return normalised(np.concatenate(flat, axis=1))
-
-    return _null_space(draws, rows, max(longest, -(-2 * size // draws.outputs)))
-
-
-def _trivial(
-    unknowns: Unknowns, found: Numpy, shapes: Shapes, shifts: Numpy, rng: np.random.Generator
-) -> Numpy:
-    """The part of a space that moves nothing at all, or only along shifts."""
-    longest = max((n for shape in shapes.values() for n in shape), default=1)
-    count = 2 * max(found.shape[1], longest) + 8
-    return confirmed(found, _trivial_equations(unknowns, shapes, shifts, rng, count))
-
-
-def _trivial_equations(
-    unknowns: Unknowns, shapes: Shapes, shifts: Numpy, rng: np.random.Generator, count: int
-) -> Numpy:
-    """``count`` equations for moving nothing at all, or only along shifts."""
-    size = sum(int(np.prod(shape)) for shape in shapes.values())
-    probes = rng.standard_normal((count, size))
-    probes -= (probes @ shifts) @ shifts.T
-    gradients, start = {}, 0
-    for name, shape in shapes.items():
-        width = int(np.prod(shape))
-        gradients[name] = probes[:, start : start + width].reshape(count, *shape)
-        start += width
-    params = {k: rng.standard_normal((count, *shape)) for k, shape in unknowns.shapes.items()}
-    return unknowns.rows(gradients, params)
 
 
 def _matrices(unknowns: Unknowns, column: Numpy) -> dict[tuple[str, Any], Numpy]:

@@ -69,6 +69,14 @@ def _candidates(shapes: Shapes, shifts: Numpy) -> Iterator[tuple[Bond, Numpy]]:
             yield bond, place(name, np.eye(size)[:, here])
     axes = [(name, axis) for name, shape in shapes.items() for axis in range(len(shape))]
     for name, axis in axes:
+        if len(shape := shapes[name]) > 2:  # alike along one axis, whatever it is on the others
+            rest = np.arange(sizes[name] // shape[axis])
+            labels = np.broadcast_to(
+                np.expand_dims(rest.reshape(shape[:axis] + shape[axis + 1 :]), axis), shape
+            ).reshape(-1)
+            bond = Bond(Translation(len(rest)), [(name, None, labels)], name=f"{name} mean {axis}")
+            yield bond, place(name, np.eye(len(rest))[labels])
+    for name, axis in axes:
         if len(shapes[name]) > 1:
             n = shapes[name][axis]
             bond = Bond(Translation(n), [(name, axis)], name=f"{name} shift {axis}")
