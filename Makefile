@@ -33,12 +33,16 @@ demo: $(BASE)
 # two workers, a file at a time; more BLAS threads would only wait for one another
 PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
+# half of the time of most tests goes into compiling: here in a hurry, in test-slow as for users
+HURRY := JAX_DISABLE_MOST_OPTIMIZATIONS=1 \
+	XLA_FLAGS="--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+
 # a few tests of every file: under two minutes
 check: $(DEV)
-	$(PYTEST) -m "not slow" --few 2
+	$(HURRY) $(PYTEST) -m "not slow" --few 2
 
 test: $(DEV)
-	$(PYTEST) -m "not slow"
+	$(HURRY) $(PYTEST) -m "not slow"
 
 # in two runs: a process may map only 65,530 areas of memory, some tens for each program of JAX
 test-slow: $(DEV)

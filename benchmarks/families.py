@@ -112,6 +112,14 @@ UNKNOWN: dict[str, Make] = {
     "ConvNeXt": lambda: tf.ConvNextForImageClassification(
         tf.ConvNextConfig(image_size=32, num_stages=2, hidden_sizes=[12, 20], depths=[3, 3],
                           num_labels=5)),
+    "ResNet": lambda: tf.ResNetForImageClassification(
+        tf.ResNetConfig(embedding_size=10, hidden_sizes=[16, 24], depths=[3, 3], num_labels=5)),
+    "MobileNetV2": lambda: tf.MobileNetV2ForImageClassification(
+        tf.MobileNetV2Config(image_size=64, depth_multiplier=0.25, min_depth=1, num_labels=5,
+                             depth_divisible_by=1, hidden_act="relu6")),
+    "EfficientNet": lambda: tf.EfficientNetForImageClassification(
+        tf.EfficientNetConfig(image_size=64, width_coefficient=0.25, depth_coefficient=1.0,
+                              depth_divisor=1, num_labels=5)),
 }  # fmt: skip
 
 
@@ -124,6 +132,9 @@ def randomised(model: Any) -> Any:
         for value in model.parameters():
             scale = max(value.shape, default=1) ** -0.5
             value.copy_(torch.randn_like(value) * scale + (value.ndim == 1))
+        for name, value in model.named_buffers():
+            if name.endswith("running_var"):
+                value.uniform_(0.5, 2.0)
     return model
 
 

@@ -8,8 +8,8 @@ import pytest
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-PAGES = ["fit", "preferences", "mechanisms", "designs", "torch", "audit"]
-PAGES.insert(3, pytest.param("dynamics", marks=pytest.mark.slow))
+LONG = ["mechanisms", "dynamics", "designs", "torch"]
+PAGES = ["fit", "preferences", "audit", *(pytest.param(p, marks=pytest.mark.slow) for p in LONG)]
 
 
 @pytest.mark.parametrize("page", PAGES)

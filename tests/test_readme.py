@@ -34,6 +34,7 @@ def test_there_are_snippets() -> None:
     assert len(SNIPPETS) >= 3
 
 
+@pytest.mark.slow
 def test_the_commands_for_a_csv_find_what_is_said_of_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

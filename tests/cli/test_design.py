@@ -22,10 +22,10 @@ def invoke(out: Path, *args: str):
     ("penalty", "mechanism", "strength", "shape"),
     [
         ("tv", "weight-decay", "0.01", "12"),
-        ("nuclear", "weight-decay", "0.02", "5x3"),
+        pytest.param("nuclear", "weight-decay", "0.02", "5x3", marks=pytest.mark.slow),
         pytest.param("logsum", "weight-decay", "0.01", "8", marks=pytest.mark.slow),
         pytest.param("l1", "label-noise", "0.5", "6", marks=pytest.mark.slow),
-        ("l1", "gradient-flow", "0.1", "12"),
+        pytest.param("l1", "gradient-flow", "0.1", "12", marks=pytest.mark.slow),
         pytest.param("l1", "langevin", "0.1", "4", marks=pytest.mark.slow),
     ],
 )

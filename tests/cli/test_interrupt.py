@@ -126,6 +126,7 @@ def test_in(folder: Path, moment: str) -> None:
     assert ended(begin(folder, MOMENTS[moment]), folder) == "interrupted"
 
 
+@pytest.mark.slow
 def test_while_results_are_written(folder: Path) -> None:
     """All of them are replaced, and that is said."""
     code = f"""

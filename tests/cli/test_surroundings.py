@@ -41,6 +41,7 @@ def test_no_home_and_no_display(tmp_path: Path, backend: str) -> None:
     assert (tmp_path / "out" / "index.html").exists()
 
 
+@pytest.mark.slow
 @LINUX
 def test_no_home_for_compiled_programs(tmp_path: Path) -> None:
     arguments = ("design", "--penalty", "l1", "--quiet", "--out", "out")

@@ -67,7 +67,11 @@ def test_nothing_to_choose_from() -> None:
         choose(np.full((3, 2), np.nan))
 
 
-@pytest.mark.parametrize("penalty", ["l1", "lq", sb.GroupLasso(2), "trend"], ids=str)
+@pytest.mark.parametrize(
+    "penalty",
+    ["l1", pytest.param("lq", marks=pytest.mark.slow), sb.GroupLasso(2), "trend"],
+    ids=str,
+)
 def test_the_path_is_that_of_separate_fits(penalty: Any) -> None:
     grid = [0.02, 0.5, 0.1]
     model = sb.DesignedRegressorCV(penalty, strengths=grid, cv=KFold(4), tol=1e-11).fit(X, Y)

@@ -69,6 +69,7 @@ def test_weights_are_repetitions(penalty: str | sb.Penalty) -> None:
     assert weighted.objective_ == pytest.approx(repeated.objective_, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_cross_validation_of_a_coupled_penalty() -> None:
     X = RNG.normal(size=(40, 6))
     Y = X @ RNG.normal(size=(6, 1)) @ RNG.normal(size=(1, 4)) + 0.3 * RNG.normal(size=(40, 4))

@@ -205,6 +205,7 @@ def test_noise_drift_relaxes_products() -> None:
     np.testing.assert_allclose(next(iter(drift.values())), -2 * T * q / size, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_metropolis_draws_of_a_correlated_gaussian() -> None:
     """2,000 chains: mean and covariance within 5 standard errors, neighbours uncorrelated."""
     root = np.array([[1.0, 0.0], [1.8, 0.6]])

@@ -188,6 +188,7 @@ def test_out_of_reach_is_refused() -> None:
         sb.Potential(p, {"u": np.array([0.5, 0.0])})(np.ones(2))
 
 
+@pytest.mark.slow
 def test_the_mechanism_and_the_card_give_it() -> None:
     p = squares(2)
     induced = sb.GradientFlow(0.1).induced(p)
@@ -258,6 +259,7 @@ def test_charges_that_fit_several_starts_are_refused() -> None:
         sb.GradientFlow(0.5, start=np.ones(2)).init(chain)
 
 
+@pytest.mark.slow
 def test_factors_are_a_start_of_the_mechanism() -> None:
     """u^2 from u = a: w' = 4 w s, so psi' = log(w / a^2) / 4."""
     p, a = of(STILL["u^2"], {"u": 2}), np.array([0.1, 0.2])

@@ -59,6 +59,22 @@ def test_what_the_reader_of_llama_claims_is_found(tmp_path: Path) -> None:
     assert 1e-7 < stream.size < 1e-2
 
 
+def test_scales_between_layers_are_found_on_a_deep_twin() -> None:
+    """BERT of five layers: from every norm that ends a layer to the next, four, and the first."""
+    model = randomised(tf.BertModel(tf.BertConfig(**TEXT | {"num_hidden_layers": 5})))
+    found = find_bonds(model)
+    assert found.complete
+    assert [account.unnamed for account in found.accounts] == [0, 0, 0]
+    between = [
+        names
+        for claim in found.claims
+        if len(names := {n.split(".")[2] for n in claim.bond.arrays if ".layer." in n}) == 2
+    ]
+    assert sorted(map(sorted, between)) == [["0", "1"], ["1", "2"], ["2", "3"], ["3", "4"]]
+    ends = [c.bond for c in found.claims if "embeddings.LayerNorm.weight" in c.bond.arrays]
+    assert len(ends) == 1
+
+
 def test_a_family_without_a_reader(tmp_path: Path) -> None:
     """OLMo 2: norms behind each block, and of all queries and keys together."""
     model = randomised(tf.Olmo2ForCausalLM(tf.Olmo2Config(**TEXT)))

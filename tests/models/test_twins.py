@@ -14,12 +14,14 @@ from symbias.audit import CheckpointError, audit  # noqa: E402
 from symbias.models import read_bonds  # noqa: E402
 from symbias.models.twins import as_yaml, find_bonds  # noqa: E402
 from symbias.models.twins.confirm import Function  # noqa: E402
+from symbias.models.twins.found import claim_of  # noqa: E402
 from symbias.models.twins.layouts import layout_of  # noqa: E402
-from symbias.models.twins.lift import _likely  # noqa: E402
+from symbias.models.twins.lift import _likely, repeated  # noqa: E402
 from symbias.models.twins.precision import in_double, restored, without_eps  # noqa: E402
-from symbias.models.twins.repeats import instances, places  # noqa: E402
+from symbias.models.twins.repeats import groupings, instances, places  # noqa: E402
 from symbias.models.twins.sizes import readings  # noqa: E402
-from symbias.symmetry import Bond, GeneralLinear, Rescaling  # noqa: E402
+from symbias.models.twins.statistics import open_statistics  # noqa: E402
+from symbias.symmetry import Bond, GeneralLinear, Rescaling, UniformScale  # noqa: E402
 
 PATTERNS = {
     "heads side by side": list(range(12)),
@@ -87,6 +89,58 @@ def test_a_bond_inside_a_layer_repeats_and_one_beyond_spans() -> None:
     assert instances(["absent"], where) == []
 
 
+DEEP = [*(f"layers.{i}.{x}" for i in range(3) for x in ("q", "norm")), "emb", "head"]
+LARGE = [*(f"layers.{i}.{x}" for i in range(5) for x in ("q", "norm")), "emb", "head"]
+
+
+def layers_of(arrays: list[str]) -> list[list[dict[str, list[str]]]]:
+    return list(groupings(arrays, DEEP, LARGE))
+
+
+def test_a_bond_from_one_layer_to_the_next_slides() -> None:
+    slid, last = layers_of(["layers.0.norm", "layers.1.q"])
+    assert slid == [
+        {"layers.0.norm": [f"layers.{i}.norm"], "layers.1.q": [f"layers.{i + 1}.q"]}
+        for i in range(4)
+    ]
+    assert last == slid[:1]  # as far from the first layer
+    again, last = layers_of(["layers.1.norm", "layers.2.q"])
+    assert [list(g.values()) for g in again] == [list(g.values()) for g in slid]
+    assert last == again[-1:]  # as far from the last
+
+
+def test_a_bond_at_an_end_stays_there_and_one_of_all_layers_spans() -> None:
+    ((at_first,),) = layers_of(["emb", "layers.0.q"])
+    assert at_first == {"emb": ["emb"], "layers.0.q": ["layers.0.q"]}
+    ((at_last,),) = layers_of(["layers.2.norm", "head"])
+    assert at_last["layers.2.norm"] == ["layers.4.norm"]
+    ((whole,),) = layers_of(["emb", "layers.0.q", "layers.1.q", "layers.2.q"])
+    assert whole["layers.1.q"] == [f"layers.{i}.q" for i in (1, 2, 3)]
+    assert whole["layers.2.q"] == ["layers.4.q"]
+
+
+def test_a_bond_is_repeated_at_its_own_sizes() -> None:
+    labels = np.array([0, 1, 0, 1, -1])
+    bond = Bond(Rescaling(2), [("layers.0.q", 0, labels)], [("layers.0.norm", 0)])
+    groups = [{"layers.0.q": [f"layers.{i}.q"], "layers.0.norm": [f"layers.{i}.norm"]}
+              for i in (1, 2)]  # fmt: skip
+    made = repeated(bond, groups)
+    assert [b.arrays for b in made] == [
+        ("layers.1.q", "layers.1.norm"),
+        ("layers.2.q", "layers.2.norm"),
+    ]
+    assert [list(b.vectors[0][2]) for b in made] == [labels.tolist()] * 2
+
+
+def test_names_leave_out_what_all_arrays_share() -> None:
+    bond = Bond(Rescaling(2), [("m.layers.0.v.weight", 0), ("m.layers.0.v.bias", 0)],
+                [("m.layers.0.o.weight", 1)])  # fmt: skip
+    assert claim_of(bond).bond.name == "m.layers.0: v + v.bias | o"
+    assert claim_of(Bond(Rescaling(2), [("a.weight", 0)])).bond.name == "a"
+    many = Bond(UniformScale(), [(f"m.layers.{k}.out.weight", None) for k in range(20)])
+    assert claim_of(many).bond.name == "m.layers: 20 arrays, 0.out to 19.out"
+
+
 class Norm(nn.Module):
     """An RMSNorm that computes in float32, as those of transformers do."""
 
@@ -106,6 +160,50 @@ def test_a_norm_in_float32_is_scale_invariant_in_double_without_eps() -> None:
         assert float((norm(3 * x) - norm(x)).abs().max()) < 1e-15
     assert norm.variance_epsilon == 1e-6
     assert float((norm(3 * x) - norm(x)).abs().max()) > 1e-8
+
+
+def convolved(width: int) -> nn.Module:
+    """A convolution, a batch norm and ReLU, and what reads them."""
+    torch.manual_seed(width)
+    norm = nn.BatchNorm2d(width)
+    norm.running_mean.normal_()  # type: ignore[union-attr]
+    norm.running_var.uniform_(0.5, 2.0)  # type: ignore[union-attr]
+    parts = (nn.Conv2d(3, width, 2), norm, nn.ReLU(), nn.Flatten(), nn.Linear(4 * width, 2))
+    return nn.Sequential(*parts).double().eval()
+
+
+def images(module: nn.Module) -> Any:
+    random = torch.Generator().manual_seed(2)
+    return module(torch.randn(30, 3, 3, 3, generator=random, dtype=torch.float64))
+
+
+def test_statistics_are_parameters_for_a_while() -> None:
+    module = convolved(4)
+    here = images(module)
+    with open_statistics(module):
+        assert {"1.running_mean", "1.running_var"} < {n for n, _ in module.named_parameters()}
+        assert float((images(module) - here).abs().max()) < 1e-14
+        slope = torch.autograd.grad(images(module).sum(), module[1].running_var)[0]  # type: ignore[index]
+        assert float(slope.abs().min()) > 1e-6
+    assert {n for n, _ in module.named_buffers()} > {"1.running_mean", "1.running_var"}
+    assert torch.equal(images(module), here)
+
+
+def test_the_scale_before_a_batch_norm_moves_its_statistics() -> None:
+    """Exact without eps: filters and means by one factor, variances by its square."""
+    full = convolved(9)
+    found = find_bonds(full, images, factory=lambda k: convolved(4 + 2 * k))
+    assert found.complete
+    (units,) = found.claims
+    assert {(e.name, e.dual) for e in units.bond.ends} == {
+        ("1.weight", False), ("1.bias", False), ("4.weight", True),
+    }  # fmt: skip
+    (before,) = found.approximate
+    bond = before.claim.bond
+    assert dict(zip([e.name for e in bond.ends], bond.group.weights, strict=True)) == {
+        "0.weight": 1, "0.bias": 1, "1.running_mean": 1, "1.running_var": 2,
+    }  # fmt: skip
+    assert 1e-7 < before.size < 1e-4  # of eps = 1e-5
 
 
 def two_layers(width: int, units: int, activation: nn.Module) -> nn.Module:

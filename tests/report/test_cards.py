@@ -75,6 +75,7 @@ def test_classification_has_the_norm_of_weight_decay_where_all_is_of_one_degree(
     assert "free coordinates" in free.note
 
 
+@pytest.mark.slow
 def test_adam_and_adamw_say_what_is_known_of_them() -> None:
     def rows(p: sb.Parameterization):
         return sb.card(p).rows[-2:]
@@ -157,6 +158,7 @@ def test_a_card_says_of_a_law_what_the_law_says(sizes: tuple[int, ...]) -> None:
     assert (row.penalty, row.status) == said
 
 
+@pytest.mark.slow
 def test_the_note_of_gradient_flow_holds_for_own_functions() -> None:
     """u = v = init_scale there: it is the charge u v that is init_scale^2."""
     p = sb.Parameterization.of(lambda t: t["u"] ** 2 - t["v"] ** 2, {"u": 2, "v": 2})

@@ -124,6 +124,7 @@ def test_layers_of_width_one() -> None:
     assert names(sb.discover(*net).symmetry) == ("Rescaling(1)", "Rescaling(1)")
 
 
+@pytest.mark.slow
 def test_another_seed_agrees() -> None:
     net = NETWORKS["attention_partial_rotary"]()
     found = sb.discover(net.predict, net.shapes, net.inputs, seed=1)

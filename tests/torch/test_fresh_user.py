@@ -96,6 +96,7 @@ def test_tied_designs_are_saved_and_loaded() -> None:
     assert same(values(models[1]), values(models[0]))
 
 
+@pytest.mark.slow
 def test_the_inner_model_of_a_wrapper(tmp_path: Path) -> None:
     if not (torch.distributed.is_available() and torch.distributed.is_gloo_available()):
         pytest.skip("this PyTorch has no gloo backend")

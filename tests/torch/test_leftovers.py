@@ -111,6 +111,7 @@ def test_an_optimizer_that_steps_on_after_shrink() -> None:
     assert step(model, fresh) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ema", [False, True])
 def test_averages_of_factors(ema: bool) -> None:
     model, x = designed(), inputs()
@@ -132,6 +133,7 @@ def test_averages_of_factors(ema: bool) -> None:
     st.collapse(model)
 
 
+@pytest.mark.slow
 def test_averages_of_collapsed_copies_are_those_of_the_weights() -> None:
     """What the warning says to do."""
     model = designed()
@@ -147,6 +149,7 @@ def test_averages_of_collapsed_copies_are_those_of_the_weights() -> None:
     torch.testing.assert_close(average.module[0].weight.detach(), torch.stack(weights).mean(0))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not (torch.distributed.is_available() and torch.distributed.is_gloo_available()),
     reason="this PyTorch has no gloo backend",

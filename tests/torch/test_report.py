@@ -106,6 +106,7 @@ def test_sizes_are_those_that_collapse_cuts() -> None:
     assert int((model[0].weight.norm(dim=0) == 0).sum()) == zeros
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_cut_copies() -> None:
     model = layered()
     st.apply(model, "2.weight", st.slices(1))

@@ -227,6 +227,7 @@ def test_nesterov_agrees_too() -> None:
     np.testing.assert_allclose(ours, convex, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_adamw_misses_the_penalty() -> None:
     """What the warning is about: the same steps with decoupled decay end elsewhere."""
 
@@ -261,6 +262,7 @@ def test_group_decay_removes_units_of_a_network() -> None:
     assert (net(x) - y).square().mean() < 0.2 * y.var()
 
 
+@pytest.mark.slow
 def test_a_penalty_that_is_not_there_or_twice_is_noticed() -> None:
     def trained(decay: float, in_loss: float, scheduled: bool = False) -> list[str]:
         net = network()

@@ -36,8 +36,10 @@ def discovered(model: Path, *, show: bool) -> Discovered:
 
 
 def _notes(found: Any, claims: list[Any]) -> list[str]:
-    named = " and ".join(f"{a.directions - a.unnamed} of {a.directions}" for a in found.accounts)
-    lines = [f"bonds found on two small twins ({named} directions named), confirmed on this model"]
+    named = ", ".join(f"{a.directions - a.unnamed} of {a.directions}" for a in found.accounts)
+    lines = [f"bonds found on small twins ({named} directions named), confirmed on this model"]
+    if any(a.scales_only for a in found.accounts):
+        lines.append("the twins were too large to be searched for groups of matrices: scales only")
     if lost := len(found.claims) - len(claims):
         lines.append(f"{lost} bonds are on arrays that the file stores under other names or shapes")
     if found.approximate:

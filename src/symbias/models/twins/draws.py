@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from symbias.checkpoints import Numpy
+from symbias.models.twins.statistics import POSITIVE
 from symbias.symmetry.discovery import Draws
 
 MOST_OUTPUTS = 64
@@ -31,6 +32,10 @@ class ModuleDraws(Draws):
         whole = self.outputs == size
         mix = np.eye(size) if whole else self.rng.standard_normal((self.outputs, size))
         self._mix = torch.from_numpy(mix)
+
+    def draw(self) -> Named:
+        drawn = super().draw()
+        return {k: np.abs(v) + 0.1 if k.endswith(POSITIVE) else v for k, v in drawn.items()}
 
     def slopes(self, params: Named) -> tuple[Numpy, Named]:
         import torch

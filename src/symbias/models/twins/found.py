@@ -25,13 +25,14 @@ class Account:
     """What is known of one twin's null space.
 
     ``directions`` are all independent ones (of generators on axes, and shifts), ``unnamed`` those
-    without a name among them.
+    without a name among them. ``scales_only`` says that the twin was too large for all of them.
     """
 
     parameters: int
     directions: int
     unnamed: int
     seconds: float
+    scales_only: bool = False
 
 
 @dataclass
@@ -50,7 +51,7 @@ class Found:
         Arrays of a twin with entries that its inputs never read, such as rows of a table of
         positions: nothing is said about those.
     accounts
-        One for each of the two twins.
+        One for each of the two twins, and one of the scales of a deeper twin.
     """
 
     claims: list[Claim] = field(default_factory=list)
@@ -61,8 +62,8 @@ class Found:
 
     @property
     def complete(self) -> bool:
-        """Whether all directions of both twins have a name, and all bonds were confirmed."""
-        return not self.unconfirmed and not any(a.unnamed for a in self.accounts)
+        """Whether all directions of all twins have a name, and all bonds were confirmed."""
+        return not self.unconfirmed and not any(a.unnamed or a.scales_only for a in self.accounts)
 
 
 def claim_of(bond: Bond) -> Claim:

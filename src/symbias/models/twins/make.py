@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from symbias.checkpoints import CheckpointError, shown
@@ -14,6 +14,7 @@ from symbias.models.twins.precision import generic, one_thread, restored, withou
 from symbias.models.twins.repeats import places
 from symbias.models.twins.shrink import most_layers, shrunken
 from symbias.models.twins.sizes import sizes_of
+from symbias.models.twins.statistics import opened
 from symbias.symmetry import Bond
 from symbias.symmetry.discovery import Rates, Unknowns, search, search_scales
 
@@ -43,7 +44,7 @@ def twins_of(model: Any, factory: Factory | None, names: Sequence[str]) -> Itera
             failed = f"{type(error).__name__}: {shown(error, 200)}"
             continue
         twin = _prepared(twin)
-        if (count := Unknowns(shapes_of(twin)).count) > MOST_UNKNOWNS:
+        if (count := _unknowns(twin)) > MOST_UNKNOWNS and _rates(twin) > MOST_RATES:
             failed = f"a twin has {count:,} unknowns, at most {MOST_UNKNOWNS:,} are searched"
             continue
         made += 1
@@ -56,14 +57,22 @@ def deep_twin(model: Any, number: int, than: Sized) -> Any | None:
     """A twin of more layers, up to three; None if it has no more arrays, or too many."""
     layers = min(DEEP, most_layers(model.config))
     twin = _prepared(type(model)(shrunken(model.config, number, layers)))
-    shapes = shapes_of(twin)
-    deeper = len(shapes) > len(than.shapes)
-    return twin if deeper and Rates(shapes).count <= MOST_RATES else None
+    deeper = len(shapes_of(twin)) > len(than.shapes)
+    return twin if deeper and _rates(twin) <= MOST_RATES else None
+
+
+def _unknowns(module: Any) -> int:
+    return Unknowns(shapes_of(module)).count
+
+
+def _rates(module: Any) -> int:
+    return Rates(shapes_of(module)).count
 
 
 def _prepared(module: Any) -> Any:
     module = module.double().eval().requires_grad_(True)  # frozen arrays too
     generic(module)
+    opened(module)
     return module
 
 
@@ -85,7 +94,10 @@ def runner(module: Any, run: Run | None) -> Run:
 
 
 def searched(module: Any, run: Run | None) -> tuple[Twin, Account]:
-    """All linear symmetries of a twin on axes, where norms add no eps."""
+    """All linear symmetries of a twin on axes, where norms add no eps; of a large one scales."""
+    if _unknowns(module) > MOST_UNKNOWNS:
+        twin, account = searched_for_scales(module, [], run)
+        return twin, replace(account, scales_only=True)
     start = time.perf_counter()
     with one_thread(), restored(module, without_eps(module)):
         found = search(ModuleDraws(module, runner(module, run)), between=False)
@@ -94,11 +106,13 @@ def searched(module: Any, run: Run | None) -> tuple[Twin, Account]:
     return Twin(sized(module), found.symmetry.bonds), account
 
 
-def searched_for_scales(module: Any, known: Sequence[Bond]) -> tuple[Twin, Account]:
+def searched_for_scales(
+    module: Any, known: Sequence[Bond], run: Run | None = None
+) -> tuple[Twin, Account]:
     """The scales of a deep twin that known bonds do not contain."""
     start = time.perf_counter()
     with one_thread(), restored(module, without_eps(module)):
-        found = search_scales(ModuleDraws(module, runner(module, None)), known)
+        found = search_scales(ModuleDraws(module, runner(module, run)), known)
     account = Account(_count(module), found.dim, found.unnamed, time.perf_counter() - start)
     return Twin(sized(module), found.bonds), account
 

@@ -70,6 +70,7 @@ def shrunken(config: Any, twin: int, layers: int) -> Any:
     layers = max(layers, 2 if raw.get("num_hidden_groups") else 1)  # one layer, run again and again
     values |= dict.fromkeys((k for k in LAYERS if raw.get(k)), layers)
     values |= _pyramid(raw, twin, layers) if raw.get("depths") else _attention(raw, twin)
+    values |= _narrow(raw, twin)
     if "layer_types" in raw and isinstance(raw["layer_types"], list):
         kinds = list(dict.fromkeys(raw["layer_types"]))
         values["layer_types"] = [kinds[i % len(kinds)] for i in range(layers)]
@@ -97,17 +98,35 @@ def most_layers(config: Any) -> int:
 
 
 def _pyramid(raw: Mapping[str, Any], twin: int, layers: int) -> dict[str, Any]:
-    """Stages of so many blocks, of widths that differ; of windows, two heads of each."""
+    """Stages of so many blocks; of windows, two heads of each."""
     stages = len(raw["depths"])
     found: dict[str, Any] = {"depths": [layers] * stages, "image_size": 2 ** (stages + 3)}
     if raw.get("hidden_sizes"):
-        found["hidden_sizes"] = list(range(4 + twin, 4 + twin + 2 * stages, 2))
+        narrow = raw.get("layer_type") == "bottleneck"  # blocks with a quarter of the channels
+        found["hidden_sizes"] = [((8, 12) if narrow else (4, 6))[twin]] * stages
     if raw.get("embed_dim"):
         found |= {"embed_dim": (4, 6)[twin], "num_heads": [2] * stages, "window_size": 2}
-        found |= {"patch_size": 2}
+        found |= {"patch_size": 2, "mlp_ratio": (1.5, 2.0)[twin]}
     if raw.get("embedding_size"):
         found["embedding_size"] = (3, 4)[twin]
     return found
+
+
+def _narrow(raw: Mapping[str, Any], twin: int) -> dict[str, Any]:
+    """Convolutional networks whose config lists no depths that could shrink: all blocks, with few
+    channels, of sizes that differ where they did."""
+    if raw.get("depth_multiplier"):  # channels as multiples of a table of the class
+        found: dict[str, Any] = {"depth_multiplier": (1 / 16, 1 / 12)[twin], "min_depth": 1}
+        found |= {"depth_divisible_by": 1, "expand_ratio": 2.0, "finegrained_output": False}
+        return found | {"image_size": 64}
+    if raw.get("width_coefficient"):
+        ranks = sorted({*raw["in_channels"], *raw["out_channels"]})
+        sizes = {n: rank + (2, 3)[twin] for rank, n in enumerate(ranks)}
+        few = {key: [sizes[n] for n in raw[key]] for key in ("in_channels", "out_channels")}
+        found = {**few, "width_coefficient": 1.0, "depth_divisor": 1, "image_size": 64}
+        ratios = [min(r, 2) for r in raw["expand_ratios"]]
+        return found | {"expand_ratios": ratios, "hidden_dim": (5, 7)[twin]}
+    return {}
 
 
 def _attention(raw: Mapping[str, Any], twin: int) -> dict[str, Any]:
