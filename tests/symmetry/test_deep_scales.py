@@ -3,13 +3,13 @@
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 import symbias as sb
 from symbias.symmetry.discovery import search_scales
 from symbias.symmetry.discovery.draws import TracedDraws
 from tests.symmetry.architectures import layers, normal
+from tests.symmetry.backends import backend
 
 WIDTHS = [3, 4, 5, 2]
 
@@ -80,5 +80,7 @@ def test_a_mean_over_one_axis_is_named_whatever_it_is_on_the_others(axis: int) -
     assert not found.unnamed_shifts
     (bond,) = found.symmetry
     assert bond.group == sb.Translation(24 // shape[axis])
-    params = {"w": np.asarray(normal(*shape))}
-    assert sb.check_invariance(predict, found.symmetry, params, normal(30, 24), seed=1) < 1e-12
+    with backend("jax") as make:
+        given = make({"w": normal(*shape), "x": normal(30, 24)})
+        params = {"w": given["w"]}
+        assert sb.check_invariance(predict, found.symmetry, params, given["x"], seed=1) < 1e-12

@@ -12,7 +12,7 @@ import numpy as np
 from symbias.symmetry.bonds import Bond
 from symbias.symmetry.discovery.draws import Draws
 from symbias.symmetry.discovery.equations import Numpy, Unknowns, normalised, null_space
-from symbias.symmetry.discovery.scales import further_scales, motion_of
+from symbias.symmetry.discovery.scales import further_scales, motion_of, name_scales
 from symbias.symmetry.discovery.spaces import null_of
 from symbias.symmetry.generators import generator_matrix
 
@@ -64,7 +64,7 @@ def search_scales(draws: Draws, known: Sequence[Bond]) -> Scales:
     live = _live(draws)
     motion = motion_of(unknowns)[live] @ found
     held = _held(draws, motion, known, live)
-    bonds = further_scales(unknowns, found, found @ held)
+    bonds = (further_scales if known else name_scales)(unknowns, found, found @ held)
     spanned = held.shape[1] + sum(columns.shape[1] for _, columns in bonds)
     dim = int(np.linalg.matrix_rank(motion, tol=1e-7))
     return Scales([bond for bond, _ in bonds], dim, found.shape[1] - spanned)

@@ -14,6 +14,7 @@ from symbias.symmetry.ends import EndSpec
 from symbias.symmetry.groups import Rescaling, UniformScale, WeightedRescaling
 
 MOST_DENOMINATOR = 12
+SMALL = 0.05  # of all entries
 MANY = 150  # rates, from which on not every entry has a program of its own
 
 Scale = dict[Axis, dict[int, float]]  # weight of every coordinate it moves
@@ -83,14 +84,22 @@ class _Motions:
             self.rates, self.first, self.counts, self.cost = rates
 
     def sparsest(self) -> list[Numpy]:
-        """For every array entry the sparsest generator that moves it, small ones first."""
+        """For every array entry the sparsest generator that moves it, small ones first.
+
+        Entries that a very small one moves, as a unit of a wide layer, are asked for no other.
+        """
         if not self.moving.shape[1]:
             return []
-        found = []
+        found, asked = [], np.zeros(len(self.rates), dtype=bool)
         for p in self._pins():
+            if asked[p]:
+                continue
             z = self._pinned(self.rates[p])
-            size = int(self.counts[np.abs(self.rates @ z) > 1e-6].sum())
+            moved = np.abs(self.rates @ z) > 1e-6
+            size = int(self.counts[moved].sum())
             found.append((size, self.first[p], self._column(z)))
+            if size < SMALL * self.counts.sum():
+                asked |= moved
         return [column for _, _, column in sorted(found, key=lambda item: item[:2])]
 
     def _pins(self) -> Numpy:

@@ -87,9 +87,11 @@ def _candidates(shapes: Shapes, shifts: Numpy) -> Iterator[tuple[Bond, Numpy]]:
         yield bond, place(name, np.ones((size, 1)))
     for a, b in combinations(shapes, 2):
         if sizes[a] == sizes[b]:
-            eye = np.eye(sizes[a])
-            bond = Bond(Translation(sizes[a]), [(a, None)], [(b, None)], name=f"{a} - {b}")
+            eye, group = np.eye(sizes[a]), Translation(sizes[a])
+            bond = Bond(group, [(a, None)], [(b, None)], name=f"{a} - {b}")
             yield bond, place(a, eye) - place(b, eye)
+            bond = Bond(group, [(a, None), (b, None)], name=f"{a} + {b}")
+            yield bond, place(a, eye) + place(b, eye)
     for one, other in combinations(axes, 2):
         n = shapes[one[0]][one[1]]
         if one[0] != other[0] and n == shapes[other[0]][other[1]]:
