@@ -138,6 +138,7 @@ def test_two_narrow_wells_are_both_there() -> None:
     np.testing.assert_allclose(law.cdf(np.array([0.5, 1.5, 2.5])), [0, 0.5, 1], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_narrow_law_of_two_numbers_is_sampled() -> None:
     law = Law(lambda w: -jnp.sum(((w - 1) / 1e-8) ** 2) / 2, "predictor", (2,))
     drawn = law.sample(400)

@@ -103,6 +103,7 @@ def test_a_long_run_does_not_overflow() -> None:
     assert sum(float(np.sum(a**2)) for a in run.final.values()) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_extended_is_the_long_one(tmp_path: Path) -> None:
     """The number of steps and log|theta| are part of the state."""
     for steps in (100, 300):

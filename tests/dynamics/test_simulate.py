@@ -68,6 +68,7 @@ def test_trajectory_does_not_depend_on_records_or_chunks(problem: Problem) -> No
         np.testing.assert_array_equal(finals[0].final["w"], other.final["w"])
 
 
+@pytest.mark.slow
 def test_records_of_a_finer_trace_contain_the_coarser() -> None:
     runs = [
         simulate(FRESH, SGD(0.02, 2), steps=2400, observe={"b": lambda p: p["b"]}, every=e, **QUIET)

@@ -267,6 +267,7 @@ def lessons(key, size):
     return x, network(TEACHER, x) + jax.random.normal(keys[1], (size,))
 
 
+@pytest.mark.slow
 def test_an_interruption_keeps_the_bits_and_other_chunks_keep_them_to_rounding(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -217,6 +217,7 @@ def test_metropolis_draws_of_a_correlated_gaussian() -> None:
     assert np.abs(np.cov(white.T) - np.eye(2)).max() < 5 * np.sqrt(2 / 2000)
 
 
+@pytest.mark.slow
 def test_effective_loss_and_its_gradient() -> None:
     """L + (1 - rho) T/2 log det Gram; for x in R^3 the Gram is |x|^2/2 twice. JAX and PyTorch."""
     symmetry = Symmetry([Bond(Orthogonal(3), vectors=[("x", 0)])])

@@ -157,6 +157,7 @@ def test_the_number_is_that_of_two_flows() -> None:
         np.testing.assert_allclose(flow.map.w(flow._along(path, 1e-11)), s * u, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_legs_that_leave_the_range_are_shortened() -> None:
     """w = s log u^2: u reaches 0 along 4 a and 16 a, so that a and b are compared."""
     p = of(lambda t: t["s"] * jnp.log(t["u"] ** 2), {"u": 2, "s": 1})
@@ -240,7 +241,7 @@ CHAIN = {
 
 
 @pytest.mark.parametrize(
-    "name", [*STILL, *(pytest.param(name, marks=pytest.mark.slow) for name in CHAIN)]
+    "name", ["u^2", *(pytest.param(n, marks=pytest.mark.slow) for n in ("u^3", *CHAIN))]
 )
 def test_a_scale_that_determines_no_start_is_refused(name: str) -> None:
     """At w = 0 these never move, from some of the factors that have the charges."""

@@ -190,6 +190,7 @@ def test_equilibrium_of_complex_scales() -> None:
     assert np.abs(drift["planes"]).max() < 1e-7 * np.abs(start["planes"]).max()
 
 
+@pytest.mark.slow
 def test_relaxation_of_complex_scales_is_that_of_the_linearised_drift() -> None:
     """By finite differences: each plane's drift by its own charge, others held."""
     problem, symmetry = rotary()

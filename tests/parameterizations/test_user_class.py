@@ -103,6 +103,7 @@ def test_the_derivative_of_a_penalty_over_the_orbit() -> None:
     np.testing.assert_allclose(slope, 0.5 * np.sign(W), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_law_takes_the_balanced_section() -> None:
     """|w|^(-1/2), as for the product whose section is balanced."""
     flat = [sb.Langevin(1.0).induced(p)(W) for p in (Unbalanced(), sb.Hadamard(3))]

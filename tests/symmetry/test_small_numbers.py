@@ -28,7 +28,7 @@ def draw(name: str, scale: float) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("scale", [1e-25, 1e-36, 1e25])
-@pytest.mark.parametrize("backend", ["numpy", "jax", "torch"])
+@pytest.mark.parametrize("backend", ["numpy", "torch", pytest.param("jax", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", PARTS)
 def test_volumes_of_small_and_large_numbers(name: str, backend: str, scale: float) -> None:
     """In single precision as in double; a direction that moves something adds log(scale)."""

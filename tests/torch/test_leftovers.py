@@ -62,6 +62,7 @@ def test_an_optimizer_that_is_given_the_new_weights_is_not_stale() -> None:
     assert step(model, optimizer) == []
 
 
+@pytest.mark.slow
 def test_factors_with_a_place_outside_of_what_is_collapsed_still_train() -> None:
     model, tokens = Tied(), torch.arange(8)
     st.apply(model, "embed.weight", "l1")
@@ -73,6 +74,7 @@ def test_factors_with_a_place_outside_of_what_is_collapsed_still_train() -> None
     assert "2 of the 4 parameters" in str(warning.message)
 
 
+@pytest.mark.slow
 def test_two_collapses_are_one_warning_and_copies_of_an_optimizer_do_not_warn() -> None:
     model = designed()
     st.apply(model, "2.weight", "l1")

@@ -83,6 +83,7 @@ def test_a_report_sweeps_the_heap_once_at_most(monkeypatch: pytest.MonkeyPatch) 
     assert all(w.notes for w in st.report(model).weights)
 
 
+@pytest.mark.slow
 def test_sizes_are_those_that_collapse_cuts() -> None:
     model = layered()
     st.apply(model, "0.weight", st.slices(1))

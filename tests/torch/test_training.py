@@ -35,6 +35,7 @@ def test_groups_hold_every_parameter_once_with_its_decay() -> None:
     assert [g["weight_decay"] for g in twice] == [1.0, 0.5, 0.0, 0.0]
 
 
+@pytest.mark.slow
 def test_penalty_is_decay_in_the_loss() -> None:
     """One plain step with either is the same step, free coordinates and ties included."""
     for model, name, wish, x in (
