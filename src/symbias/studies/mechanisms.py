@@ -61,8 +61,10 @@ def run(out: str | Path, quick: bool = False, progress: bool = True) -> dict[str
     cells = grid.fill(quick, clock.say)
     parts: dict[str, list[Any]] = {}
     for name, modules in PARTS.items():
-        parts[name] = [module.measure(quick) for module in modules]
-        clock.say(f"{name}: measured")
+        parts[name] = []
+        for module in modules:
+            parts[name].append(module.measure(quick))
+            clock.say(f"{name}: {module.__name__.rpartition('.')[2].replace('_', ' ')} measured")
         jax.clear_caches()  # a program for each run: a process may map only so many
     result = {
         "symbias": __version__,

@@ -1,6 +1,6 @@
 """What may move without changing the predictor, and how much room it has."""
 
-from symbias.symmetry.action import act, charges, random_element
+from symbias.symmetry.action import act, act_on, charges, random_element
 from symbias.symmetry.balancing import (
     Balanced,
     Gauge,
@@ -34,6 +34,7 @@ __all__ = [
     "ComplexScaling",
     "Discovery",
     "End",
+    "End",
     "EndSpec",
     "Gauge",
     "GeneralLinear",
@@ -46,6 +47,7 @@ __all__ = [
     "Volume",
     "WeightedRescaling",
     "act",
+    "act_on",
     "balance",
     "balancing_of_blocks",
     "charges",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from symbias._core.arrays import Array, Params, at_least_single, constant
+from symbias._core.arrays import Array, Params, at_least_single, constant, namespace
 from symbias.symmetry.bonds import Symmetry
 
 Element = Mapping[str, Array]
@@ -47,6 +47,28 @@ def act(symmetry: Symmetry, element: Element, params: Params) -> dict[str, Array
             raise ValueError(f"element of {bond.name!r}: shape {g.shape}, wanted {wanted}")
         moved = bond.moved(xp, (g, bond.group.dual(xp, g)), moved)
     return moved
+
+
+def act_on(symmetry: Symmetry, element: Element, name: str, array: Array) -> Array:
+    """One array of `act`, for arrays that are not held together.
+
+    Raises
+    ------
+    ValueError
+        If a bond acts on a block that is spread over this array and others.
+    """
+    params: Params = {name: array}
+    xp = namespace(params)
+    for bond in symmetry:
+        legs = [leg for leg in bond.legs if any(end.name == name for end in leg.ends)]
+        if any(len(leg.ends) > 1 for leg in legs):
+            raise ValueError(f"{bond.name!r} acts on {name!r} and others together")
+        if legs and bond.name in element:
+            g = constant(element[bond.name], array)
+            pair = g, bond.group.dual(xp, g)
+            for leg in legs:
+                params = {**params, **leg.moved(xp, bond.group, pair, params)}
+    return params[name]
 
 
 def random_element(

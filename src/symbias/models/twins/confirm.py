@@ -1,6 +1,7 @@
 """A bond confirmed on the function of a model: random elements, near and far, must not move it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from symbias.symmetry import Bond, Symmetry, act, random_element
@@ -18,12 +19,16 @@ class Function:
         self.module, self.run = module, run
         self.arrays = {name: p.detach() for name, p in module.named_parameters()}
         with torch.no_grad():
-            self.here = run(module)
+            self.here = self.outputs()
         self.size = float(self.here.abs().max())
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         return {name: tuple(a.shape) for name, a in self.arrays.items()}
+
+    def outputs(self) -> Any:
+        """The outputs at the module's arrays as they are."""
+        return self.run(self.module)
 
     def change(self, moved: Mapping[str, Any]) -> float:
         """By how much the output changes, relative to its largest entry."""
@@ -35,24 +40,33 @@ class Function:
             with torch.no_grad():
                 for name, value in moved.items():
                     params[name].copy_(value)
-                there = self.run(self.module)
+                there = self.outputs()
         finally:
             with torch.no_grad():
                 for name, value in kept.items():
                     params[name].copy_(value)
+        return self.distance(there)
+
+    def distance(self, there: Any) -> float:
+        """Between other outputs and those at the module's arrays."""
         off = float((there - self.here).abs().max())
         return off / self.size if off == off else float("inf")
 
     def change_by(self, bonds: Sequence[Bond], scale: float, seed: int = 0) -> float:
         """The change under a random element of all these bonds at once."""
-        symmetry = Symmetry(bonds)
+        symmetry = numbered(bonds)
         arrays = {name: self.arrays[name] for name in symmetry.arrays}
         return self.change(act(symmetry, random_element(symmetry, seed, scale), arrays))
 
     def keeps(self, bonds: Sequence[Bond]) -> bool:
         """Whether bonds fit the arrays, and elements near and far leave the output where it is."""
         try:
-            Symmetry(bonds).check(self.arrays)
+            numbered(bonds).check(self.arrays)
         except ValueError:
             return False
         return all(self.change_by(bonds, s, k) <= TOLERANCE for k, s in enumerate((NEAR, FAR)))
+
+
+def numbered(bonds: Sequence[Bond]) -> Symmetry:
+    """Different bonds of the same arrays have the same name."""
+    return Symmetry([replace(bond, name=str(k)) for k, bond in enumerate(bonds)])

@@ -1,12 +1,13 @@
 """Bonds of a model that no family knows: found on small twins, lifted, confirmed on it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from symbias._core.extras import needed_by
 from symbias.models.twins.confirm import Function
-from symbias.models.twins.found import Approximate, Found, claim_of, named_apart
-from symbias.models.twins.lift import lifted, partner, repeated
+from symbias.models.twins.found import Found, named_apart
+from symbias.models.twins.judge import Candidate, Judge
+from symbias.models.twins.lift import Group, lifted, partner, repeated
 from symbias.models.twins.make import (
     Factory,
     Run,
@@ -15,16 +16,12 @@ from symbias.models.twins.make import (
     runner,
     searched,
     searched_for_scales,
-    sized,
     twins_of,
 )
 from symbias.models.twins.precision import plainly, restored, without_eps
 from symbias.models.twins.repeats import groupings, instances, places
 from symbias.models.twins.statistics import open_statistics
 from symbias.symmetry import Bond, Rescaling, Translation, UniformScale, WeightedRescaling
-
-Say = Callable[[str], None]
-STEP = 0.1  # of the log of a scale, over which the size of an approximate bond is measured
 
 
 def find_bonds(
@@ -89,7 +86,7 @@ def find_bonds(
     if factory is not None and run is None:
         raise TypeError("run is needed with a factory: a function from a module to its output")
     with plainly(model), open_statistics(model):
-        judge = _Judge(model, run, progress or (lambda line: None))
+        judge = Judge(model, run, progress or (lambda line: None))
         names = [name for name, _ in model.named_parameters()]
         twins: list[Twin] = []
         for module in twins_of(model, factory, names):
@@ -107,73 +104,30 @@ def find_bonds(
     return named_apart(judge.found)
 
 
-class _Judge:
-    """The model's own function, with its eps and without: what becomes of readings of a bond."""
-
-    def __init__(self, model: Any, run: Run | None, say: Say) -> None:
-        self.model, self.run, self.say = model, run, say
-        self.found, self.sized = Found(), sized(model)
-        self.seen: set[object] = set()
-
-    def look(self) -> None:
-        """The outputs that no bond may move."""
-        own = runner(self.model, self.run)
-        self.exact = Function(self.model, own)
-        with restored(self.model, without_eps(self.model)):
-            self.nearly = Function(self.model, own)
-
-    def confirm(self, bond: Bond, readings: Iterator[list[Bond]]) -> None:
-        """Claim the first reading that the model's function confirms, or that without eps."""
-        tried = 0
-        for every in readings:
-            tried += 1
-            bonds = [b for b in every if _key(b) not in self.seen]
-            if not bonds or self._claimed(bonds):
-                self.seen |= set(map(_key, bonds))
-                return
-        self.found.unconfirmed[bond.name] = (
-            f"none of {tried} readings at full size keeps the model's output"
-            if tried
-            else "where its labels lie at full size is not known"
-        )
-
-    def _claimed(self, bonds: list[Bond]) -> bool:
-        if self.exact.keeps(bonds):
-            self.found.claims += map(claim_of, bonds)
-            return True
-        with restored(self.model, without_eps(self.model)):
-            holds = self.nearly.keeps(bonds)
-        if holds:
-            size = self.exact.change_by(bonds, STEP) / STEP
-            self.found.approximate += [Approximate(claim_of(b), size) for b in bonds]
-        return holds
-
-
-def _key(bond: Bond) -> object:
-    return bond.group, frozenset(
-        (e.name, e.axis, e.dual, None if e.rows is None else e.rows.tobytes()) for e in bond.ends
-    )
-
-
-def _lift(judge: _Judge, twins: Sequence[Twin], scales: bool) -> None:
+def _lift(judge: Judge, twins: Sequence[Twin], scales: bool) -> None:
     """Bonds of a layer, for all layers; scales only where no deeper twin shows them in full."""
-    one, two = twins
-    where = places(one.sized.shapes, judge.sized.shapes)
-    for number, bond in enumerate(one.bonds, start=1):
-        judge.say(f"confirming bond {number} of {len(one.bonds)}")
+    where = places(twins[0].sized.shapes, judge.sized.shapes)
+    candidates = []
+    for bond, exact in zip(twins[0].bonds, twins[0].exact, strict=True):
         if _is_unread(bond):
             judge.found.unread += bond.arrays
             continue
-        groups = instances(bond.arrays, where)
-        readings = lifted(
-            bond, partner(bond, two.bonds), (one.sized, two.sized), judge.sized, [groups]
-        )
-        judge.confirm(bond, readings)
+        choices = [instances(bond.arrays, where)]
+        candidates.append(Candidate(bond, _readings(judge, bond, twins, choices), exact))
+    judge.settle(candidates)
+    for bond in twins[0].bonds:
         if not scales and isinstance(bond.group, Rescaling | UniformScale | WeightedRescaling):
             judge.found.unconfirmed.pop(bond.name, None)
 
 
-def _lift_deep(judge: _Judge, twins: Sequence[Twin], module: Any) -> None:
+def _readings(
+    judge: Judge, bond: Bond, twins: Sequence[Twin], choices: Iterable[Sequence[Group]]
+) -> Iterator[list[Bond]]:
+    one, two = twins
+    return lifted(bond, partner(bond, two.bonds), (one.sized, two.sized), judge.sized, choices)
+
+
+def _lift_deep(judge: Judge, twins: Sequence[Twin], module: Any) -> None:
     """Scales that tie some layers to others, as from one norm of the stream to the next."""
     judge.say("searching the scales of a deeper twin")
     one, account = searched_for_scales(module, _on(module, twins[0]))
@@ -182,13 +136,11 @@ def _lift_deep(judge: _Judge, twins: Sequence[Twin], module: Any) -> None:
     if other is None:
         return
     two, _ = searched_for_scales(other, _on(other, twins[1]))
-    for number, bond in enumerate(one.bonds, start=1):
-        judge.say(f"confirming scale {number} of {len(one.bonds)}")
+    candidates = []
+    for bond, exact in zip(one.bonds, one.exact, strict=True):
         choices = groupings(bond.arrays, one.sized.shapes, judge.sized.shapes)
-        readings = lifted(
-            bond, partner(bond, two.bonds), (one.sized, two.sized), judge.sized, choices
-        )
-        judge.confirm(bond, readings)
+        candidates.append(Candidate(bond, _readings(judge, bond, [one, two], choices), exact))
+    judge.settle(candidates)
 
 
 def _on(module: Any, twin: Twin) -> list[Bond]:

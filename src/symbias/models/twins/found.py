@@ -25,7 +25,8 @@ class Account:
     """What is known of one twin's null space.
 
     ``directions`` are all independent ones (of generators on axes, and shifts), ``unnamed`` those
-    without a name among them. ``scales_only`` says that the twin was too large for all of them.
+    without a name among them. ``scales_only`` says that the twin was too large for matrices: its
+    scales were searched, and its shifts up to 5,000 parameters.
     """
 
     parameters: int
@@ -62,8 +63,10 @@ class Found:
 
     @property
     def complete(self) -> bool:
-        """Whether all directions of all twins have a name, and all bonds were confirmed."""
-        return not self.unconfirmed and not any(a.unnamed or a.scales_only for a in self.accounts)
+        """Whether all directions of the first twin, and the scales of others, have a name, and all
+        bonds were confirmed."""
+        searched = bool(self.accounts) and not self.accounts[0].scales_only
+        return searched and not self.unconfirmed and not any(a.unnamed for a in self.accounts)
 
 
 def claim_of(bond: Bond) -> Claim:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from symbias.checkpoints import CheckpointError, shown
+from symbias.models.twins.confirm import Function
 from symbias.models.twins.draws import ModuleDraws
 from symbias.models.twins.found import Account
 from symbias.models.twins.inputs import inputs_for, outputs_of
@@ -16,22 +17,24 @@ from symbias.models.twins.shrink import most_layers, shrunken
 from symbias.models.twins.sizes import sizes_of
 from symbias.models.twins.statistics import opened
 from symbias.symmetry import Bond
-from symbias.symmetry.discovery import Rates, Unknowns, search, search_scales
+from symbias.symmetry.discovery import Rates, Unknowns, search, search_scales, search_shifts
 
 Run = Callable[[Any], Any]
 Factory = Callable[[int], Any]
 MOST_UNKNOWNS = 7_000  # the search takes 2.8 GB for so many
-MOST_RATES = 3_000
+MOST_RATES = 6_000
+MOST_SHIFTED = 5_000  # parameters of a twin too large for matrices, whose shifts are searched
 TRIES = 4  # sizes that a factory is asked for
 DEEP = 3  # layers that tell the first, the last and those between
 
 
 @dataclass(frozen=True)
 class Twin:
-    """A small module, its sizes, and the bonds found on it."""
+    """A small module, its sizes, the bonds found on it, and which of them its own eps keeps."""
 
     sized: Sized
     bonds: Sequence[Bond]
+    exact: Sequence[bool]
 
 
 def twins_of(model: Any, factory: Factory | None, names: Sequence[str]) -> Iterator[Any]:
@@ -81,6 +84,7 @@ def _shrunk(model: Any, number: int, names: Sequence[str]) -> Any:
     twin = None
     for layers in (1, 2, 3):
         twin = type(model)(shrunken(model.config, number, layers))
+        opened(twin)
         if len(places([n for n, _ in twin.named_parameters()], names)) == len(names):
             break
     return twin
@@ -94,16 +98,28 @@ def runner(module: Any, run: Run | None) -> Run:
 
 
 def searched(module: Any, run: Run | None) -> tuple[Twin, Account]:
-    """All linear symmetries of a twin on axes, where norms add no eps; of a large one scales."""
+    """All linear symmetries of a twin on axes, where norms add no eps; of a large one scales and
+    shifts, of the largest scales alone."""
+    start = time.perf_counter()
     if _unknowns(module) > MOST_UNKNOWNS:
         twin, account = searched_for_scales(module, [], run)
-        return twin, replace(account, scales_only=True)
-    start = time.perf_counter()
+        account = replace(account, scales_only=True)
+        if _count(module) > MOST_SHIFTED:
+            return twin, account
+        with one_thread(), restored(module, without_eps(module)):
+            shifts, dim, left = search_shifts(ModuleDraws(module, runner(module, run)))
+        account = replace(
+            account,
+            directions=account.directions + dim,
+            unnamed=account.unnamed + left,
+            seconds=time.perf_counter() - start,
+        )
+        return _twin(module, run, [*twin.bonds, *shifts]), account
     with one_thread(), restored(module, without_eps(module)):
         found = search(ModuleDraws(module, runner(module, run)), between=False)
     left = len(found.unnamed) + len(found.unnamed_shifts)
     account = Account(_count(module), found.dim, left, time.perf_counter() - start)
-    return Twin(sized(module), found.symmetry.bonds), account
+    return _twin(module, run, found.symmetry.bonds), account
 
 
 def searched_for_scales(
@@ -114,7 +130,13 @@ def searched_for_scales(
     with one_thread(), restored(module, without_eps(module)):
         found = search_scales(ModuleDraws(module, runner(module, run)), known)
     account = Account(_count(module), found.dim, found.unnamed, time.perf_counter() - start)
-    return Twin(sized(module), found.bonds), account
+    return _twin(module, run, found.bonds), account
+
+
+def _twin(module: Any, run: Run | None, bonds: Sequence[Bond]) -> Twin:
+    with one_thread():
+        function = Function(module, runner(module, run))
+        return Twin(sized(module), bonds, [function.keeps([bond]) for bond in bonds])
 
 
 def _count(module: Any) -> int:

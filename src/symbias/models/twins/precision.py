@@ -85,9 +85,9 @@ def generic(module: Any) -> None:
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.normal_(std=max(parameter.shape, default=1) ** -0.5, generator=random)
-    for part in module.modules():
-        if isinstance(getattr(part, "running_var", None), torch.Tensor):
-            part.running_mean.normal_(generator=random)
-            part.running_var.uniform_(0.5, 2.0, generator=random)
-        if isinstance(part, torch.nn.Embedding):
-            part.padding_idx = None
+        for part in module.modules():
+            if isinstance(getattr(part, "running_var", None), torch.Tensor):
+                part.running_mean.normal_(generator=random)
+                part.running_var.uniform_(0.5, 2.0, generator=random)
+            if isinstance(part, torch.nn.Embedding):
+                part.padding_idx = None

@@ -28,7 +28,7 @@ def opened(module: Any) -> list[Any]:
 
     kind = torch.nn.modules.batchnorm._BatchNorm
     parts: list[Any] = [part for part in module.modules() if isinstance(part, kind)]
-    norms = [norm for norm in parts if norm.running_var is not None]
+    norms = [norm for norm in parts if norm._buffers.get(POSITIVE) is not None]
     for norm in norms:
         for key in KEYS:
             norm.register_parameter(key, torch.nn.Parameter(norm._buffers.pop(key)))

@@ -3,7 +3,7 @@
 from symbias.symmetry.discovery.diagonal import Rates, Scales, search_scales
 from symbias.symmetry.discovery.draws import Draws
 from symbias.symmetry.discovery.equations import Unknowns
-from symbias.symmetry.discovery.search import Discovery, discover, search
+from symbias.symmetry.discovery.search import Discovery, discover, search, search_shifts
 
 __all__ = [
     "Discovery",
@@ -14,4 +14,5 @@ __all__ = [
     "discover",
     "search",
     "search_scales",
+    "search_shifts",
 ]

@@ -14,7 +14,7 @@ from symbias.symmetry.ends import EndSpec
 from symbias.symmetry.groups import Rescaling, UniformScale, WeightedRescaling
 
 MOST_DENOMINATOR = 12
-SMALL = 0.05  # of all entries
+SMALL = 0.05  # of all arrays
 MANY = 150  # rates, from which on not every entry has a program of its own
 
 Scale = dict[Axis, dict[int, float]]  # weight of every coordinate it moves
@@ -70,7 +70,8 @@ class _Motions:
     """How diagonal generators move the entries of arrays, and the sparsest of them.
 
     Sparse is of least 1-norm of the motion, which knows nothing of how it is shared out between the
-    axes of an array. Earlier arrays cost slightly less, so that ties fall alike for all components.
+    axes of an array. Entries count as shares of their arrays: a unit costs less than a whole layer.
+    Earlier arrays cost slightly less, so that ties fall alike for all components.
     """
 
     def __init__(self, unknowns: Unknowns, diagonal: Numpy) -> None:
@@ -80,8 +81,11 @@ class _Motions:
         _, s, vt = np.linalg.svd(motion, full_matrices=False)
         self.moving = vt[s > 1e-5].T
         if self.moving.shape[1]:
-            rates = _distinct(motion @ self.moving)
-            self.rates, self.first, self.counts, self.cost = rates
+            rates, self.first, self.shares, self.cost = _distinct(
+                motion @ self.moving, _shares(unknowns)
+            )
+            self.rates, basis = _reduced(rates)
+            self.moving = self.moving @ basis
 
     def sparsest(self) -> list[Numpy]:
         """For every array entry the sparsest generator that moves it, small ones first.
@@ -96,9 +100,9 @@ class _Motions:
                 continue
             z = self._pinned(self.rates[p])
             moved = np.abs(self.rates @ z) > 1e-6
-            size = int(self.counts[moved].sum())
+            size = round(float(self.shares[moved].sum()), 9)
             found.append((size, self.first[p], self._column(z)))
-            if size < SMALL * self.counts.sum():
+            if size < SMALL * len(self.unknowns.shapes):
                 asked |= moved
         return [column for _, _, column in sorted(found, key=lambda item: item[:2])]
 
@@ -127,9 +131,15 @@ class _Motions:
         return column
 
 
-def _distinct(rates: Numpy) -> tuple[Numpy, Numpy, Numpy, Numpy]:
-    """Rates up to their size, each once: unit rows, the first entry of each, how many entries, and
-    what moving them costs."""
+def _shares(unknowns: Unknowns) -> Numpy:
+    """Of every entry: of how many entries in its array it is one."""
+    sizes = [int(np.prod(shape)) for shape in unknowns.shapes.values()]
+    return np.repeat([1 / size for size in sizes], sizes)
+
+
+def _distinct(rates: Numpy, shares: Numpy) -> tuple[Numpy, Numpy, Numpy, Numpy]:
+    """Rates up to their size, each once: unit rows, the first entry of each, which share of arrays
+    they are, and what moving them costs."""
     sizes = np.linalg.norm(rates, axis=1)
     live = np.flatnonzero(sizes > 1e-4)
     unit = rates[live] / sizes[live, None]
@@ -138,9 +148,17 @@ def _distinct(rates: Numpy) -> tuple[Numpy, Numpy, Numpy, Numpy]:
     rounded = np.round(unit, 5) + 0.0
     _, where, group = np.unique(rounded, axis=0, return_index=True, return_inverse=True)
     group = group.reshape(-1)
-    counts = np.bincount(group)
-    cost = np.bincount(group, sizes[live]) * (1 + 1e-4 * where)
-    return unit[where], live[where], counts, cost
+    cost = np.bincount(group, sizes[live] * shares[live]) * (1 + 1e-4 * where)
+    return unit[where], live[where], np.bincount(group, shares[live]), cost
+
+
+def _reduced(rates: Numpy) -> tuple[Numpy, Numpy]:
+    """The rates in a basis in which most are zero, and that basis: as many rates as there are
+    columns move with one of them each (a reduced echelon form, pivots by QR)."""
+    _, _, order = scipy.linalg.qr(rates.T, mode="economic", pivoting=True)
+    basis = np.linalg.inv(rates[order[: rates.shape[1]]])
+    sparse = rates @ basis
+    return np.where(np.abs(sparse) > 1e-9, sparse, 0.0), basis
 
 
 def _on_edges(unknowns: Unknowns) -> Numpy:

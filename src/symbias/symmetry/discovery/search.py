@@ -8,7 +8,7 @@ import numpy as np
 
 from symbias._core.arrays import as_shape
 from symbias._core.refusal import Refused
-from symbias.symmetry.bonds import Symmetry
+from symbias.symmetry.bonds import Bond, Symmetry
 from symbias.symmetry.discovery.blocks import joined, within
 from symbias.symmetry.discovery.draws import Draws, TracedDraws
 from symbias.symmetry.discovery.equations import (
@@ -172,6 +172,13 @@ def search(draws: Draws, *, between: bool = True) -> Discovery:
         other_shifts,
         missed,
     )
+
+
+def search_shifts(draws: Draws) -> tuple[list[Bond], int, int]:
+    """Bonds for the shifts alone; how many independent ones there are, and how many unnamed."""
+    shifts = shifts_of(draws)
+    bonds, _, unnamed = name_shifts(draws.shapes, shifts)
+    return bonds, shifts.shape[1], len(unnamed)
 
 
 def _with_entries(entries: Entries, algebra: Numpy, known: list[Named]) -> list[Named]:
