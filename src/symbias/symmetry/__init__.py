@@ -34,7 +34,6 @@ __all__ = [
     "ComplexScaling",
     "Discovery",
     "End",
-    "End",
     "EndSpec",
     "Gauge",
     "GeneralLinear",
